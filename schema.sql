@@ -1,0 +1,209 @@
+-- The ledger of privo-reconcile, version 1.
+--
+-- Run this file with `sqlite3 ledger.db < schema.sql`, or let `privo-reconcile init` do it: the same ledger comes of both.
+--
+-- A writer, in any language, inserts into `entries` and into nothing else. Every other table is the job's; they are
+-- described here so that an auditor can read them. Times in the job's own tables are milliseconds of UTC since 1970.
+
+-- Writers and the job work at once: readers never block writers, and one writer waits for the other (set a busy
+-- timeout of some seconds). The mode is kept in the file.
+PRAGMA journal_mode = WAL;
+
+BEGIN IMMEDIATE;
+
+-- One row: what makes this file this ledger.
+CREATE TABLE ledger (
+  only        INTEGER PRIMARY KEY CHECK (only = 1),
+  identity    TEXT NOT NULL,              -- names the ledger in reports; random
+  salt        BLOB NOT NULL,              -- keys of children and parents are stored as digests under this salt
+  blanking    INTEGER NOT NULL DEFAULT 0  -- 1 inside the transaction that removes personal fields, else 0
+);
+INSERT INTO ledger (only, identity, salt) VALUES (1, lower(hex(randomblob(8))), randomblob(32));
+
+-- One attempt of a request whose outcome its sender does not know, or (`answered`) what another attempt was told.
+-- No CHECK stands on what a writer says: a row that cannot be read is settled as `bad-row`, so that nothing is lost.
+CREATE TABLE entries (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,            -- the order of arrival, never used twice; leave it out
+  request_id    TEXT NOT NULL UNIQUE ON CONFLICT IGNORE,      -- the writer's id of this attempt; inserting it again changes nothing
+  operation_id  TEXT,                                         -- what the retries of one operation share; absent: the request's own id
+  direction     TEXT DEFAULT 'outbound',                      -- or inbound, for a PRIVO webhook
+  method        TEXT NOT NULL,
+  url           TEXT NOT NULL,                                -- as sent, absolute; inbound: the partner's own path
+  body          TEXT,                                         -- the JSON that was sent or received, or just the fields that the plan reads
+  sent_at       TEXT NOT NULL,                                -- RFC 3339 with an offset
+  ended_at      TEXT,                                         -- when the sender gave up; absent: sent_at
+  failure       TEXT,                                         -- intent, not_sent, timeout, network, http, answered
+  http_status   INTEGER,                                      -- required with http and answered
+  error         TEXT                                          -- free text; no one but a person reads it
+);
+-- The attempts of one operation are looked up by it while recording (an answer to a retry).
+CREATE INDEX entries_by_operation ON entries (operation_id) WHERE operation_id IS NOT NULL;
+
+-- What the job understood of an entry under a plan: its operation, effects and times, without personal values. A
+-- corrected row, a heard-of intent or another plan make another reading; the old one stays, for it was decided upon.
+CREATE TABLE readings (
+  id        INTEGER PRIMARY KEY,
+  entry_id  INTEGER NOT NULL,
+  basis     TEXT NOT NULL,                -- digest of the plan and the server read under
+  facts     TEXT NOT NULL                 -- JSON
+);
+CREATE INDEX readings_by_entry ON readings (entry_id);
+
+-- Which entries are decided together: the same operation, the same unique key after normalisation, the same subject.
+-- A link is a salted digest. Entries that share one, directly or through others, are a group.
+CREATE TABLE links (
+  link      BLOB NOT NULL,
+  entry_id  INTEGER NOT NULL,
+  PRIMARY KEY (link, entry_id)
+) WITHOUT ROWID;
+CREATE INDEX links_by_entry ON links (entry_id);
+
+-- One run of the job: what it was, under what it decided, what it did. `ended_ms` stays NULL when it was killed.
+CREATE TABLE runs (
+  id           INTEGER PRIMARY KEY,
+  command      TEXT NOT NULL,
+  started_ms   INTEGER NOT NULL,
+  ended_ms     INTEGER,
+  version      TEXT NOT NULL,             -- of privo-reconcile
+  plan         TEXT NOT NULL,
+  plan_digest  TEXT NOT NULL,
+  server       TEXT NOT NULL,             -- scheme, host and port
+  windows      TEXT NOT NULL,             -- JSON: the settle windows decided under
+  examined     INTEGER NOT NULL DEFAULT 0,
+  requests     INTEGER NOT NULL DEFAULT 0,
+  settled      INTEGER NOT NULL DEFAULT 0,
+  deferred     INTEGER NOT NULL DEFAULT 0,
+  controls     TEXT,                      -- JSON: per lookup, how its controls went last
+  trouble      TEXT                       -- why it stopped early, when it did
+);
+
+-- One look at one effect of one entry. Results of comparisons, times and the server's ids; no personal values.
+CREATE TABLE observations (
+  id              INTEGER PRIMARY KEY,
+  run_id          INTEGER NOT NULL REFERENCES runs (id),
+  entry_id        INTEGER NOT NULL,
+  effect          INTEGER NOT NULL,       -- which of the entry's effects, from 0
+  basis           TEXT NOT NULL,          -- as in readings
+  lookup          TEXT NOT NULL,
+  asked_ms        INTEGER NOT NULL,       -- before the first request of the look
+  seen_ms         INTEGER NOT NULL,       -- after its last answer
+  server_ms       INTEGER,                -- the answer's Date header
+  seen            TEXT NOT NULL CHECK (seen IN ('present', 'absent', 'several', 'inconclusive')),
+  cause           TEXT,                   -- why it is inconclusive
+  records         TEXT,                   -- JSON: ids, times and comparisons of what was found
+  state           TEXT,                   -- JSON: the fetched state (webhooks)
+  known_control   TEXT NOT NULL CHECK (known_control IN ('held', 'contradicted', 'unanswered', 'missing')),
+  random_control  TEXT NOT NULL CHECK (random_control IN ('held', 'contradicted', 'unanswered', 'missing'))
+);
+CREATE INDEX observations_by_entry ON observations (entry_id);
+
+-- One decision about a group: which readings and observations it rested on, so that it can be made again.
+CREATE TABLE decisions (
+  id                INTEGER PRIMARY KEY,
+  run_id            INTEGER NOT NULL REFERENCES runs (id),
+  readings          TEXT NOT NULL,        -- JSON array of readings.id
+  last_observation  INTEGER NOT NULL,     -- observations up to this id were known
+  last_verdict      INTEGER NOT NULL      -- verdicts up to this id were known
+);
+
+-- What was settled, and what superseded it: an entry's last verdict is the one that holds.
+CREATE TABLE verdicts (
+  id           INTEGER PRIMARY KEY,
+  entry_id     INTEGER NOT NULL,
+  run_id       INTEGER NOT NULL REFERENCES runs (id),
+  decision_id  INTEGER REFERENCES decisions (id),   -- NULL when a person closed it
+  decided_ms   INTEGER NOT NULL,
+  status       TEXT NOT NULL CHECK (status IN ('pending', 'resolved', 'duplicate-risk')),
+  outcome      TEXT NOT NULL CHECK (outcome IN ('applied', 'not-applied', 'satisfied', 'duplicated', 'partly-applied', 'unknown')),
+  reason       TEXT NOT NULL CHECK (reason IN ('bad-row', 'other-environment', 'no-effect', 'no-plan', 'never-sent', 'created', 'present', 'preexisting', 'key-taken', 'unsettled', 'unconfirmed', 'confirmed-absent', 'removed-since', 'duplicated', 'foreign-records', 'underdetermined', 'ambiguous-match', 'unobservable', 'deleted', 'not-deleted', 'recreated', 'equivalent', 'updated', 'not-updated', 'overwritten', 'state-fetched', 'partly-applied', 'inconclusive', 'uncontrolled', 'expired', 'closed')),
+  action       TEXT NOT NULL CHECK (action IN ('none', 'wait', 'may-resend', 'resend', 'do-not-resend', 'store-id', 'apply-state', 'review', 'ask-privo')),
+  server_id    TEXT,
+  matched_on   TEXT,
+  explanation  TEXT NOT NULL,
+  correction   INTEGER NOT NULL DEFAULT 0   -- 1 when it loudly supersedes a verdict that was acted upon
+);
+CREATE INDEX verdicts_by_entry ON verdicts (entry_id);
+CREATE INDEX verdicts_by_decision ON verdicts (decision_id);
+CREATE INDEX verdicts_by_run ON verdicts (run_id);
+
+-- Where each entry stands now. Everything here follows from the tables above; it is what makes a run over a ledger of
+-- settled entries cost nothing. `answered` rows have one too, without a status, for they are never examined.
+CREATE TABLE standings (
+  entry_id          INTEGER PRIMARY KEY,
+  revision          INTEGER NOT NULL DEFAULT 0,   -- counts the writer's changes of the row
+  reading_id        INTEGER,                      -- NULL: not read yet, or changed since
+  sent_ms           INTEGER,
+  status            TEXT,
+  reason            TEXT,
+  action            TEXT,
+  explanation       TEXT,                         -- of a deferral; a verdict brings its own
+  not_before_ms     INTEGER,                      -- before this instant nothing more can be decided
+  verdict_id        INTEGER,                      -- the one that holds
+  checks            INTEGER NOT NULL DEFAULT 0,   -- completed looks
+  first_checked_ms  INTEGER,
+  last_checked_ms   INTEGER,
+  due_ms            INTEGER                       -- when the next look is due; NULL: never
+);
+CREATE INDEX standings_unread ON standings (entry_id) WHERE reading_id IS NULL;
+CREATE INDEX standings_due ON standings (due_ms, entry_id) WHERE due_ms IS NOT NULL;
+CREATE INDEX standings_by_status ON standings (status, reason);
+CREATE INDEX standings_by_sent ON standings (sent_ms);
+
+CREATE TRIGGER entry_recorded AFTER INSERT ON entries BEGIN
+  INSERT INTO standings (entry_id, status, due_ms)
+  VALUES (NEW.id, CASE WHEN NEW.failure IS NOT 'answered' THEN 'pending' END, CASE WHEN NEW.failure IS NOT 'answered' THEN 0 END);
+END;
+
+-- Entries stay as they were recorded. Three changes are a writer's: news of an intent, the correction of a bad row, and
+-- anything before the job has read the row. `prune` and `forget` blank personal fields.
+CREATE TRIGGER entry_kept BEFORE UPDATE ON entries
+WHEN OLD.failure IS NOT 'intent'
+  AND (SELECT blanking FROM ledger) = 0
+  AND EXISTS (SELECT 1 FROM standings WHERE entry_id = OLD.id AND reading_id IS NOT NULL AND reason IS NOT 'bad-row')
+BEGIN
+  SELECT RAISE(ABORT, 'the ledger keeps an entry as it was recorded (only an intent or a bad row may be updated)');
+END;
+
+CREATE TRIGGER intent_updated_once BEFORE UPDATE ON entries
+WHEN OLD.failure IS 'intent' AND (SELECT blanking FROM ledger) = 0 AND (
+  OLD.request_id IS NOT NEW.request_id OR OLD.operation_id IS NOT NEW.operation_id OR OLD.direction IS NOT NEW.direction
+  OR OLD.method IS NOT NEW.method OR OLD.url IS NOT NEW.url OR OLD.body IS NOT NEW.body OR OLD.sent_at IS NOT NEW.sent_at)
+  AND EXISTS (SELECT 1 FROM standings WHERE entry_id = OLD.id AND reading_id IS NOT NULL AND reason IS NOT 'bad-row')
+BEGIN
+  SELECT RAISE(ABORT, 'of an intent only failure, http_status, ended_at and error may be updated');
+END;
+
+-- A changed row is read and decided anew; its verdicts stay as history.
+CREATE TRIGGER entry_changed AFTER UPDATE ON entries WHEN (SELECT blanking FROM ledger) = 0 BEGIN
+  DELETE FROM links WHERE entry_id = NEW.id;
+  UPDATE standings SET
+    revision = revision + 1, reading_id = NULL, reason = NULL, action = NULL, explanation = NULL, not_before_ms = NULL,
+    verdict_id = NULL,
+    status = CASE WHEN NEW.failure IS NOT 'answered' THEN 'pending' END,
+    due_ms = CASE WHEN NEW.failure IS NOT 'answered' THEN 0 END
+  WHERE entry_id = NEW.id;
+END;
+
+CREATE TRIGGER entry_not_deleted BEFORE DELETE ON entries
+WHEN OLD.failure IS NOT 'intent' OR EXISTS (SELECT 1 FROM observations WHERE entry_id = OLD.id)
+BEGIN
+  SELECT RAISE(ABORT, 'the ledger keeps its entries (only an intent that was never looked up may be deleted)');
+END;
+
+CREATE TRIGGER intent_deleted AFTER DELETE ON entries BEGIN
+  DELETE FROM links WHERE entry_id = OLD.id;
+  DELETE FROM standings WHERE entry_id = OLD.id;
+END;
+
+-- Evidence and verdicts are only ever added to.
+CREATE TRIGGER observations_kept BEFORE UPDATE ON observations BEGIN SELECT RAISE(ABORT, 'observations are append-only'); END;
+CREATE TRIGGER observations_not_deleted BEFORE DELETE ON observations BEGIN SELECT RAISE(ABORT, 'observations are append-only'); END;
+CREATE TRIGGER verdicts_kept BEFORE UPDATE ON verdicts BEGIN SELECT RAISE(ABORT, 'verdicts are append-only'); END;
+CREATE TRIGGER verdicts_not_deleted BEFORE DELETE ON verdicts BEGIN SELECT RAISE(ABORT, 'verdicts are append-only'); END;
+CREATE TRIGGER readings_kept BEFORE UPDATE ON readings BEGIN SELECT RAISE(ABORT, 'readings are append-only'); END;
+CREATE TRIGGER readings_not_deleted BEFORE DELETE ON readings BEGIN SELECT RAISE(ABORT, 'readings are append-only'); END;
+CREATE TRIGGER decisions_kept BEFORE UPDATE ON decisions BEGIN SELECT RAISE(ABORT, 'decisions are append-only'); END;
+CREATE TRIGGER decisions_not_deleted BEFORE DELETE ON decisions BEGIN SELECT RAISE(ABORT, 'decisions are append-only'); END;
+
+PRAGMA user_version = 1;
+COMMIT;

@@ -1,0 +1,160 @@
+//! Moments and durations, and the one place where the clock is read.
+//!
+//! All of the crate counts in milliseconds of UTC since 1970. A [`Moment`] comes in from the edge; nothing below the
+//! commands asks for the time itself, so every decision can be made again from what is stored.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+/// An instant: milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Moment(pub i64);
+
+/// A span of time in milliseconds; never negative in configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Span(pub i64);
+
+/// The longest span that the configuration takes: a hundred years, so that sums of spans and moments cannot overflow.
+const LONGEST: i64 = 100 * 366 * 86_400_000;
+
+impl Moment {
+    /// The wall clock.
+    #[expect(clippy::disallowed_methods, reason = "this is the edge")]
+    pub fn now() -> Moment {
+        Moment(Utc::now().timestamp_millis())
+    }
+
+    /// Reads RFC 3339 with an offset. `None` for anything else, for years outside 1970 to 9999 and for impossible dates.
+    pub fn parse(text: &str) -> Option<Moment> {
+        let time = DateTime::parse_from_rfc3339(text.trim()).ok()?.with_timezone(&Utc);
+        let ms = time.timestamp_millis();
+        (0..=253_402_300_799_999).contains(&ms).then_some(Moment(ms))
+    }
+
+    /// Reads the `Date` header of an HTTP answer (RFC 7231); its precision is one second.
+    pub fn parse_http_date(text: &str) -> Option<Moment> {
+        Some(Moment(DateTime::parse_from_rfc2822(text).ok()?.timestamp_millis()))
+    }
+
+    /// The time since `earlier`; negative when a clock was set back.
+    pub fn since(self, earlier: Moment) -> Span {
+        Span(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl std::ops::Add<Span> for Moment {
+    type Output = Moment;
+
+    fn add(self, span: Span) -> Moment {
+        Moment(self.0.saturating_add(span.0))
+    }
+}
+
+impl std::ops::Sub<Span> for Moment {
+    type Output = Moment;
+
+    fn sub(self, span: Span) -> Moment {
+        Moment(self.0.saturating_sub(span.0))
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds, the only form in which times leave the program.
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match DateTime::<Utc>::from_timestamp_millis(self.0) {
+            Some(time) => f.pad(&time.to_rfc3339_opts(SecondsFormat::Millis, true)),
+            None => f.pad("beyond the calendar"),
+        }
+    }
+}
+
+impl std::ops::Add for Span {
+    type Output = Span;
+
+    fn add(self, other: Span) -> Span {
+        Span(self.0.saturating_add(other.0))
+    }
+}
+
+impl Span {
+    /// No time at all.
+    pub const ZERO: Span = Span(0);
+
+    /// A span of whole seconds.
+    pub const fn seconds(seconds: i64) -> Span {
+        Span(seconds * 1000)
+    }
+
+    /// Reads `<integer>s|m|h|d`, the form of every duration in the configuration.
+    pub fn parse(text: &str) -> Option<Span> {
+        let unit = text.chars().last()?;
+        let number = &text[..text.len() - unit.len_utf8()];
+        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let unit_ms = match unit {
+            's' => 1_000,
+            'm' => 60_000,
+            'h' => 3_600_000,
+            'd' => 86_400_000,
+            _ => return None,
+        };
+        let ms = number.parse::<i64>().ok()?.checked_mul(unit_ms)?;
+        (ms <= LONGEST).then_some(Span(ms))
+    }
+
+    /// For timers; a negative span is no wait.
+    pub fn duration(self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0).unwrap_or(0))
+    }
+}
+
+/// The configuration's form, in the largest unit that is exact.
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ms = self.0;
+        let text = match ms {
+            0 => "0s".to_owned(),
+            _ if ms % 86_400_000 == 0 => format!("{}d", ms / 86_400_000),
+            _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+            _ if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+            _ if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
+            _ => format!("{ms}ms"),
+        };
+        f.pad(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_with_an_offset_and_shown_in_utc() {
+        let moment = Moment::parse("2026-03-01T12:00:00.5+02:00").unwrap();
+        assert_eq!(moment.to_string(), "2026-03-01T10:00:00.500Z");
+        for bad in ["2026-03-01T12:00:00", "2026-02-30T12:00:00Z", "yesterday", "", "1890-01-01T00:00:00Z"] {
+            assert_eq!(Moment::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn http_dates_are_read() {
+        assert_eq!(Moment::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Moment(784_111_777_000)));
+    }
+
+    #[test]
+    fn spans_are_read_and_shown_in_the_configured_form() {
+        for text in ["0s", "90s", "15m", "24h", "30d"] {
+            let span = Span::parse(text).unwrap();
+            assert_eq!(Span::parse(&span.to_string()), Some(span));
+        }
+        for bad in ["", "s", "-1s", "1.5h", "1 m", "1w", "99999999999999d", "١s"] {
+            assert_eq!(Span::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! The configuration: one TOML file, told apart from every mistake with file, line and remedy.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::Error as _;
+use toml::Spanned;
+use url::Url;
+
+use crate::clock::Span;
+use crate::evidence::Windows;
+use crate::plan::{Plan, SHIPPED};
+
+/// A checked configuration: paths are absolute or relative to where the program runs, secrets are read.
+#[derive(Debug)]
+pub struct Config {
+    /// The file it came from.
+    pub file: PathBuf,
+    pub plan: Plan,
+    pub ledger: PathBuf,
+    pub server: Server,
+    /// `None`: the server asks for no token.
+    pub auth: Option<Auth>,
+    pub windows: Windows,
+    pub controls: Vec<Known>,
+    /// Where `run` leaves a dated report of what changed.
+    pub report_dir: Option<PathBuf>,
+}
+
+/// The server that is asked.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub base_url: Url,
+    /// Never more than this.
+    pub requests_per_second: f64,
+    /// Requests in flight, at the most.
+    pub concurrency: usize,
+    /// For one request, from the connection to the answer's last byte.
+    pub timeout: Span,
+    /// A certificate authority (PEM) trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// OAuth 2.0 client credentials.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    pub token_url: Url,
+    pub client_id: SecretString,
+    pub client_secret: SecretString,
+    pub scope: Option<String>,
+}
+
+/// A configured control: a key that is known to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    pub lookup: String,
+    pub key: String,
+    /// Of a list: the server's id of a record that the owner is known to have.
+    pub member: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    plan: Spanned<String>,
+    #[serde(default)]
+    params: BTreeMap<String, String>,
+    ledger: LedgerFile,
+    server: ServerFile,
+    auth: Option<AuthFile>,
+    #[serde(default)]
+    settle: SettleFile,
+    #[serde(default)]
+    control: Vec<ControlFile>,
+    report: Option<ReportFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LedgerFile {
+    path: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServerFile {
+    base_url: WebAddress,
+    #[serde(default = "five")]
+    requests_per_second: f64,
+    #[serde(default = "four")]
+    concurrency: usize,
+    #[serde(default = "ten_seconds")]
+    timeout: Length,
+    ca_file: Option<PathBuf>,
+}
+
+fn five() -> f64 {
+    5.0
+}
+
+fn four() -> usize {
+    4
+}
+
+fn ten_seconds() -> Length {
+    Length(Span::seconds(10))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthFile {
+    token_url: WebAddress,
+    client_id: Spanned<Secret>,
+    client_secret: Spanned<Secret>,
+    scope: Option<String>,
+}
+
+/// Where a credential comes from: one of the three.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Secret {
+    env: Option<String>,
+    file: Option<PathBuf>,
+    value: Option<SecretString>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettleFile {
+    network: Option<Length>,
+    server_error: Option<Length>,
+    intent: Option<Length>,
+    replica_lag: Option<Length>,
+    confirm_after: Option<Length>,
+    expire_after: Option<Length>,
+    webhook: Option<Length>,
+    watch: Option<Length>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ControlFile {
+    lookup: Spanned<String>,
+    #[serde(alias = "owner")]
+    key: String,
+    member: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReportFile {
+    dir: PathBuf,
+}
+
+/// A duration, `<integer>s|m|h|d`.
+#[derive(Clone, Copy)]
+struct Length(Span);
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Length, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Span::parse(&text)
+            .map(Length)
+            .ok_or_else(|| D::Error::custom("not a duration (write <integer>s, m, h or d, like \"15m\")"))
+    }
+}
+
+/// An http or https URL without credentials in it.
+struct WebAddress(Url);
+
+impl<'de> Deserialize<'de> for WebAddress {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<WebAddress, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let url =
+            Url::parse(&text).map_err(|_| D::Error::custom("not a URL (write it like \"https://host.example\")"))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(D::Error::custom("not an http or https URL"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(D::Error::custom("a URL must not hold credentials (use [auth])"));
+        }
+        Ok(WebAddress(url))
+    }
+}
+
+/// Where a configuration is looked for when none is named, in this order.
+pub fn usual_places() -> Vec<PathBuf> {
+    let mut places = vec![PathBuf::from("privo-reconcile.toml")];
+    let home = || environment("HOME").map(|home| PathBuf::from(home).join(".config"));
+    places.extend(
+        environment("XDG_CONFIG_HOME")
+            .map(PathBuf::from)
+            .or_else(home)
+            .map(|dir| dir.join("privo-reconcile/config.toml")),
+    );
+    places.push(PathBuf::from("/etc/privo-reconcile/config.toml"));
+    places
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl Config {
+    /// Reads the named configuration, or the first of the usual places that exists.
+    ///
+    /// # Errors
+    /// One message with file, line and remedy. It never holds a secret.
+    pub fn load(named: Option<&Path>) -> Result<Config> {
+        let file = match named {
+            Some(file) => file.to_owned(),
+            None => {
+                let places = usual_places();
+                let listed = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
+                places.into_iter().find(|place| place.exists()).ok_or_else(|| anyhow!("no configuration found (looked for {listed}; name one with --config, or run `demo` to see one at work)"))?
+            }
+        };
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("failed to read the configuration {} (is the path right?)", file.display()))?;
+        Config::parse(&file, &text)
+    }
+
+    /// Checks a configuration's text. Relative paths in it start at the file's folder.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(file: &Path, text: &str) -> Result<Config> {
+        let place = file.display().to_string();
+        let deserializer = toml::Deserializer::parse(text).map_err(|error| toml_error(&place, text, "", &error))?;
+        let read: File = serde_path_to_error::deserialize(deserializer)
+            .map_err(|error| toml_error(&place, text, &error.path().to_string(), error.inner()))?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let at = |span: std::ops::Range<usize>| format!("{place}, line {}", line_of(text, span.start));
+        let plan = load_plan(folder, read.plan.as_ref(), &read.params).with_context(|| at(read.plan.span()))?;
+        let controls =
+            read.control.iter().map(|control| known(&plan, control).with_context(|| at(control.lookup.span())));
+        let controls = controls.collect::<Result<Vec<_>>>()?;
+        let server = check_server(read.server, folder).with_context(|| place.clone())?;
+        let auth = match read.auth {
+            None => None,
+            Some(auth) => Some(Auth {
+                token_url: auth.token_url.0,
+                client_id: auth.client_id.as_ref().read(folder, true).with_context(|| at(auth.client_id.span()))?,
+                client_secret: auth
+                    .client_secret
+                    .as_ref()
+                    .read(folder, false)
+                    .with_context(|| at(auth.client_secret.span()))?,
+                scope: auth.scope,
+            }),
+        };
+        Ok(Config {
+            file: file.to_owned(),
+            plan,
+            ledger: folder.join(read.ledger.path),
+            server,
+            auth,
+            windows: read.settle.windows(),
+            controls,
+            report_dir: read.report.map(|report| folder.join(report.dir)),
+        })
+    }
+}
+
+fn load_plan(folder: &Path, name: &str, params: &BTreeMap<String, String>) -> Result<Plan> {
+    if let Some((name, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
+        return Plan::load(&format!("the plan {name}"), text, params);
+    }
+    let file = folder.join(name);
+    let shipped = SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let text = std::fs::read_to_string(&file).with_context(|| {
+        format!("failed to read the plan {} (shipped plans: {shipped}; anything else is a path)", file.display())
+    })?;
+    Plan::load(&file.display().to_string(), &text, params)
+}
+
+fn known(plan: &Plan, control: &ControlFile) -> Result<Known> {
+    let lookup = plan.lookup(control.lookup.as_ref())?;
+    if control.key.trim().is_empty() {
+        bail!("the control's `key` is empty (give the key of an account that is known to exist)");
+    }
+    if lookup.record.list.is_some() && control.member.is_none() {
+        bail!("a control of a list needs `member` (the server's id of a record that the owner `key` is known to have)");
+    }
+    Ok(Known { lookup: control.lookup.as_ref().clone(), key: control.key.clone(), member: control.member.clone() })
+}
+
+fn check_server(server: ServerFile, folder: &Path) -> Result<Server> {
+    if !(server.requests_per_second > 0.0 && server.requests_per_second <= 1_000_000.0) {
+        bail!("server.requests_per_second must be more than 0 and at most 1000000");
+    }
+    if !(1..=1024).contains(&server.concurrency) {
+        bail!("server.concurrency must be 1 to 1024");
+    }
+    if server.timeout.0 <= Span::ZERO {
+        bail!("server.timeout must be more than 0s");
+    }
+    Ok(Server {
+        base_url: server.base_url.0,
+        requests_per_second: server.requests_per_second,
+        concurrency: server.concurrency,
+        timeout: server.timeout.0,
+        ca_file: server.ca_file.map(|file| folder.join(file)),
+    })
+}
+
+impl Secret {
+    /// Reads the credential. One from a file loses its line end.
+    fn read(&self, folder: &Path, may_be_written: bool) -> Result<SecretString> {
+        match (&self.env, &self.file, &self.value) {
+            (Some(name), None, None) => environment(name).map(SecretString::from).ok_or_else(|| {
+                anyhow!("the environment variable {name} is not set (set it, or use {{ file = \"…\" }})")
+            }),
+            (None, Some(file), None) => {
+                let file = folder.join(file);
+                let text = std::fs::read_to_string(&file)
+                    .with_context(|| format!("failed to read the credential {}", file.display()))?;
+                let text = text.trim_end_matches(['\r', '\n']);
+                if text.is_empty() {
+                    bail!("the credential {} is empty", file.display());
+                }
+                Ok(SecretString::from(text.to_owned()))
+            }
+            (None, None, Some(value)) if may_be_written => Ok(value.clone()),
+            (None, None, Some(_)) => {
+                bail!("a secret is never written into the configuration (use {{ env = \"…\" }} or {{ file = \"…\" }})")
+            }
+            _ => bail!("needs one of env, file or value"),
+        }
+    }
+}
+
+impl SettleFile {
+    fn windows(&self) -> Windows {
+        let usual = Windows::default();
+        let or = |length: Option<Length>, usual: Span| length.map_or(usual, |length| length.0);
+        Windows {
+            network: or(self.network, usual.network),
+            server_error: or(self.server_error, usual.server_error),
+            intent: or(self.intent, usual.intent),
+            replica_lag: or(self.replica_lag, usual.replica_lag),
+            confirm_after: or(self.confirm_after, usual.confirm_after),
+            expire_after: or(self.expire_after, usual.expire_after),
+            webhook: or(self.webhook, usual.webhook),
+            watch: or(self.watch, usual.watch),
+        }
+    }
+}
+
+/// A TOML error with file, line and key, without the line's text, which may hold a secret.
+pub fn toml_error(place: &str, text: &str, path: &str, error: &toml::de::Error) -> anyhow::Error {
+    let line = error.span().map(|span| format!(", line {}", line_of(text, span.start))).unwrap_or_default();
+    let path = path.replace(".$__serde_spanned_private_value", "");
+    let key = if path.is_empty() || path == "." { String::new() } else { format!(", `{path}`") };
+    anyhow!("{place}{line}{key}: {}", without_values(error.message()))
+}
+
+/// Parsers quote the text that they did not expect, which may be a secret: only that it is a text is said.
+fn without_values(message: &str) -> String {
+    match (message.find("string \""), message.rfind('"')) {
+        (Some(start), Some(end)) if end > start + 8 => format!("{}string{}", &message[..start], &message[end + 1..]),
+        _ => message.to_owned(),
+    }
+}
+
+/// The line of an offset, from 1.
+pub fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+plan = "privo-gateway"
+[ledger]
+path = "ledger.db"
+[server]
+base_url = "http://127.0.0.1:1"
+[auth]
+token_url = "http://127.0.0.1:1/oauth/token"
+client_id = { value = "partner" }
+client_secret = { file = "secret" }
+[settle]
+network = "1s"
+[[control]]
+lookup = "account-by-email"
+key = "canary@partner.example"
+"#;
+
+    fn message(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("secret"), "hush\n").unwrap();
+        match Config::parse(&folder.path().join("privo-reconcile.toml"), text) {
+            Ok(_) => String::new(),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    #[test]
+    fn a_good_one_is_taken() {
+        assert_eq!(message(GOOD), "");
+    }
+
+    #[test]
+    fn mistakes_are_told_with_line_and_remedy_and_without_secrets() {
+        for (from, to, expected) in [
+            ("network = \"1s\"", "network = \"1 week\"", "line 12, `settle.network`: not a duration"),
+            ("network = \"1s\"", "netwrk = \"1s\"", "line 12, `settle.netwrk`: unknown field"),
+            (
+                "lookup = \"account-by-email\"",
+                "lookup = \"account-by-mail\"",
+                "line 14: unknown lookup `account-by-mail` (the plan has: account-by-display-name",
+            ),
+            ("plan = \"privo-gateway\"", "plan = \"privo-consent\"", "needs the parameter `service`"),
+            ("plan = \"privo-gateway\"", "plan = \"mine.toml\"", "failed to read the plan"),
+            ("{ file = \"secret\" }", "{ value = \"hush\" }", "line 10: a secret is never written"),
+            ("{ file = \"secret\" }", "{ env = \"PRIVO_RECONCILE_UNSET\" }", "PRIVO_RECONCILE_UNSET is not set"),
+            ("client_secret = { file = \"secret\" }", "client_secret = \"hush\"", "line 10"),
+            ("http://127.0.0.1:1\"", "127.0.0.1\"", "line 6, `server.base_url`: not a URL"),
+            ("[ledger]", "[ledger", "line 3"),
+        ] {
+            assert!(GOOD.contains(from), "{from}");
+            let said = message(&GOOD.replacen(from, to, 1));
+            assert!(said.contains(expected), "{to}: {said}");
+            assert!(!said.contains("hush"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_controlled_by_owner_and_member() {
+        let text = GOOD.replace("account-by-email", "children-of-parent");
+        assert!(message(&text).contains("needs `member`"));
+        assert_eq!(message(&format!("{text}member = \"4711\"\n")), "");
+    }
+}

@@ -1,0 +1,109 @@
+//! Creates of a record with a key that the server keeps unique.
+
+use super::group::Group;
+use super::view::{self, View, matched_on};
+use super::{Decision, settle};
+use crate::clock::{Moment, Span};
+use crate::evidence::{Attempt, Effect, Link, Look, Record};
+use crate::words::{Action, Outcome, Reason, Seen, Status};
+
+/// The rows "create, unique key" of the verdict table.
+pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
+    let identity = attempt.facts.identity;
+    let Some(key) = effect.key else {
+        return super::decide_effect(
+            group,
+            attempt,
+            index,
+            &Effect { kind: crate::evidence::Kind::Blind, ..effect.clone() },
+        );
+    };
+    let looks = view::in_order(&attempt.looks, index);
+    let wait = if attempt.facts.repeat_blocked { Action::MayResend } else { Action::Wait };
+    match view::view(&looks, group.settled, group.windows, |look| look.seen == Seen::Absent) {
+        View::Nothing(decision) => decision,
+        View::Several(look) => ambiguous(look, group.settled),
+        View::Present(look) => match look.records.first() {
+            Some(record) if record.own => present(group, identity, key, effect, look, record),
+            _ => ambiguous(look, group.settled),
+        },
+        View::Absent(absence) => view::not_yet(absence, wait).unwrap_or_else(|| {
+            let first = group.first_sent(identity);
+            if group.seen_present(key) || group.answered_success(identity) || group.deleted_since(key, first) {
+                removed_since()
+            } else {
+                settle(Status::Resolved, Outcome::NotApplied, Reason::ConfirmedAbsent, Action::Resend)
+                    .because(view::assuming(group.windows, group.settled, absence))
+            }
+        }),
+    }
+}
+
+fn present(group: &Group, identity: Link, key: Link, effect: &Effect, look: &Look, record: &Record) -> Decision {
+    let matched = matched_on(effect.found_by.as_deref(), record);
+    let store = store_or_review(effect, record);
+    match Age::of(record, look, group.first_sent(identity), group.settled) {
+        Age::Before => settle(Status::Resolved, Outcome::NotApplied, Reason::Preexisting, Action::DoNotResend)
+            .because("the record was made before the first attempt, and the server keeps its key unique".into()),
+        _ if record.differs() => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::KeyTaken, Action::Review)
+            .because("a record with this key exists, but what it shows differs from what was sent".into()),
+        Age::Within(made) if !group.otherwise_explained(identity, key, made) => {
+            settle(Status::Resolved, Outcome::Applied, Reason::Created, store).because(
+                "the record was made after the first attempt and within its window, and nothing else explains it"
+                    .into(),
+            )
+        }
+        Age::Within(_) | Age::After | Age::Unknown => {
+            settle(Status::Resolved, Outcome::Satisfied, Reason::Present, store)
+                .because("the record exists; which request made it cannot be known, and it is there once".into())
+        }
+    }
+    .found(record.id.as_deref(), matched)
+}
+
+/// Store the id, unless nothing but a key that is not the partner's own says that it is the right record.
+pub fn store_or_review(effect: &Effect, record: &Record) -> Action {
+    if effect.comparable && !record.shows_any() && !effect.own_key { Action::Review } else { Action::StoreId }
+}
+
+/// When a record was made, seen from the attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    Before,
+    /// Between the first attempt and the end of its window; with the latest moment of the writer's clock it can have been.
+    Within(Moment),
+    After,
+    /// The server does not say, or the first attempt's time is not known.
+    Unknown,
+}
+
+impl Age {
+    pub fn of(record: &Record, look: &Look, first: Option<Moment>, settled: Moment) -> Age {
+        let (Some(made), Some(first)) = (record.made, first) else { return Age::Unknown };
+        let (least, most) = look.skew();
+        // A time without a fraction may be cut to the second.
+        let cut = if made.0 % 1000 == 0 { Span(999) } else { Span::ZERO };
+        if made + cut < first + least {
+            Age::Before
+        } else if made <= settled + most {
+            Age::Within(made + cut - least)
+        } else {
+            Age::After
+        }
+    }
+}
+
+fn ambiguous(look: &Look, settled: Moment) -> Decision {
+    if look.surely_asked() <= settled {
+        return super::defer(Reason::Unsettled, Action::Wait)
+            .because("a record is found under another spelling of the key only; what it is cannot be said before the window is over".into())
+            .not_before(settled);
+    }
+    settle(Status::DuplicateRisk, Outcome::Unknown, Reason::AmbiguousMatch, Action::Review)
+        .because("the spellings of this key lead to different answers, so it cannot be said whose record it is".into())
+}
+
+fn removed_since() -> Decision {
+    settle(Status::DuplicateRisk, Outcome::Unknown, Reason::RemovedSince, Action::Review)
+        .because("absent now, but it was there once or a later delete may have removed it".into())
+}

@@ -1,0 +1,174 @@
+//! What a group knows as a whole: when it is settled, which attempts belong to one operation, what else could explain a
+//! record.
+
+use super::member::{self, Matchings};
+use crate::clock::{Moment, Span};
+use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Window, Windows};
+use crate::words::{Failure, Seen};
+
+pub struct Group<'a> {
+    pub windows: &'a Windows,
+    pub attempts: &'a [Attempt],
+    /// Later than this, no attempt of the group can become applied any more (under the stated windows).
+    pub settled: Moment,
+    /// The same when every attempt waits for the longest window: for creates that the server does not keep unique.
+    pub settled_longest: Moment,
+    /// Later than this, what the server has shows on every replica.
+    pub replicated: Moment,
+    /// Whose the listed records are.
+    pub matchings: Matchings,
+}
+
+impl<'a> Group<'a> {
+    pub fn of(case: &'a Case) -> Group<'a> {
+        let windows = &case.windows;
+        let longest = windows.network.max(windows.server_error);
+        let latest = |span: &dyn Fn(Window) -> Option<Span>| {
+            let here = case.attempts.iter().filter(|a| reached_server(a));
+            here.filter_map(|a| Some(a.facts.ended + span(a.facts.window)?)).max().unwrap_or(Moment(i64::MIN))
+                + windows.replica_lag
+        };
+        let mut group = Group {
+            windows,
+            attempts: &case.attempts,
+            settled: latest(&|window| match window {
+                Window::None => None,
+                Window::Network => Some(windows.network),
+                Window::ServerError => Some(windows.server_error),
+                Window::Intent => Some(windows.intent + windows.network),
+            }),
+            settled_longest: latest(&|window| match window {
+                Window::None => None,
+                Window::Network | Window::ServerError => Some(longest),
+                Window::Intent => Some(windows.intent + longest),
+            }),
+            replicated: latest(&|window| match window {
+                Window::Intent => Some(windows.intent),
+                _ => Some(Span::ZERO),
+            }),
+            matchings: Matchings::default(),
+        };
+        group.matchings = member::matchings(&group);
+        group
+    }
+
+    /// The attempts of the same operation, this one among them.
+    pub fn operation(&self, identity: Link) -> impl Iterator<Item = &'a Attempt> {
+        self.attempts.iter().filter(move |other| other.facts.identity == identity)
+    }
+
+    /// No byte of any attempt of the operation left its sender.
+    pub fn never_sent(&self, attempt: &Attempt) -> bool {
+        self.operation(attempt.facts.identity).all(|other| other.facts.failure == Some(Failure::NotSent))
+    }
+
+    /// When the operation was first sent, by the writer's clock; `None` when that of any attempt cannot be believed.
+    pub fn first_sent(&self, identity: Link) -> Option<Moment> {
+        let sent = self.operation(identity).filter(|a| a.facts.failure != Some(Failure::NotSent));
+        sent.map(|attempt| attempt.facts.sent()).min().flatten()
+    }
+
+    /// An attempt of the operation was told that it succeeded.
+    pub fn answered_success(&self, identity: Link) -> bool {
+        self.operation(identity).any(succeeded)
+    }
+
+    /// Whether another operation sent by `made`, or an answer to this one, may have made the record of this key.
+    pub fn otherwise_explained(&self, identity: Link, key: Link, made: Moment) -> bool {
+        self.attempts.iter().any(|other| {
+            let cause = if other.facts.identity == identity { succeeded(other) } else { maybe_applied(other) };
+            cause && has(other, Kind::Create, key) && other.facts.sent().is_none_or(|sent| sent <= made)
+        })
+    }
+
+    /// A delete of the record that may have been applied, sent at or after `from`.
+    pub fn deleted_since(&self, key: Link, from: Option<Moment>) -> bool {
+        self.attempts.iter().any(|other| {
+            maybe_applied(other)
+                && has(other, Kind::Delete, key)
+                && match (other.facts.sent(), from) {
+                    (Some(sent), Some(from)) => sent >= from,
+                    _ => true,
+                }
+        })
+    }
+
+    /// A create of the record whose outcome is not known.
+    pub fn create_in_doubt(&self, key: Link) -> bool {
+        self.attempts.iter().any(|other| in_doubt(other) && has(other, Kind::Create, key))
+    }
+
+    /// Another operation that writes one of the same fields, or deletes or makes the record, and may have been applied.
+    /// With `from`, only one that was sent at or after it.
+    pub fn also_written(&self, identity: Link, effect: &Effect, from: Option<Moment>) -> bool {
+        let Some(key) = effect.key else { return true };
+        let writes = |other: &Effect| match other.kind {
+            Kind::Update => other.key == Some(key) && other.targets.iter().any(|t| effect.targets.contains(t)),
+            Kind::Delete | Kind::Create => other.key == Some(key),
+            Kind::Member | Kind::Blind | Kind::Inbound => false,
+        };
+        self.attempts.iter().any(|other| {
+            other.facts.identity != identity
+                && maybe_applied(other)
+                && other.facts.effects.iter().any(writes)
+                && match (other.facts.sent(), from) {
+                    (Some(sent), Some(from)) => sent >= from,
+                    _ => true,
+                }
+        })
+    }
+
+    /// The id that the record of this key had before `moment`: of a look, or of a settled create.
+    pub fn known_id(&self, key: Link, moment: Moment) -> Option<&'a str> {
+        let seen = self.looks_at(key).filter(|look| look.answered < moment && look.seen == Seen::Present);
+        let by_look = seen.last().and_then(|look| look.records.first()?.id.as_deref());
+        by_look.or_else(|| {
+            let creates = self.attempts.iter().filter(|a| a.facts.effects.len() == 1 && has(a, Kind::Create, key));
+            let settled = creates.filter_map(|a| a.verdict.as_ref()).filter(|v| v.decided < moment);
+            settled.filter_map(|verdict| verdict.server_id.as_deref()).last()
+        })
+    }
+
+    /// Every look at this key by any attempt of the group.
+    pub fn looks_at(&self, key: Link) -> impl Iterator<Item = &'a Look> {
+        self.attempts.iter().flat_map(move |attempt| {
+            attempt.looks.iter().filter(move |look| {
+                attempt.facts.effects.get(look.effect).is_some_and(|effect| effect.key == Some(key))
+            })
+        })
+    }
+
+    /// The record of this key was seen once, by whichever attempt's look.
+    pub fn seen_present(&self, key: Link) -> bool {
+        self.looks_at(key).any(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own))
+    }
+}
+
+/// Sent to the configured server, as far as the row says.
+fn reached_server(attempt: &Attempt) -> bool {
+    match attempt.facts.class {
+        Class::Planned | Class::BadRow { .. } | Class::NoPlan => true,
+        Class::Read | Class::OtherEnvironment => false,
+    }
+}
+
+/// It left its sender and nobody knows what became of it.
+fn in_doubt(attempt: &Attempt) -> bool {
+    reached_server(attempt) && attempt.facts.window != Window::None
+}
+
+/// It was told that it succeeded.
+pub fn succeeded(attempt: &Attempt) -> bool {
+    attempt.facts.failure == Some(Failure::Answered)
+        && reached_server(attempt)
+        && attempt.facts.http_status.is_some_and(|status| (200..300).contains(&status) && status != 208)
+}
+
+/// In doubt, or told that it succeeded.
+pub fn maybe_applied(attempt: &Attempt) -> bool {
+    in_doubt(attempt) || succeeded(attempt)
+}
+
+fn has(attempt: &Attempt, kind: Kind, key: Link) -> bool {
+    attempt.facts.effects.iter().any(|effect| effect.kind == kind && effect.key == Some(key))
+}

@@ -1,0 +1,218 @@
+//! The decision: from evidence to verdicts, pure and total.
+//!
+//! [`decide`] takes a group (everything that must be decided together) and says of each attempt either what became of
+//! it or why that cannot be said yet. It does no I/O and reads no clock: the only times are those in the evidence, so
+//! each verdict can be made again from the ledger. The rows of the verdict table stand in this order:
+//!
+//! | row | where |
+//! |---|---|
+//! | bad-row, other-environment, read, no-plan, not_sent, expired | here |
+//! | create with a unique key | [`create`] |
+//! | create listed under an owner | [`member`], on [`matching`] |
+//! | delete, update | [`change`] |
+//! | inbound webhook | [`inbound`] |
+//! | several effects | [`fold`] |
+//!
+//! What a look may be believed for (controls, settled, confirmed) is [`view`]; what the group knows is [`group`].
+
+mod change;
+mod create;
+mod fold;
+mod group;
+mod inbound;
+pub mod matching;
+mod member;
+mod view;
+
+#[cfg(test)]
+mod table;
+
+use crate::clock::Moment;
+use crate::evidence::{Attempt, Case, Class, Effect, Kind};
+use crate::words::{Action, Outcome, Reason, Status};
+use group::Group;
+
+/// What is said of one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is known what became of it, or that a person must find out.
+    Settle(Verdict),
+    /// It cannot be said yet.
+    Defer(Deferral),
+}
+
+/// A settled answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub status: Status,
+    pub outcome: Outcome,
+    pub reason: Reason,
+    pub action: Action,
+    /// The record's id on the server; of several effects, each with its name.
+    pub server_id: Option<String>,
+    /// By what the record was recognised: the key and the fields that were equal.
+    pub matched_on: Option<String>,
+    /// Why, on what assumptions, in one or two sentences without personal values.
+    pub explanation: String,
+    /// It contradicts a verdict that somebody may have acted upon.
+    pub correction: bool,
+}
+
+/// Why an entry stays pending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deferral {
+    pub reason: Reason,
+    pub action: Action,
+    /// Before this instant nothing more can be decided. `None`: no time is known.
+    pub not_before: Option<Moment>,
+    pub explanation: String,
+}
+
+/// Decides every attempt of a group, in the group's order. `answered` attempts get the verdict of their operation too;
+/// the caller drops it, for they are evidence.
+pub fn decide(case: &Case) -> Vec<Decision> {
+    let group = Group::of(case);
+    case.attempts.iter().map(|attempt| superseding(attempt, decide_attempt(&group, attempt))).collect()
+}
+
+/// The verdict table, in its order.
+fn decide_attempt(group: &Group, attempt: &Attempt) -> Decision {
+    match &attempt.facts.class {
+        Class::BadRow { why } => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::BadRow, Action::Review)
+            .because(format!("the row cannot be read: {why}; correct it by UPDATE and it is examined again")),
+        Class::OtherEnvironment => defer(Reason::OtherEnvironment, Action::Review)
+            .because("it was sent to another host or port than the configured server; run with the configuration of that environment, or close it".into()),
+        Class::Read => settle(Status::Resolved, Outcome::NotApplied, Reason::NoEffect, Action::Resend)
+            .because("a read changes nothing; it is always safe to send it again".into()),
+        Class::NoPlan => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::NoPlan, Action::Review)
+            .because("no operation of the plan matches this method and path; add it to the plan, or review it by hand".into()),
+        Class::Planned if group.never_sent(attempt) => {
+            settle(Status::Resolved, Outcome::NotApplied, Reason::NeverSent, Action::Resend)
+                .because("no byte of any attempt of this operation left its sender".into())
+        }
+        Class::Planned => {
+            let parts: Vec<Decision> =
+                attempt.facts.effects.iter().enumerate().map(|(i, effect)| decide_effect(group, attempt, i, effect)).collect();
+            expired(group, attempt, fold::fold(&attempt.facts.effects, parts))
+        }
+    }
+}
+
+fn decide_effect(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
+    match effect.kind {
+        Kind::Create => create::decide(group, attempt, index, effect),
+        Kind::Member => member::decide(group, attempt, index, effect),
+        Kind::Blind => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Unobservable, Action::AskPrivo)
+            .because("nothing that the server can be asked shows whether this was applied".into()),
+        Kind::Delete => change::decide_delete(group, attempt, index, effect),
+        Kind::Update => change::decide_update(group, attempt, index, effect),
+        Kind::Inbound => inbound::decide(group, attempt, index),
+    }
+}
+
+/// Undecided for too long: a person must ask. Age says nothing about what happened, so the outcome stays unknown.
+fn expired(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
+    let Decision::Defer(deferral) = decision else { return decision };
+    let span = group.windows.expire_after;
+    let mut asked: Vec<Moment> = attempt.looks.iter().map(|look| look.asked).collect();
+    asked.dedup();
+    let over = match (asked.first(), asked.last()) {
+        (Some(first), Some(last)) if asked.len() >= 2 => *last >= *first + span,
+        _ => false,
+    };
+    if !over || matches!(deferral.reason, Reason::OtherEnvironment | Reason::Uncontrolled) {
+        return Decision::Defer(deferral);
+    }
+    settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Expired, Action::AskPrivo)
+        .because(format!("still {} {span} after the first look; {}", deferral.reason, deferral.explanation))
+}
+
+/// What is new about a verdict for an entry that has one: a record that turned up after `not-applied` corrects it,
+/// unless the advised resend explains the record.
+fn superseding(attempt: &Attempt, decision: Decision) -> Decision {
+    let (Some(before), Decision::Settle(mut verdict)) = (&attempt.verdict, decision.clone()) else { return decision };
+    let turned_up = before.outcome == Outcome::NotApplied
+        && matches!(
+            verdict.outcome,
+            Outcome::Applied | Outcome::Satisfied | Outcome::Duplicated | Outcome::PartlyApplied
+        );
+    if turned_up && !resend_explains(attempt, before.decided) {
+        verdict.correction = true;
+        verdict.explanation = format!(
+            "correction of {} ({}) of {}: {}",
+            before.outcome, before.reason, before.decided, verdict.explanation
+        );
+    }
+    Decision::Settle(verdict)
+}
+
+/// Whether what was found can be the work of a resend that followed the verdict: made after it by the server's own
+/// word. (A recorded answer to a resend already makes the verdict `satisfied` and is told apart by its rows.)
+fn resend_explains(attempt: &Attempt, decided: Moment) -> bool {
+    let Some(look) = attempt.looks.last() else { return false };
+    let (least, _) = look.skew();
+    !look.records.is_empty() && look.records.iter().all(|record| record.made.is_some_and(|made| made > decided + least))
+}
+
+/// Starts a settled answer.
+fn settle(status: Status, outcome: Outcome, reason: Reason, action: Action) -> Decision {
+    Decision::Settle(Verdict {
+        status,
+        outcome,
+        reason,
+        action,
+        server_id: None,
+        matched_on: None,
+        explanation: String::new(),
+        correction: false,
+    })
+}
+
+/// Starts a deferral.
+fn defer(reason: Reason, action: Action) -> Decision {
+    Decision::Defer(Deferral { reason, action, not_before: None, explanation: String::new() })
+}
+
+impl Decision {
+    /// Gives the explanation.
+    fn because(mut self, why: String) -> Decision {
+        match &mut self {
+            Decision::Settle(verdict) => verdict.explanation = why,
+            Decision::Defer(deferral) => deferral.explanation = why,
+        }
+        self
+    }
+
+    /// Names the record and what it was recognised by.
+    fn found(mut self, server_id: Option<&str>, matched_on: String) -> Decision {
+        if let Decision::Settle(verdict) = &mut self {
+            verdict.server_id = server_id.map(str::to_owned);
+            verdict.matched_on = Some(matched_on).filter(|text| !text.is_empty());
+        }
+        self
+    }
+
+    /// Says from when on more can be decided.
+    fn not_before(mut self, moment: Moment) -> Decision {
+        if let Decision::Defer(deferral) = &mut self {
+            deferral.not_before = Some(moment);
+        }
+        self
+    }
+
+    /// The reason, of either kind.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Decision::Settle(verdict) => verdict.reason,
+            Decision::Defer(deferral) => deferral.reason,
+        }
+    }
+
+    /// The advice, of either kind.
+    pub fn action(&self) -> Action {
+        match self {
+            Decision::Settle(verdict) => verdict.action,
+            Decision::Defer(deferral) => deferral.action,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What the looks at one effect may be believed for.
+//!
+//! The latest look counts, if its controls stand behind it. An absence counts only as part of a streak: absences in a
+//! row, each asked after the group was settled, the first and the last `confirm_after` apart by the job's clock and by
+//! the server's. Anything else breaks the streak.
+
+use super::{Decision, defer};
+use crate::clock::{Moment, Span};
+use crate::evidence::{Look, Record, Windows};
+use crate::words::{Action, Control, Reason, Seen};
+
+/// The latest look, as far as it may be believed.
+pub enum View<'a> {
+    /// Nothing may be concluded; this is why.
+    Nothing(Decision),
+    Absent(Absence),
+    Present(&'a Look),
+    /// More than one record.
+    Several(&'a Look),
+}
+
+/// How far an absence is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// Asked before the group was settled: it proves nothing.
+    Unsettled {
+        until: Moment,
+    },
+    /// Seen once; to be seen again not before `until`.
+    Unconfirmed {
+        until: Moment,
+    },
+    Confirmed {
+        first: Moment,
+        last: Moment,
+    },
+}
+
+/// The looks at one effect in the order in which they count. Of looks asked at one instant the more cautious comes last,
+/// so that their order in the ledger does not matter.
+pub fn in_order<'a>(looks: &'a [Look], effect: usize) -> Vec<&'a Look> {
+    let mut looks: Vec<&Look> = looks.iter().filter(|look| look.effect == effect).collect();
+    let caution = |look: &Look| {
+        let doubt = match controls(look, look.seen == Seen::Absent) {
+            Ok(()) => 0,
+            Err(_) => 1,
+        };
+        let seen = match look.seen {
+            Seen::Absent => 0,
+            Seen::Present => 1,
+            Seen::Several => 2,
+            Seen::Inconclusive => 3,
+        };
+        (doubt, seen)
+    };
+    for instant in looks.chunk_by_mut(|a, b| a.asked == b.asked) {
+        instant.sort_by_key(|look| caution(look));
+    }
+    looks
+}
+
+/// The view of one effect. `absent` says whether a conclusive look counts as an absence of what was looked for; `settled`
+/// is the instant after which absences count.
+pub fn view<'a>(looks: &[&'a Look], settled: Moment, windows: &Windows, absent: impl Fn(&Look) -> bool) -> View<'a> {
+    let last = match believed(looks, &absent) {
+        Ok(last) => last,
+        Err(doubt) => return View::Nothing(doubt),
+    };
+    match last.seen {
+        _ if absent(last) => View::Absent(absence(looks, settled, windows, absent)),
+        Seen::Several => View::Several(last),
+        Seen::Present | Seen::Absent | Seen::Inconclusive => View::Present(last),
+    }
+}
+
+/// The latest look, if its controls stand behind it; else why nothing may be concluded.
+pub fn believed<'a>(looks: &[&'a Look], absent: impl Fn(&Look) -> bool) -> Result<&'a Look, Decision> {
+    let Some(last) = looks.last() else {
+        return Err(defer(Reason::Inconclusive, Action::Wait).because("the server has not been asked yet".into()));
+    };
+    controls(last, absent(last)).map(|()| *last)
+}
+
+/// Whether the controls stand behind what a look saw; an absence needs both.
+fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
+    let wait = |why: String| Err(defer(Reason::Inconclusive, Action::Wait).because(why));
+    let review = |why: &str| Err(defer(Reason::Uncontrolled, Action::Review).because(why.to_owned()));
+    if look.seen == Seen::Inconclusive {
+        return wait(format!(
+            "the last look gave no answer to rely on: {}",
+            look.cause.as_deref().unwrap_or("no answer")
+        ));
+    }
+    if look.known == Control::Contradicted {
+        return review(
+            "the configured known key was not found, so this server's answers cannot be believed; check base_url and the control",
+        );
+    }
+    if look.random == Control::Contradicted {
+        return review(
+            "a random key was found, so this server's answers cannot be believed; check base_url and the plan's present answer",
+        );
+    }
+    if look.random != Control::Held {
+        return wait("the control with a random key got no answer".into());
+    }
+    match look.known {
+        Control::Missing if absent => {
+            review("an absence proves nothing without a control; add a [[control]] with a known key for this lookup")
+        }
+        Control::Unanswered if absent => wait("the control with the known key got no answer".into()),
+        _ => Ok(()),
+    }
+}
+
+/// How far a streak of looks that show the same is believed: absences, or for a delete and an update the state from
+/// before.
+pub fn absence(looks: &[&Look], settled: Moment, windows: &Windows, absent: impl Fn(&Look) -> bool) -> Absence {
+    let counts = |look: &&&Look| {
+        look.current
+            && look.surely_asked() > settled
+            && controls(look, look.seen != Seen::Present).is_ok()
+            && absent(look)
+    };
+    let streak: Vec<&&Look> = looks.iter().rev().take_while(counts).collect();
+    let (Some(last), Some(first)) = (streak.first(), streak.last()) else {
+        return Absence::Unsettled { until: settled };
+    };
+    let by_job = last.asked.since(first.answered) >= windows.confirm_after;
+    let by_server = match (first.server, last.server) {
+        // The header is cut to the second.
+        (Some(first), Some(last)) => last.since(first) >= Span(windows.confirm_after.0 - 1000),
+        _ => true,
+    };
+    if streak.len() >= 2 && by_job && by_server {
+        Absence::Confirmed { first: first.asked, last: last.asked }
+    } else {
+        Absence::Unconfirmed { until: first.answered + windows.confirm_after }
+    }
+}
+
+/// The rows of an absence (or a state from before) that does not count yet; `None` when it is confirmed.
+pub fn not_yet(absence: Absence, action: Action) -> Option<Decision> {
+    match absence {
+        Absence::Unsettled { until } => Some(
+            defer(Reason::Unsettled, action)
+                .because(format!("not applied so far, but until {until} it may still become so"))
+                .not_before(until),
+        ),
+        Absence::Unconfirmed { until } => Some(
+            defer(Reason::Unconfirmed, action)
+                .because(format!(
+                    "not applied, seen once after the window; it is believed when seen again from {until}"
+                ))
+                .not_before(until),
+        ),
+        Absence::Confirmed { .. } => None,
+    }
+}
+
+/// What the record was recognised by: the key's name and the fields that are equal on both sides.
+pub fn matched_on(found_by: Option<&str>, record: &Record) -> String {
+    let equal =
+        record.fields.iter().filter(|(_, c)| *c == crate::words::Compared::Equal).map(|(name, _)| name.as_str());
+    found_by.into_iter().chain(equal).collect::<Vec<_>>().join(", ")
+}
+
+/// The assumptions behind every `not-applied`.
+pub fn assuming(windows: &Windows, settled: Moment, absence: Absence) -> String {
+    let Absence::Confirmed { first, last } = absence else { return String::new() };
+    format!(
+        "absent at {first} and {last}, both after {settled}, with controls; this assumes that nothing is applied later than \
+         {} after a network failure or {} after a server error, a replica lag of {}, and that nobody removed the record meanwhile",
+        windows.network, windows.server_error, windows.replica_lag
+    )
+}

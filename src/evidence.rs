@@ -1,0 +1,299 @@
+//! What a decision may rest on: what was read of each attempt, and what each look at the server saw.
+//!
+//! Everything here is stored in the ledger as it stands, so it holds results of comparisons, times, digests and the
+//! server's ids, and no raw personal values. The plan makes [`Facts`] of an entry, the lookups make [`Look`]s, the
+//! ledger keeps both, and [`crate::decide`] sees nothing else.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Moment, Span};
+use crate::words::{Compared, Control, Direction, Failure, Outcome, Reason, Seen, Status};
+
+/// A salted digest that says "the same": of an operation's id, of a unique key after normalisation, of a subject.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Link(pub [u8; 16]);
+
+impl std::fmt::Display for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Link({self})")
+    }
+}
+
+impl std::str::FromStr for Link {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Link, Self::Err> {
+        const FORM: &str = "a link is 32 hexadecimal digits";
+        let mut bytes = [0; 16];
+        if text.len() != 32 || !text.is_ascii() {
+            return Err(FORM);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| FORM)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| FORM)?;
+        }
+        Ok(Link(bytes))
+    }
+}
+
+impl Serialize for Link {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Link {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Link, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What was read of one entry under a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// What kind of row it is.
+    pub class: Class,
+    /// The operation's name in the plan.
+    pub operation: Option<String>,
+    pub method: String,
+    /// The plan's template, else the path without query and with identifiers masked.
+    pub path: String,
+    /// Whom it is about, masked.
+    pub subject: Option<String>,
+    pub direction: Direction,
+    /// `None` when the row does not say it in a known word.
+    pub failure: Option<Failure>,
+    pub http_status: Option<u16>,
+    /// As the row says, by the writer's clock; `None` when unreadable. Decisions use [`Facts::sent`].
+    pub sent: Option<Moment>,
+    /// The row was dated later than the moment at which the job read it: its writer's clock cannot be trusted.
+    #[serde(default)]
+    pub sent_ahead: bool,
+    /// When the sender had given up, by the writer's clock and at the latest when the job first read the row.
+    pub ended: Moment,
+    /// What the plan waits for before it believes an absence after this attempt.
+    pub window: Window,
+    /// Digest of the operation's id.
+    pub identity: Link,
+    /// The server blocks a repeat of every effect, so that resending does no harm.
+    pub repeat_blocked: bool,
+    pub effects: Vec<Effect>,
+}
+
+impl Facts {
+    /// When it was sent, if that can be believed.
+    pub fn sent(&self) -> Option<Moment> {
+        self.sent.filter(|_| !self.sent_ahead)
+    }
+}
+
+/// What kind of row an entry is, in the order in which the verdict table asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// It cannot be read; `why` names the column or field, never its value.
+    BadRow { why: String },
+    /// Sent to another host or port than the plan's server.
+    OtherEnvironment,
+    /// GET or HEAD: changes nothing.
+    Read,
+    /// No operation of the plan matches.
+    NoPlan,
+    /// The plan knows it; `effects` say what it should have made true.
+    Planned,
+}
+
+/// Which of the configured windows follows an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Window {
+    /// The attempt cannot be applied any more, or never could: a definite answer, or nothing sent.
+    None,
+    Network,
+    ServerError,
+    /// The sender's own limit first, then as for a timeout.
+    Intent,
+}
+
+/// One thing that the operation should have made true on the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    /// As the plan calls it, numbered where there is one per element: `account`, `child 2`.
+    pub name: String,
+    pub kind: Kind,
+    /// The lookup that observes it; `None` when nothing does.
+    pub lookup: Option<String>,
+    /// Digest of the normalised key: of the record itself, or of the owner for [`Kind::Member`].
+    pub key: Option<Link>,
+    /// What the record is found by, in the plan's words: `email`.
+    pub found_by: Option<String>,
+    /// The key is the partner's own, so whoever bears it is the partner's record.
+    pub own_key: bool,
+    /// The body has fields that could be compared with a record.
+    pub comparable: bool,
+    /// For updates: digests of the fields that it writes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Link>,
+}
+
+/// What kind of effect it is; each has its rows in the verdict table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Makes a record with a key that the server keeps unique.
+    Create,
+    /// Makes a record that is not unique but listed under a known owner.
+    Member,
+    /// Makes something that nothing can look up.
+    Blind,
+    Delete,
+    Update,
+    /// A webhook that PRIVO sent and the partner did not take.
+    Inbound,
+}
+
+/// A record that a look found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The server's id.
+    pub id: Option<String>,
+    /// When the server made it, by the server's clock.
+    pub made: Option<Moment>,
+    /// When the server last changed it, by the server's clock.
+    pub changed: Option<Moment>,
+    /// Found under the entry's own spelling of the key, or under one that leads to the same record.
+    pub own: bool,
+    /// Each compared field of the plan and how it compares.
+    pub fields: Vec<(String, Compared)>,
+    /// For updates: every field that differs holds a value that it can only have had before.
+    pub as_before: bool,
+    /// For updates: digest of the values that the fields hold, to see whether they ever changed.
+    pub values: Option<Link>,
+}
+
+impl Record {
+    /// Whether any field that both sides show differs.
+    pub fn differs(&self) -> bool {
+        self.fields.iter().any(|(_, compared)| *compared == Compared::Differs)
+    }
+
+    /// Whether at least one field was shown by both sides.
+    pub fn shows_any(&self) -> bool {
+        self.fields.iter().any(|(_, compared)| *compared != Compared::NotShown)
+    }
+
+    /// Whether every field was shown and is equal.
+    pub fn equals(&self) -> bool {
+        self.fields.iter().all(|(_, compared)| *compared == Compared::Equal)
+    }
+}
+
+/// One look at one effect: an observation, with the controls behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// Which of the entry's effects.
+    pub effect: usize,
+    /// Made under the plan that the entry was last read under.
+    pub current: bool,
+    /// Before the first request, by the job's clock.
+    pub asked: Moment,
+    /// After the last answer, by the job's clock.
+    pub answered: Moment,
+    /// The answer's `Date` header: the server's clock, cut to the second.
+    pub server: Option<Moment>,
+    pub seen: Seen,
+    /// Why it is inconclusive.
+    pub cause: Option<String>,
+    /// What was found. Of a list: the records that may be this effect's.
+    pub records: Vec<Record>,
+    /// The state that was fetched (webhooks), in words.
+    pub state: Option<String>,
+    /// The configured known key was present.
+    pub known: Control,
+    /// A random key was absent.
+    pub random: Control,
+}
+
+impl Look {
+    /// The error bounds of the server's clock against the job's: what to add to a job's time to have the server's, at
+    /// least and at most. Without a `Date` header five minutes either way are assumed.
+    pub fn skew(&self) -> (Span, Span) {
+        const UNKNOWN: Span = Span(5 * 60_000);
+        match self.server {
+            Some(server) => (server.since(self.answered), (server + Span(999)).since(self.asked)),
+            None => (Span(-UNKNOWN.0), UNKNOWN),
+        }
+    }
+
+    /// When it was asked, by the earlier of the two clocks: a job whose clock ran ahead has not waited.
+    pub fn surely_asked(&self) -> Moment {
+        match self.server {
+            Some(server) => self.asked.min(server + Span(999)),
+            None => self.asked,
+        }
+    }
+}
+
+/// The verdict that holds for an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    pub decided: Moment,
+    pub status: Status,
+    pub outcome: Outcome,
+    pub reason: Reason,
+    pub server_id: Option<String>,
+}
+
+/// One entry of a group with all that is known of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// `entries.id`.
+    pub entry: i64,
+    pub facts: Facts,
+    /// In the order in which they were stored.
+    pub looks: Vec<Look>,
+    pub verdict: Option<Settled>,
+}
+
+/// The configured windows that a decision assumes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Windows {
+    pub network: Span,
+    pub server_error: Span,
+    pub intent: Span,
+    pub replica_lag: Span,
+    pub confirm_after: Span,
+    pub expire_after: Span,
+    pub webhook: Span,
+    pub watch: Span,
+}
+
+impl Default for Windows {
+    fn default() -> Windows {
+        Windows {
+            network: Span::seconds(15 * 60),
+            server_error: Span::seconds(24 * 3600),
+            intent: Span::seconds(15 * 60),
+            replica_lag: Span::ZERO,
+            confirm_after: Span::seconds(10 * 60),
+            expire_after: Span::seconds(30 * 86_400),
+            webhook: Span::seconds(5 * 60),
+            watch: Span::seconds(7 * 86_400),
+        }
+    }
+}
+
+/// A group: everything that is decided together, and under which windows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    pub windows: Windows,
+    pub attempts: Vec<Attempt>,
+}

@@ -1,0 +1,73 @@
+//! Masks: what may be shown of a value that may be a child's or a parent's.
+
+/// Shows so much of a subject that its owner can recognise it: `s•••@e•••.com` of an email, else the first character.
+pub fn subject(value: &str) -> String {
+    match value.rsplit_once('@') {
+        Some((local, domain)) => {
+            let (name, top) = domain.rsplit_once('.').unwrap_or((domain, ""));
+            let dot = if top.is_empty() { "" } else { "." };
+            format!("{}@{}{dot}{top}", start(local), start(name))
+        }
+        None => start(value),
+    }
+}
+
+/// An id as it is, unless it holds an `@`: then somebody used an email as an id.
+pub fn id(value: &str) -> String {
+    if value.contains('@') { value.split("; ").map(id_part).collect::<Vec<_>>().join("; ") } else { value.to_owned() }
+}
+
+fn id_part(part: &str) -> String {
+    match part.split_once('=') {
+        Some((name, id)) if id.contains('@') && !name.contains('@') => format!("{name}={}", subject(id)),
+        _ if part.contains('@') => subject(part),
+        _ => part.to_owned(),
+    }
+}
+
+/// The path of a URL without query, with every segment masked that may identify somebody: one with a digit, an `@`, a
+/// percent sign or more than twenty characters, unless it is a version like `v1.0`.
+pub fn path(url_path: &str) -> String {
+    let path = url_path.split(['?', '#']).next().unwrap_or_default();
+    path.split('/').map(|segment| if identifies(segment) { "•••" } else { segment }).collect::<Vec<_>>().join("/")
+}
+
+fn identifies(segment: &str) -> bool {
+    let version = segment.strip_prefix('v').is_some_and(|rest| {
+        !rest.is_empty() && rest.len() <= 4 && rest.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    });
+    let plain =
+        segment.len() <= 20 && segment.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'-' | b'_' | b'.'));
+    !(version || plain || segment == "s2s")
+}
+
+fn start(text: &str) -> String {
+    text.chars().next().map(|first| format!("{first}•••")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_show_their_first_letters() {
+        assert_eq!(subject("sue@example.com"), "s•••@e•••.com");
+        assert_eq!(subject("sue"), "s•••");
+        assert_eq!(subject("a@b@c"), "a•••@c•••");
+        assert_eq!(subject(""), "");
+    }
+
+    #[test]
+    fn ids_are_masked_only_with_an_at_sign() {
+        assert_eq!(id("4711-abc"), "4711-abc");
+        assert_eq!(id("sue@example.com"), "s•••@e•••.com");
+        assert_eq!(id("parent=1; child 1=sue@example.com"), "parent=1; child 1=s•••@e•••.com");
+    }
+
+    #[test]
+    fn paths_lose_identifiers_and_queries() {
+        assert_eq!(path("/api/v1.0/account/4711?email=a@b.c"), "/api/v1.0/account/•••");
+        assert_eq!(path("/s2s/api/v1.0/acme/accounts/eid/kid%401"), "/s2s/api/v1.0/acme/accounts/eid/•••");
+        assert_eq!(path("/x/sue@example.com/y"), "/x/•••/y");
+    }
+}

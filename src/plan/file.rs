@@ -1,0 +1,250 @@
+//! A plan as it is written: TOML, checked when it is read.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::parts::{Form, Normalisation, Path, Template};
+use crate::words::Direction;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFile {
+    pub name: String,
+    /// Variables that the configuration must give (`params`).
+    #[serde(default)]
+    pub params: Vec<String>,
+    #[serde(default)]
+    pub statuses: Statuses,
+    #[serde(rename = "lookup", default)]
+    pub lookups: BTreeMap<String, Lookup>,
+    #[serde(rename = "operation", default)]
+    pub operations: Vec<Operation>,
+}
+
+/// Answers below 500 that do not settle what became of the request.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statuses {
+    /// In doubt like a network failure: the server may or may not have gone on (408, 499).
+    #[serde(default)]
+    pub as_network: Vec<u16>,
+    /// In doubt like a server error.
+    #[serde(default)]
+    pub as_server_error: Vec<u16>,
+    /// Turned away before anything was done (425, 429): as good as never applied.
+    #[serde(default)]
+    pub turned_away: Vec<u16>,
+}
+
+/// How one kind of record is found.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lookup {
+    /// What the record is found by, in the report's words.
+    pub by: String,
+    /// What the server takes as equal keys.
+    #[serde(default)]
+    pub normalise: Vec<Normalisation>,
+    /// Whether the key is also looked up as the plan normalises it.
+    #[serde(default = "yes")]
+    pub try_normalised: bool,
+    /// The key is the partner's own id of the person.
+    #[serde(default)]
+    pub own_key: bool,
+    /// A key that no account bears, with `{random}`.
+    #[serde(default = "random_key")]
+    pub random: Template,
+    #[serde(rename = "step")]
+    pub steps: Vec<Step>,
+    #[serde(default)]
+    pub record: RecordShape,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::expect_used, reason = "a constant")]
+fn random_key() -> Template {
+    Template::try_from("privo-reconcile-{random}".to_owned()).expect("a template")
+}
+
+/// One request of a lookup. Knows `{key}`, the plan's parameters and what earlier steps captured as `{id}`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    pub get: Option<Template>,
+    pub post: Option<Template>,
+    /// Required with `post`: PRIVO documents that it changes nothing.
+    #[serde(default)]
+    pub changes_nothing: bool,
+    #[serde(default)]
+    pub query: BTreeMap<String, Template>,
+    /// The JSON of a `post`: an object of texts.
+    #[serde(default)]
+    pub json: BTreeMap<String, Template>,
+    pub present: Shape,
+    pub absent: Option<Shape>,
+}
+
+/// A documented answer. Only JSON is ever one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    pub status: u16,
+    /// Where the server's id stands; it becomes `{id}`.
+    pub id: Option<Path>,
+    /// Values that must be there and equal.
+    #[serde(default, rename = "where")]
+    pub conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    pub path: Path,
+    pub equals: serde_json::Value,
+}
+
+/// Where things stand in the last step's answer, or in each element of its list.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordShape {
+    /// The array that lists the owner's records.
+    pub list: Option<Path>,
+    pub id: Option<Path>,
+    pub made: Option<Path>,
+    pub changed: Option<Path>,
+    #[serde(default)]
+    pub fields: BTreeMap<String, Field>,
+    /// What a webhook's state consists of.
+    #[serde(default)]
+    pub state: BTreeMap<String, StatePart>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Field {
+    pub path: Path,
+    #[serde(default, rename = "as")]
+    pub form: Form,
+}
+
+/// One part of a fetched state: a value, or a list of names and values.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatePart {
+    pub path: Path,
+    /// Within each element of a list.
+    pub name: Option<Path>,
+    pub value: Option<Path>,
+}
+
+/// One call of the API (or one kind of webhook).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    pub name: Spanned<String>,
+    #[serde(default = "outbound")]
+    pub direction: Direction,
+    #[serde(default)]
+    pub method: String,
+    /// Every path under which it is called; inbound entries are matched by their body alone.
+    #[serde(default)]
+    pub paths: Vec<Spanned<Template>>,
+    /// Each list needs one of its paths in the body: without it the row is bad.
+    #[serde(default)]
+    pub needs: Vec<Vec<Path>>,
+    /// PRIVO documents that it changes nothing, although it is no GET.
+    #[serde(default)]
+    pub changes_nothing: bool,
+    /// Inbound: the event's id; deliveries with the same one are one operation.
+    pub event: Option<Path>,
+    #[serde(rename = "effect", default)]
+    pub effects: Vec<Effect>,
+}
+
+fn outbound() -> Direction {
+    Direction::Outbound
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EffectKind {
+    Create,
+    Delete,
+    Update,
+    Inbound,
+}
+
+/// One thing that the operation should make true.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Effect {
+    pub name: String,
+    pub kind: EffectKind,
+    /// One effect for each element of an array in the body; its paths start at the element, `{element}` is a plain one.
+    pub each: Option<Path>,
+    /// Only where this is in the body (of an element).
+    pub when: Option<Path>,
+    /// Unique keys, the first that the body holds is looked up.
+    #[serde(default)]
+    pub keys: Vec<Key>,
+    /// Where the record is listed when it has none of the keys. Its paths start at the whole body.
+    pub owner: Option<Key>,
+    /// Per field of the lookup's record: where the body has it.
+    #[serde(default)]
+    pub compare: BTreeMap<String, Vec<Path>>,
+    /// Updates: the fields that are written.
+    #[serde(default)]
+    pub sets: Vec<Set>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    pub lookup: Spanned<String>,
+    /// Paths in the body or templates of the URL's variables, the first that is there counts.
+    pub value: Vec<Source>,
+    /// The server refuses a repeat with the same key and changes nothing, not even a mail.
+    #[serde(default)]
+    pub blocks_repeat: bool,
+}
+
+/// Where a value comes from: `$…` is a path in the body, anything else a template.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Source {
+    Body(Path),
+    Url(Template),
+}
+
+impl TryFrom<String> for Source {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Source, String> {
+        if text.starts_with('$') {
+            Path::try_from(text).map(Source::Body)
+        } else {
+            Template::try_from(text).map(Source::Url)
+        }
+    }
+}
+
+/// One field that an update writes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Set {
+    pub field: String,
+    /// Where the record shows it: a JSON path whose quoted literals may hold `{variables}`.
+    pub record: Template,
+    pub value: Vec<Source>,
+    #[serde(default, rename = "as")]
+    pub form: Form,
+    /// Values that the field can only have had before.
+    #[serde(default)]
+    pub before: Vec<String>,
+}

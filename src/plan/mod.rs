@@ -1,0 +1,251 @@
+//! The partner's error-handling plan: per operation its effects, what the server keeps unique, and which lookup observes
+//! each.
+//!
+//! PRIVO's APIs differ for each partnership, so nothing about them is in the code. Two plans are shipped in `plans/` and
+//! embedded; a partner can load its own. [`Plan::load`] checks one, [`Reader`] says what an entry means under it,
+//! [`search::Search`] makes the requests of a lookup and reads its answers, and [`observe`] turns what was found into
+//! looks. No I/O happens here.
+
+mod file;
+pub mod observe;
+pub mod parts;
+mod read;
+pub mod search;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, anyhow, bail};
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+
+pub use file::{Lookup, Operation, Statuses};
+pub use read::{Probe, Reader, Reading, Row};
+
+use file::{Effect, EffectKind, Key, PlanFile, Source};
+use parts::{Path, Template, Vars};
+
+/// The plans that come with the binary, by name.
+pub const SHIPPED: &[(&str, &str)] = &[
+    ("privo-gateway", include_str!("../../plans/privo-gateway.toml")),
+    ("privo-consent", include_str!("../../plans/privo-consent.toml")),
+];
+
+/// A checked plan with its parameters.
+#[derive(Debug)]
+pub struct Plan {
+    pub name: String,
+    /// SHA-256 of the plan's text and its parameters, in hexadecimal.
+    pub digest: String,
+    pub lookups: BTreeMap<String, Lookup>,
+    pub operations: Vec<Operation>,
+    pub statuses: Statuses,
+    params: Vars,
+}
+
+impl Plan {
+    /// Checks a plan. `place` is the file's name for messages; `params` come from the configuration.
+    ///
+    /// # Errors
+    /// One message with file, line and remedy for the first mistake found.
+    pub fn load(place: &str, text: &str, params: &Vars) -> Result<Plan> {
+        let deserializer =
+            toml::Deserializer::parse(text).map_err(|error| crate::config::toml_error(place, text, "", &error))?;
+        let file: PlanFile = serde_path_to_error::deserialize(deserializer)
+            .map_err(|error| crate::config::toml_error(place, text, &error.path().to_string(), error.inner()))?;
+        let at = |span: std::ops::Range<usize>| format!("{place}, line {}", crate::config::line_of(text, span.start));
+        for param in &file.params {
+            if !params.contains_key(param) {
+                bail!(
+                    "{place} needs the parameter `{param}` (set it in the configuration: params = {{ {param} = \"…\" }})"
+                );
+            }
+        }
+        if let Some(unknown) = params.keys().find(|param| !file.params.contains(param)) {
+            bail!("{place} has no parameter `{unknown}` (it has: {})", or_none(&file.params));
+        }
+        for (name, lookup) in &file.lookups {
+            check_lookup(lookup, params).with_context(|| format!("{place}, lookup `{name}`"))?;
+        }
+        for operation in &file.operations {
+            let here = || at(operation.name.span());
+            check_operation(operation, params)
+                .with_context(|| format!("{}, operation `{}`", here(), operation.name.as_ref()))?;
+            for key in operation.effects.iter().flat_map(|effect| effect.keys.iter().chain(&effect.owner)) {
+                known_lookup(&file.lookups, key.lookup.as_ref()).with_context(|| at(key.lookup.span()))?;
+            }
+            for effect in &operation.effects {
+                check_effect(effect, operation, &file.lookups, params).with_context(|| {
+                    format!("{}, operation `{}`, effect `{}`", here(), operation.name.as_ref(), effect.name)
+                })?;
+            }
+        }
+        let mut digest = Sha256::new_with_prefix(text);
+        for (name, value) in params {
+            digest.update(format!("\n{name}={value}"));
+        }
+        Ok(Plan {
+            name: file.name,
+            digest: hex(&digest.finalize()),
+            lookups: file.lookups,
+            operations: file.operations,
+            statuses: file.statuses,
+            params: params.clone(),
+        })
+    }
+
+    /// The lookup of this name, with a message that lists those there are.
+    ///
+    /// # Errors
+    /// When the plan has none of this name.
+    pub fn lookup(&self, name: &str) -> Result<&Lookup> {
+        known_lookup(&self.lookups, name)
+    }
+
+    /// The variables that every template of the plan knows.
+    pub fn params(&self) -> &Vars {
+        &self.params
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn known_lookup<'a>(lookups: &'a BTreeMap<String, Lookup>, name: &str) -> Result<&'a Lookup> {
+    let names = lookups.keys().cloned().collect::<Vec<_>>();
+    lookups.get(name).ok_or_else(|| anyhow!("unknown lookup `{name}` (the plan has: {})", or_none(&names)))
+}
+
+fn or_none(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn known_variables(template: &Template, params: &Vars, others: &[&str]) -> Result<()> {
+    let known = |name: &&str| {
+        params.contains_key(*name)
+            || others.contains(name)
+            || (name.starts_with("query_") && others.contains(&"element"))
+    };
+    match template.variables().find(|name| !known(name)) {
+        Some(unknown) => bail!("unknown variable `{{{unknown}}}` (known here: {})", {
+            let known: Vec<String> = others.iter().map(|o| (*o).to_owned()).chain(params.keys().cloned()).collect();
+            or_none(&known)
+        }),
+        None => Ok(()),
+    }
+}
+
+fn check_lookup(lookup: &Lookup, params: &Vars) -> Result<()> {
+    if lookup.steps.is_empty() {
+        bail!("has no step (add [[lookup.NAME.step]] with `get`)");
+    }
+    known_variables(&lookup.random, params, &["random"])?;
+    for (number, step) in lookup.steps.iter().enumerate() {
+        let here = || format!("step {}", number + 1);
+        let path = match (&step.get, &step.post) {
+            (Some(path), None) => path,
+            (None, Some(path)) if step.changes_nothing => path,
+            (None, Some(_)) => bail!(
+                "{}: a lookup must not change anything (if PRIVO documents that this POST does not, say `changes_nothing = true`)",
+                here()
+            ),
+            _ => bail!("{}: needs `get` or `post`, one of them", here()),
+        };
+        let known: &[&str] = if number == 0 { &["key"] } else { &["key", "id"] };
+        for template in std::iter::once(path).chain(step.query.values()).chain(step.json.values()) {
+            known_variables(template, params, known).with_context(here)?;
+        }
+        if number + 1 < lookup.steps.len() && step.present.id.is_none() {
+            bail!("{}: `present.id` is missing (the next step needs it as {{id}})", here());
+        }
+    }
+    if lookup.steps[0].absent.is_none() {
+        bail!("step 1: `absent` is missing (without a documented absent answer nothing can be found absent)");
+    }
+    if lookup.record.list.is_some() && lookup.record.id.is_none() {
+        bail!("a list needs `record.id` (records are told apart by it)");
+    }
+    Ok(())
+}
+
+fn check_operation(operation: &Operation, params: &Vars) -> Result<()> {
+    match operation.direction {
+        crate::words::Direction::Inbound if operation.event.is_none() => {
+            bail!("an inbound operation needs `event` (the path of the event's id)")
+        }
+        crate::words::Direction::Inbound => return Ok(()),
+        crate::words::Direction::Outbound => {}
+    }
+    if operation.method.is_empty() || operation.paths.is_empty() {
+        bail!("needs `method` and `paths`");
+    }
+    if operation.changes_nothing != operation.effects.is_empty() {
+        bail!("needs effects, or `changes_nothing = true`, one of them");
+    }
+    for path in &operation.paths {
+        let text = path.as_ref().shown(&Vars::new());
+        if !text.starts_with('/') {
+            bail!("`{text}` is not a path (begin it with a slash; the host is the configuration's)");
+        }
+        for segment in text.split('/').filter(|s| s.contains('{')) {
+            let whole = segment.starts_with('{') && segment.ends_with('}') && segment.matches('{').count() == 1;
+            if !whole && !params.keys().any(|param| segment.contains(&format!("{{{param}}}"))) {
+                bail!("`{segment}`: a variable must be a whole segment of the path");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_effect(
+    effect: &Effect,
+    operation: &Operation,
+    lookups: &BTreeMap<String, Lookup>,
+    params: &Vars,
+) -> Result<()> {
+    let captured: Vec<&str> = operation.paths.iter().flat_map(|path| path.as_ref().variables()).collect();
+    let known: Vec<&str> = captured.iter().copied().chain(["element"]).collect();
+    let sources = effect
+        .keys
+        .iter()
+        .chain(&effect.owner)
+        .flat_map(|key| &key.value)
+        .chain(effect.sets.iter().flat_map(|set| &set.value));
+    for source in sources {
+        if let Source::Url(template) = source {
+            known_variables(template, params, &known)?;
+        }
+    }
+    for set in &effect.sets {
+        known_variables(&set.record, params, &known)?;
+        let tried = set.record.variables().map(|name| (name.to_owned(), "x".to_owned())).collect();
+        let path = set.record.fill(&tried, |value| value.to_owned()).unwrap_or_default();
+        Path::try_from(path).map_err(anyhow::Error::msg).with_context(|| format!("field `{}`", set.field))?;
+    }
+    if (effect.kind == EffectKind::Update) == effect.sets.is_empty() {
+        bail!("`sets` belongs to updates, and an update needs it");
+    }
+    if let Some(owner) = &effect.owner
+        && lookups.get(owner.lookup.as_ref()).is_some_and(|lookup| lookup.record.list.is_none())
+    {
+        bail!("the owner's lookup `{}` lists nothing (give it `record.list`)", owner.lookup.as_ref());
+    }
+    for key in effect.keys.iter().chain(&effect.owner) {
+        let shown = lookups.get(key.lookup.as_ref()).map(|lookup| &lookup.record.fields);
+        for field in effect.compare.keys() {
+            if shown.is_some_and(|shown| !shown.contains_key(field)) {
+                bail!(
+                    "compares `{field}`, which the record of lookup `{}` does not have (add it to record.fields)",
+                    key_name(key)
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn key_name(key: &Key) -> &str {
+    let name: &Spanned<String> = &key.lookup;
+    name.as_ref()
+}

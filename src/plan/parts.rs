@@ -1,0 +1,343 @@
+//! The small parts that plans are written in: JSON paths, templates, normalisations. Each is checked where it is read, so
+//! that a mistake is told with its line.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json_path::JsonPath;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::clock::Moment;
+
+/// A JSON path (RFC 9535).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Path(JsonPath);
+
+impl TryFrom<String> for Path {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Path, String> {
+        // The most frequent path needs no engine, but an engine must accept it all the same.
+        JsonPath::parse(&text).map(Path).map_err(|error| {
+            format!("`{text}` is not a JSON path ({error}); write it as in RFC 9535, like `$.principal.email`")
+        })
+    }
+}
+
+impl Path {
+    /// The values at the path; null counts as not there.
+    pub fn all<'a>(&self, document: &'a Value) -> Vec<&'a Value> {
+        self.0.query(document).all().into_iter().filter(|value| !value.is_null()).collect()
+    }
+
+    /// The first value at the path.
+    pub fn first<'a>(&self, document: &'a Value) -> Option<&'a Value> {
+        self.all(document).into_iter().next()
+    }
+
+    /// The text or number at the path, as text.
+    pub fn text(&self, document: &Value) -> Option<String> {
+        self.first(document).and_then(scalar)
+    }
+}
+
+/// A scalar as text; an empty text is as good as none.
+pub fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// The variables of one entry or lookup: of the plan's parameters, of the URL, `key`, `id`, `element`, `random`.
+pub type Vars = BTreeMap<String, String>;
+
+/// A text with `{variables}`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Template(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Variable(String),
+}
+
+impl TryFrom<String> for Template {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Template, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text.as_str();
+        while let Some(open) = rest.find('{') {
+            let close =
+                rest[open..].find('}').ok_or_else(|| format!("`{text}` opens a variable and does not close it"))?
+                    + open;
+            let name = &rest[open + 1..close];
+            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                return Err(format!("`{{{name}}}` is not a variable; use letters, digits and underscores"));
+            }
+            pieces.extend((open > 0).then(|| Piece::Text(rest[..open].to_owned())));
+            pieces.push(Piece::Variable(name.to_owned()));
+            rest = &rest[close + 1..];
+        }
+        pieces.extend((!rest.is_empty()).then(|| Piece::Text(rest.to_owned())));
+        Ok(Template(pieces))
+    }
+}
+
+impl Template {
+    /// The names of its variables.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Variable(name) => Some(name.as_str()),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// Fills the variables in, each written by `write`. `None` when one is not known.
+    pub fn fill(&self, vars: &Vars, write: impl Fn(&str) -> String) -> Option<String> {
+        self.0.iter().try_fold(String::new(), |text, piece| match piece {
+            Piece::Text(piece) => Some(text + piece),
+            Piece::Variable(name) => Some(text + &write(vars.get(name)?)),
+        })
+    }
+
+    /// As it is written in the plan, with the given parameters filled in.
+    pub fn shown(&self, params: &Vars) -> String {
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => text.clone(),
+                Piece::Variable(name) => params.get(name).cloned().unwrap_or_else(|| format!("{{{name}}}")),
+            })
+            .collect()
+    }
+
+    /// Matches a URL's path segment by segment and captures its variables, percent-decoded. A parameter must be equal.
+    pub fn captures(&self, path: &str, params: &Vars) -> Option<Vars> {
+        let template = self.shown(params);
+        let (mut ours, mut theirs) = (template.split('/'), path.split('/'));
+        let mut vars = params.clone();
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) => return Some(vars),
+                (Some(ours), Some(theirs)) => match ours.strip_prefix('{').and_then(|v| v.strip_suffix('}')) {
+                    Some(name) => {
+                        let value = percent_decode(theirs)?;
+                        vars.insert(name.to_owned(), Some(value).filter(|v| !v.is_empty())?);
+                    }
+                    None if percent_decode(theirs)? == ours => {}
+                    None => return None,
+                },
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// Decodes `%XX`; `None` when it is not UTF-8 then.
+pub fn percent_decode(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while i < bytes.len() {
+        let hex = || u8::from_str_radix(std::str::from_utf8(bytes.get(i + 1..i + 3)?).ok()?, 16).ok();
+        match (bytes[i], hex()) {
+            (b'%', Some(byte)) => {
+                decoded.push(byte);
+                i += 3;
+            }
+            (byte, _) => {
+                decoded.push(byte);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+/// Encodes a value for a path segment or a query: everything but RFC 3986's unreserved characters.
+pub fn percent_encode(value: &str) -> String {
+    value.bytes().fold(String::with_capacity(value.len()), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
+
+/// Writes a value into a single-quoted JSON path literal.
+pub fn path_literal(value: &str) -> String {
+    value.chars().fold(String::new(), |mut text, c| {
+        match c {
+            '\'' | '\\' => text.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(text, "\\u{:04x}", u32::from(c));
+            }
+            c => text.push(c),
+        }
+        text
+    })
+}
+
+/// How a value is made comparable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Normalisation {
+    /// Without white space at both ends.
+    Trim,
+    /// Unicode NFC and full case folding.
+    Casefold,
+    /// Without dots and without `+…` in the local part of a Gmail address.
+    Gmail,
+}
+
+/// Applies a plan's normalisation to a key.
+pub fn normalise(steps: &[Normalisation], value: &str) -> String {
+    steps.iter().fold(value.to_owned(), |value, step| match step {
+        Normalisation::Trim => value.trim().to_owned(),
+        Normalisation::Casefold => casefold(&value),
+        Normalisation::Gmail => gmail(value),
+    })
+}
+
+fn casefold(value: &str) -> String {
+    if value.is_ascii() {
+        return value.to_ascii_lowercase();
+    }
+    let nfc: String = value.nfc().collect();
+    unicase::UniCase::unicode(nfc.as_str()).to_folded_case().nfc().collect()
+}
+
+fn gmail(value: String) -> String {
+    match value.rsplit_once('@') {
+        Some((local, domain)) if ["gmail.com", "googlemail.com"].contains(&domain.to_ascii_lowercase().as_str()) => {
+            let local = local.split('+').next().unwrap_or(local).replace('.', "");
+            format!("{local}@gmail.com")
+        }
+        _ => value,
+    }
+}
+
+/// What kind of value a compared field is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// As it is.
+    #[default]
+    Text,
+    /// A person's name: trimmed, NFC, case-folded.
+    Name,
+    /// A calendar date, `yyyyMMdd` or `yyyy-MM-dd`.
+    Date,
+    /// An email or another key: trimmed and case-folded.
+    Key,
+    /// A list whose order does not matter.
+    Set,
+}
+
+impl Form {
+    /// A value in comparable form; `None` when there is nothing to compare.
+    pub fn of(self, value: &Value) -> Option<String> {
+        if let (Form::Set, Value::Array(items)) = (self, value) {
+            let mut items: Vec<String> = items.iter().map(Value::to_string).collect();
+            items.sort_unstable();
+            items.dedup();
+            return Some(items.join(","));
+        }
+        let text = match value {
+            Value::Array(_) | Value::Object(_) => value.to_string(),
+            _ => scalar(value)?,
+        };
+        Some(match self {
+            Form::Text | Form::Set => text,
+            Form::Name | Form::Key => casefold(text.trim()),
+            Form::Date => {
+                let digits: String = text.trim().chars().take(10).filter(char::is_ascii_digit).collect();
+                if digits.len() == 8 { digits } else { casefold(text.trim()) }
+            }
+        })
+    }
+}
+
+/// A time as servers write it: RFC 3339, or milliseconds or seconds since 1970.
+pub fn moment(value: &Value) -> Option<Moment> {
+    match value {
+        Value::String(text) => Moment::parse(text),
+        Value::Number(number) => {
+            let number = number.as_i64()?;
+            // Seconds until the year 5138, milliseconds from 1973 on.
+            Some(Moment(if number < 100_000_000_000 { number.checked_mul(1000)? } else { number }))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn template(text: &str) -> Template {
+        Template::try_from(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn templates_capture_decoded_segments_and_compare_parameters() {
+        let params = Vars::from([("service".into(), "acme".into())]);
+        let path = template("/s2s/{service}/accounts/eid/{eid}");
+        let vars = path.captures("/s2s/acme/accounts/eid/kid%201", &params).unwrap();
+        assert_eq!(vars["eid"], "kid 1");
+        assert_eq!(path.captures("/s2s/other/accounts/eid/1", &params), None);
+        assert_eq!(path.captures("/s2s/acme/accounts/eid/", &params), None);
+        assert_eq!(path.captures("/s2s/acme/accounts/eid/1/x", &params), None);
+    }
+
+    #[test]
+    fn templates_reject_what_is_no_variable() {
+        assert!(Template::try_from("/a/{b".to_owned()).is_err());
+        assert!(Template::try_from("/a/{}".to_owned()).is_err());
+    }
+
+    #[test]
+    fn encoding_comes_back() {
+        for text in ["a@b.c", "ä/ö?#&=+ %", "x"] {
+            assert_eq!(percent_decode(&percent_encode(text)).as_deref(), Some(text));
+        }
+        assert_eq!(percent_decode("100%"), Some("100%".into()));
+        assert_eq!(percent_decode("%ff"), None);
+    }
+
+    #[test]
+    fn keys_are_normalised_as_the_plan_says() {
+        use Normalisation::*;
+        assert_eq!(normalise(&[Trim, Casefold], "  Ann@Example.COM "), "ann@example.com");
+        assert_eq!(normalise(&[Casefold], "STRASSE"), normalise(&[Casefold], "straße"));
+        assert_eq!(normalise(&[Casefold, Gmail], "A.n.n+kid@GoogleMail.com"), "ann@gmail.com");
+        assert_eq!(normalise(&[Gmail], "a.b@example.com"), "a.b@example.com");
+    }
+
+    #[test]
+    fn compared_values_agree_across_their_spellings() {
+        assert_eq!(Form::Date.of(&json!("20150314")), Form::Date.of(&json!("2015-03-14")));
+        assert_eq!(Form::Date.of(&json!("2015-03-14T00:00:00Z")), Form::Date.of(&json!(20150314)));
+        assert_eq!(Form::Name.of(&json!(" Zoe\u{301} ")), Form::Name.of(&json!("zoé")));
+        assert_eq!(Form::Name.of(&json!(null)), None);
+        assert_eq!(Form::Set.of(&json!(["b", "a"])), Form::Set.of(&json!(["a", "b"])));
+    }
+
+    #[test]
+    fn a_literal_cannot_leave_its_quotes() {
+        let hostile = "x'] | $..[?@.a=='\\";
+        let path = format!("$.features[?@.identifier=='{}'].state", path_literal(hostile));
+        assert!(Path::try_from(path).unwrap().all(&json!({"features": [{"identifier": "y", "state": 1}]})).is_empty());
+    }
+}

@@ -1,0 +1,494 @@
+//! What an entry means under a plan.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::file::{Effect as EffectPlan, EffectKind, Key, Operation, Source};
+use super::parts::{Form, Path, Vars, normalise, path_literal, scalar};
+use super::{Lookup, Plan};
+use crate::clock::Moment;
+use crate::evidence::{Class, Effect, Facts, Kind, Link, Window};
+use crate::mask;
+use crate::words::{Direction, Failure};
+
+/// An entry as a writer left it. Each optional cell is its text, nothing, or something that is no text.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// `entries.id`.
+    pub entry: i64,
+    /// Counts the writer's changes of the row.
+    pub revision: i64,
+    pub request_id: String,
+    pub operation_id: Cell,
+    pub direction: Cell,
+    pub method: Cell,
+    pub url: Cell,
+    pub body: Cell,
+    pub sent_at: Cell,
+    pub ended_at: Cell,
+    pub failure: Cell,
+    pub http_status: Cell,
+}
+
+/// A column's value: `Err` when it is neither NULL nor text.
+pub type Cell = Result<Option<String>, NoText>;
+
+/// Bytes that are not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoText;
+
+/// What was read: the facts that are stored, the links that make groups, and the raw keys that lookups need and nothing
+/// stores.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    pub facts: Facts,
+    pub links: Vec<Link>,
+    /// Per effect; `None` where nothing can be looked up.
+    pub probes: Vec<Option<Probe>>,
+    /// Whom it is about, unmasked.
+    pub subject: Option<String>,
+}
+
+/// What one effect is looked up by, and what its record is compared with.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    pub lookup: String,
+    /// The key as the entry spells it.
+    pub raw: String,
+    /// The key as the plan normalises it.
+    pub normalised: String,
+    /// Per compared field: its value in comparable form; `None` when the body does not have it.
+    pub compare: Vec<(String, Option<String>)>,
+    pub sets: Vec<SetProbe>,
+}
+
+/// One field of an update.
+#[derive(Clone, Debug)]
+pub struct SetProbe {
+    pub field: String,
+    pub record: Path,
+    pub form: Form,
+    /// What was sent, in comparable form.
+    pub sent: Option<String>,
+    pub before: Vec<String>,
+}
+
+/// Reads entries under one plan, one server and one ledger's salt.
+pub struct Reader<'a> {
+    pub plan: &'a Plan,
+    /// The configured server; its host and port are the environment.
+    pub server: &'a Url,
+    /// The ledger's salt.
+    pub salt: &'a [u8],
+}
+
+/// Why a row cannot be read: names the column or field, never its value.
+type Bad = String;
+
+impl Reader<'_> {
+    /// Digest of what an entry is read under: the plan and the server.
+    pub fn basis(&self) -> String {
+        let digest = Sha256::digest(format!("{} {}", self.plan.digest, self.server.origin().ascii_serialization()));
+        super::hex(&digest[..16])
+    }
+
+    /// Reads a row. `read_at` is when the job reads it: the row is there, so whatever it tells of has ended by then.
+    pub fn read(&self, row: &Row, read_at: Moment) -> Reading {
+        let identity = self.link("operation", cell(&row.operation_id).unwrap_or(&row.request_id));
+        let failure = cell(&row.failure).and_then(|text| text.parse::<Failure>().ok());
+        let http_status = cell(&row.http_status).and_then(|text| text.trim().parse().ok());
+        let sent = cell(&row.sent_at).and_then(Moment::parse);
+        let ended =
+            cell(&row.ended_at).and_then(Moment::parse).or(sent).unwrap_or(read_at).max(sent.unwrap_or(read_at));
+        let method = cell(&row.method).unwrap_or_default().trim().to_ascii_uppercase();
+        let mut facts = Facts {
+            class: Class::NoPlan,
+            operation: None,
+            path: cell(&row.url).map(|url| mask::path(url_path(url))).unwrap_or_default(),
+            method: if method.len() <= 16 && method.bytes().all(|b| b.is_ascii_alphabetic()) {
+                method
+            } else {
+                String::new()
+            },
+            subject: None,
+            direction: cell(&row.direction).and_then(|text| text.parse().ok()).unwrap_or(Direction::Outbound),
+            failure,
+            http_status,
+            sent,
+            sent_ahead: sent.is_some_and(|sent| sent > read_at),
+            ended: ended.min(read_at),
+            window: self.window(failure, http_status),
+            identity,
+            repeat_blocked: false,
+            effects: Vec::new(),
+        };
+        let mut reading = match self.understand(row, &facts) {
+            Err(why) => Understood { class: Class::BadRow { why }, ..Understood::nothing() },
+            Ok(understood) => understood,
+        };
+        if let Some(event) = &reading.event {
+            facts.identity = self.link("event", event);
+        }
+        facts.class = reading.class;
+        facts.operation = reading.operation;
+        facts.path = reading.path.unwrap_or(facts.path);
+        facts.subject = reading.subject.as_deref().map(mask::subject);
+        let (effects, probes): (Vec<Effect>, Vec<Option<Probe>>) = reading.effects.drain(..).unzip();
+        facts.repeat_blocked = reading.repeat_blocked && !effects.is_empty();
+        let mut links: Vec<Link> = effects.iter().filter_map(|effect| effect.key).chain([facts.identity]).collect();
+        links.sort_unstable();
+        links.dedup();
+        facts.effects = effects;
+        Reading { facts, links, probes, subject: reading.subject }
+    }
+
+    fn understand(&self, row: &Row, facts: &Facts) -> Result<Understood, Bad> {
+        check_cells(row, facts)?;
+        self.check_status(facts)?;
+        let body = match cell(&row.body).filter(|text| !text.trim().is_empty()) {
+            Some(text) => Some(serde_json::from_str::<Value>(text).map_err(|_| "`body` is not JSON".to_owned())?),
+            None => None,
+        };
+        let body = body.unwrap_or(Value::Null);
+        let url_text = cell(&row.url).unwrap_or_default();
+        if facts.direction == Direction::Inbound {
+            return Ok(self.understand_inbound(&body));
+        }
+        let url = Url::parse(url_text.trim()).map_err(|_| "`url` is not an absolute URL".to_owned())?;
+        if url.host_str().is_none() {
+            return Err("`url` has no host".to_owned());
+        }
+        let here = url.host_str() == self.server.host_str()
+            && url.port_or_known_default() == self.server.port_or_known_default();
+        let prefix = self.server.path().trim_end_matches('/');
+        let path = url.path().strip_prefix(prefix).filter(|rest| rest.starts_with('/')).unwrap_or(url.path());
+        let read = matches!(facts.method.as_str(), "GET" | "HEAD");
+        let matched =
+            self.plan.operations.iter().filter(|o| o.direction == Direction::Outbound && o.method == facts.method);
+        let matched = matched.into_iter().find_map(|operation| {
+            operation.paths.iter().find_map(|template| {
+                let vars = template.as_ref().captures(path, self.plan.params())?;
+                Some((operation, template.as_ref(), vars))
+            })
+        });
+        let Some((operation, template, mut vars)) = matched.filter(|_| !read) else {
+            let class = match (here, read) {
+                (false, _) => Class::OtherEnvironment,
+                (true, true) => Class::Read,
+                (true, false) => Class::NoPlan,
+            };
+            return Ok(Understood { class, ..Understood::nothing() });
+        };
+        let path = Some(template.shown(&Vars::new()));
+        if operation.changes_nothing {
+            let class = if here { Class::Read } else { Class::OtherEnvironment };
+            return Ok(Understood {
+                class,
+                path,
+                operation: Some(operation.name.as_ref().clone()),
+                ..Understood::nothing()
+            });
+        }
+        for (name, value) in url.query_pairs() {
+            vars.entry(format!("query_{name}")).or_insert(value.into_owned());
+        }
+        check_needs(operation, &body)?;
+        let understood = self.effects(operation, &body, &vars)?;
+        Ok(Understood { class: if here { Class::Planned } else { Class::OtherEnvironment }, path, ..understood })
+    }
+
+    fn understand_inbound(&self, body: &Value) -> Understood {
+        let mut inbound = self.plan.operations.iter().filter(|o| o.direction == Direction::Inbound);
+        let Some(operation) = inbound.find(|operation| check_needs(operation, body).is_ok()) else {
+            return Understood { class: Class::NoPlan, ..Understood::nothing() };
+        };
+        let event = operation.event.as_ref().and_then(|path| path.text(body));
+        match self.effects(operation, body, self.plan.params()) {
+            Ok(understood) => Understood { class: Class::Planned, event, ..understood },
+            Err(why) => Understood { class: Class::BadRow { why }, ..Understood::nothing() },
+        }
+    }
+
+    fn effects(&self, operation: &Operation, body: &Value, vars: &Vars) -> Result<Understood, Bad> {
+        let mut understood = Understood {
+            operation: Some(operation.name.as_ref().clone()),
+            repeat_blocked: true,
+            ..Understood::nothing()
+        };
+        for effect in &operation.effects {
+            let elements: Vec<&Value> = match &effect.each {
+                Some(each) => each.all(body),
+                None => vec![body],
+            };
+            let elements =
+                elements.into_iter().filter(|e| effect.when.as_ref().is_none_or(|when| when.first(e).is_some()));
+            for (number, element) in elements.enumerate() {
+                let name = match effect.each {
+                    Some(_) => format!("{} {}", effect.name, number + 1),
+                    None => effect.name.clone(),
+                };
+                let mut vars = vars.clone();
+                if effect.each.is_some()
+                    && let Some(text) = scalar(element)
+                {
+                    vars.insert("element".to_owned(), text);
+                }
+                let (effect, probe, repeat_blocked) = self.effect(effect, name, body, element, &vars)?;
+                understood.repeat_blocked &= repeat_blocked;
+                understood.effects.push((effect, probe));
+            }
+        }
+        understood.subject = understood.effects.iter().find_map(|(_, probe)| Some(probe.as_ref()?.raw.clone()));
+        if understood.effects.is_empty() {
+            return Err(format!("the body names nothing that operation `{}` should do", operation.name.as_ref()));
+        }
+        Ok(understood)
+    }
+
+    fn effect(
+        &self,
+        plan: &EffectPlan,
+        name: String,
+        body: &Value,
+        element: &Value,
+        vars: &Vars,
+    ) -> Result<(Effect, Option<Probe>, bool), Bad> {
+        let own = plan.keys.iter().find_map(|key| Some((key, find(key, element, vars)?)));
+        let owner = || plan.owner.as_ref().and_then(|key| Some((key, find(key, body, vars)?)));
+        let (kind, chosen) = match (plan.kind, own) {
+            (EffectKind::Create, Some(own)) => (Kind::Create, Some(own)),
+            (EffectKind::Create, None) => match owner() {
+                Some(owner) => (Kind::Member, Some(owner)),
+                None => (Kind::Blind, None),
+            },
+            (EffectKind::Delete, own) => (Kind::Delete, own),
+            (EffectKind::Update, own) => (Kind::Update, own),
+            (EffectKind::Inbound, own) => (Kind::Inbound, own),
+        };
+        let Some((key, raw)) = chosen else {
+            return match kind {
+                Kind::Blind => Ok((blind(name), None, false)),
+                _ => Err(format!("the key of `{name}` is missing")),
+            };
+        };
+        let lookup = &self.plan.lookups[key.lookup.as_ref()];
+        let normalised = normalise(&lookup.normalise, &raw);
+        if normalised.is_empty() {
+            return Err(format!("the {} of `{name}` is empty", lookup.by));
+        }
+        let sets = set_probes(plan, element, vars)?;
+        let compare = compared(plan, lookup, element);
+        let lookup_name = key.lookup.as_ref().clone();
+        let link = self.link(&lookup_name, &normalised);
+        let target = |set: &SetProbe| {
+            self.link(
+                "field",
+                &format!(
+                    "{normalised}\0{}\0{}",
+                    set.field,
+                    vars.get("element").or(vars.get("attribute")).map_or("", String::as_str)
+                ),
+            )
+        };
+        let effect = Effect {
+            name,
+            kind,
+            lookup: Some(lookup_name.clone()),
+            key: Some(link),
+            found_by: Some(lookup.by.clone()),
+            own_key: lookup.own_key,
+            comparable: compare.iter().any(|(_, value)| value.is_some()),
+            targets: sets.iter().map(target).collect(),
+        };
+        let repeat_blocked = kind == Kind::Create && key.blocks_repeat;
+        Ok((effect, Some(Probe { lookup: lookup_name, raw, normalised, compare, sets }), repeat_blocked))
+    }
+
+    /// Which window follows an attempt that ended so.
+    fn window(&self, failure: Option<Failure>, http_status: Option<u16>) -> Window {
+        let statuses = &self.plan.statuses;
+        match (failure, http_status) {
+            (Some(Failure::NotSent | Failure::Answered), _) => Window::None,
+            (Some(Failure::Timeout | Failure::Network), _) => Window::Network,
+            (Some(Failure::Intent), _) => Window::Intent,
+            (Some(Failure::Http), Some(status)) if statuses.turned_away.contains(&status) => Window::None,
+            (Some(Failure::Http), Some(status)) if statuses.as_network.contains(&status) => Window::Network,
+            (Some(Failure::Http) | None, _) => Window::ServerError,
+        }
+    }
+
+    fn check_status(&self, facts: &Facts) -> Result<(), Bad> {
+        let statuses = &self.plan.statuses;
+        let planned = |status| {
+            [&statuses.as_network, &statuses.as_server_error, &statuses.turned_away]
+                .iter()
+                .any(|list| list.contains(&status))
+        };
+        match (facts.failure, facts.http_status) {
+            (Some(Failure::Http), Some(status)) if facts.direction == Direction::Inbound => {
+                if (300..600).contains(&status) { Ok(()) } else { Err("`http_status` is no failed answer".to_owned()) }
+            }
+            (Some(Failure::Http), Some(status)) if (500..600).contains(&status) || planned(status) => Ok(()),
+            (Some(Failure::Http), Some(_)) => Err("`http_status` is not in doubt (5xx, or a status that the plan lists); a definite answer is recorded as `answered`".to_owned()),
+            (Some(Failure::Answered), Some(status)) if (200..500).contains(&status) => Ok(()),
+            (Some(Failure::Http | Failure::Answered), _) => Err("`http_status` is missing or out of range for this `failure`".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn link(&self, scope: &str, value: &str) -> Link {
+        let mut digest = Sha256::new_with_prefix(self.salt);
+        digest.update(scope);
+        digest.update([0]);
+        digest.update(value);
+        let mut link = [0; 16];
+        link.copy_from_slice(&digest.finalize()[..16]);
+        Link(link)
+    }
+
+    /// Digest of a record's values, to see whether they ever change.
+    pub fn values(&self, values: &str) -> Link {
+        self.link("values", values)
+    }
+}
+
+fn blind(name: String) -> Effect {
+    Effect {
+        name,
+        kind: Kind::Blind,
+        lookup: None,
+        key: None,
+        found_by: None,
+        own_key: false,
+        comparable: false,
+        targets: Vec::new(),
+    }
+}
+
+struct Understood {
+    class: Class,
+    operation: Option<String>,
+    path: Option<String>,
+    event: Option<String>,
+    subject: Option<String>,
+    repeat_blocked: bool,
+    effects: Vec<(Effect, Option<Probe>)>,
+}
+
+impl Understood {
+    fn nothing() -> Understood {
+        Understood {
+            class: Class::NoPlan,
+            operation: None,
+            path: None,
+            event: None,
+            subject: None,
+            repeat_blocked: false,
+            effects: Vec::new(),
+        }
+    }
+}
+
+fn cell(cell: &Cell) -> Option<&str> {
+    cell.as_ref().ok().and_then(|text| text.as_deref())
+}
+
+/// The path of a URL that may not even be one.
+fn url_path(url: &str) -> &str {
+    match url.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+        None if url.starts_with('/') => url,
+        None => "",
+    }
+}
+
+fn check_cells(row: &Row, facts: &Facts) -> Result<(), Bad> {
+    let columns = [
+        ("operation_id", &row.operation_id),
+        ("direction", &row.direction),
+        ("method", &row.method),
+        ("url", &row.url),
+        ("body", &row.body),
+        ("sent_at", &row.sent_at),
+        ("ended_at", &row.ended_at),
+        ("failure", &row.failure),
+        ("http_status", &row.http_status),
+    ];
+    if let Some((name, _)) = columns.iter().find(|(_, cell)| cell.is_err()) {
+        return Err(format!("`{name}` is not UTF-8 text"));
+    }
+    if row.request_id.trim().is_empty() {
+        return Err("`request_id` is empty".to_owned());
+    }
+    if cell(&row.direction).is_some_and(|text| text.parse::<Direction>().is_err()) {
+        return Err("`direction` is neither outbound nor inbound".to_owned());
+    }
+    if facts.method.is_empty() {
+        return Err("`method` is not an HTTP method".to_owned());
+    }
+    if facts.failure.is_none() {
+        let words = Failure::ALL.iter().map(|word| word.text()).collect::<Vec<_>>().join(", ");
+        return Err(format!("`failure` is none of {words}"));
+    }
+    if facts.sent.is_none() {
+        return Err("`sent_at` is not an RFC 3339 time with an offset".to_owned());
+    }
+    if cell(&row.ended_at).is_some_and(|text| Moment::parse(text).is_none()) {
+        return Err("`ended_at` is not an RFC 3339 time with an offset".to_owned());
+    }
+    Ok(())
+}
+
+fn check_needs(operation: &Operation, body: &Value) -> Result<(), Bad> {
+    let lacking =
+        operation.needs.iter().enumerate().find(|(_, paths)| paths.iter().all(|path| path.first(body).is_none()));
+    match lacking {
+        None => Ok(()),
+        Some((_, _)) if body.is_null() => {
+            Err(format!("`body` is missing, and operation `{}` needs it", operation.name.as_ref()))
+        }
+        Some((number, _)) => Err(format!(
+            "`body` lacks what operation `{}` needs (number {} of `needs` in the plan)",
+            operation.name.as_ref(),
+            number + 1
+        )),
+    }
+}
+
+fn find(key: &Key, element: &Value, vars: &Vars) -> Option<String> {
+    key.value.iter().find_map(|source| value_of(source, element, vars))
+}
+
+fn value_of(source: &Source, element: &Value, vars: &Vars) -> Option<String> {
+    match source {
+        Source::Body(path) => path.text(element),
+        Source::Url(template) => template.fill(vars, str::to_owned).filter(|text| !text.trim().is_empty()),
+    }
+}
+
+fn compared(plan: &EffectPlan, lookup: &Lookup, element: &Value) -> Vec<(String, Option<String>)> {
+    let value = |field: &str, paths: &[Path]| {
+        let form = lookup.record.fields.get(field)?.form;
+        paths.iter().find_map(|path| form.of(path.first(element)?))
+    };
+    plan.compare.iter().map(|(field, paths)| (field.clone(), value(field, paths))).collect()
+}
+
+fn set_probes(plan: &EffectPlan, element: &Value, vars: &Vars) -> Result<Vec<SetProbe>, Bad> {
+    plan.sets
+        .iter()
+        .map(|set| {
+            let path =
+                set.record.fill(vars, path_literal).ok_or_else(|| format!("field `{}` lacks a variable", set.field))?;
+            let record =
+                Path::try_from(path).map_err(|_| format!("field `{}` names no place in a record", set.field))?;
+            let sent = set.value.iter().find_map(|source| match source {
+                Source::Body(path) => set.form.of(path.first(element)?),
+                Source::Url(template) => set.form.of(&Value::String(template.fill(vars, str::to_owned)?)),
+            });
+            let sent = Some(sent.ok_or_else(|| format!("`body` lacks the new value of `{}`", set.field))?);
+            Ok(SetProbe { field: set.field.clone(), record, form: set.form, sent, before: set.before.clone() })
+        })
+        .collect()
+}

@@ -1,0 +1,275 @@
+//! One lookup as a conversation: the requests it makes and what it makes of the answers. The sending is done by others.
+//!
+//! An answer counts only in the plan's documented shape. Everything else (5xx, 401, a redirect, another content type,
+//! broken JSON, an error envelope under 200, a 404 without JSON) is inconclusive, with its cause.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::file::{Lookup, Shape, Step};
+use super::parts::{Vars, percent_encode};
+use crate::clock::Moment;
+
+/// A request that changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    pub method: &'static str,
+    /// Relative to the server's base URL.
+    pub path_and_query: String,
+    /// The JSON of a POST.
+    pub json: Option<String>,
+}
+
+/// An answer, read whole.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    pub status: u16,
+    pub content_type: Option<String>,
+    /// The `Date` header.
+    pub date: Option<Moment>,
+    pub body: Vec<u8>,
+}
+
+/// What came of a lookup.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    Absent,
+    /// The server's id, if the plan says where it stands, and the last step's document.
+    Record {
+        id: Option<String>,
+        document: Value,
+    },
+    /// Nothing may be concluded, and why.
+    Inconclusive(String),
+}
+
+/// A lookup under way.
+#[derive(Clone, Debug)]
+pub struct Search<'p> {
+    lookup: &'p Lookup,
+    step: usize,
+    vars: Vars,
+}
+
+impl<'p> Search<'p> {
+    /// Starts a lookup by `key`.
+    pub fn start(lookup: &'p Lookup, params: &Vars, key: &str) -> Search<'p> {
+        let mut vars = params.clone();
+        vars.insert("key".to_owned(), key.to_owned());
+        Search { lookup, step: 0, vars }
+    }
+
+    /// The next request.
+    pub fn request(&self) -> Request {
+        request(&self.lookup.steps[self.step], &self.vars)
+    }
+
+    /// Takes the answer to [`Search::request`]. `None`: there is another request to make.
+    pub fn take(&mut self, answer: &Answer) -> Option<Found> {
+        let last = self.step + 1 == self.lookup.steps.len();
+        match interpret(&self.lookup.steps[self.step], answer) {
+            Read::Absent if self.step == 0 => Some(Found::Absent),
+            Read::Absent => {
+                Some(Found::Inconclusive("the second step did not find what the first one named".to_owned()))
+            }
+            Read::Inconclusive(cause) => Some(Found::Inconclusive(cause)),
+            Read::Present { id, document } => {
+                if let Some(id) = id {
+                    self.vars.insert("id".to_owned(), id);
+                }
+                if last {
+                    return Some(Found::Record { id: self.vars.get("id").cloned(), document });
+                }
+                self.step += 1;
+                None
+            }
+        }
+    }
+}
+
+fn request(step: &Step, vars: &Vars) -> Request {
+    let fill = |template: &super::parts::Template| template.fill(vars, percent_encode).unwrap_or_default();
+    let (method, path) = match (&step.get, &step.post) {
+        (_, Some(post)) => ("POST", fill(post)),
+        (Some(get), None) => ("GET", fill(get)),
+        (None, None) => ("GET", String::new()),
+    };
+    let query: Vec<String> =
+        step.query.iter().map(|(name, value)| format!("{}={}", percent_encode(name), fill(value))).collect();
+    let path_and_query = if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) };
+    let json = step.post.is_some().then(|| {
+        let text = |value: &super::parts::Template| Value::String(value.fill(vars, str::to_owned).unwrap_or_default());
+        Value::Object(step.json.iter().map(|(name, value)| (name.clone(), text(value))).collect()).to_string()
+    });
+    Request { method, path_and_query, json }
+}
+
+enum Read {
+    Present { id: Option<String>, document: Value },
+    Absent,
+    Inconclusive(String),
+}
+
+fn interpret(step: &Step, answer: &Answer) -> Read {
+    let documented = |shape: &Shape| shape.status == answer.status;
+    let present = documented(&step.present);
+    let absent = step.absent.as_ref().filter(|shape| documented(shape));
+    if !present && absent.is_none() {
+        return Read::Inconclusive(format!("status {}", answer.status));
+    }
+    if !answer.content_type.as_deref().is_some_and(is_json) {
+        return Read::Inconclusive(format!("status {} without a JSON content type", answer.status));
+    }
+    let document = match parse(&answer.body) {
+        Ok(document) => document,
+        Err(_) if absent.is_some_and(|shape| shape.conditions.is_empty()) && answer.body.is_empty() => Value::Null,
+        Err(cause) => return Read::Inconclusive(format!("status {} with {cause}", answer.status)),
+    };
+    if absent.is_some_and(|shape| fits(shape, &document)) {
+        return Read::Absent;
+    }
+    if present && fits(&step.present, &document) {
+        return match &step.present.id {
+            None => Read::Present { id: None, document },
+            Some(path) => match path.text(&document) {
+                Some(id) => Read::Present { id: Some(id), document },
+                None => Read::Inconclusive(format!("status {} without the documented id", answer.status)),
+            },
+        };
+    }
+    Read::Inconclusive(format!("status {} in another shape than documented", answer.status))
+}
+
+/// Whether a document is an object with what the shape asks for.
+fn fits(shape: &Shape, document: &Value) -> bool {
+    shape.conditions.iter().all(|condition| condition.path.first(document) == Some(&condition.equals))
+        && (document.is_object() || document.is_null())
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// Parses JSON, refusing an object that says a name twice: which of the two holds cannot be known.
+fn parse(body: &[u8]) -> Result<Value, &'static str> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    serde_json::from_slice::<Strict>(body).map(|strict| strict.0).map_err(|_| "a body that is no plain JSON")
+}
+
+/// JSON without repeated names.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strict, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Strict(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
+            if object.insert(name, value).is_some() {
+                return Err(serde::de::Error::custom("a name twice in one object"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Plan, SHIPPED};
+
+    fn answer(status: u16, content_type: &str, body: &str) -> Answer {
+        Answer { status, content_type: Some(content_type.to_owned()), date: None, body: body.as_bytes().to_vec() }
+    }
+
+    fn gateway() -> Plan {
+        Plan::load("privo-gateway", SHIPPED[0].1, &Vars::new()).unwrap()
+    }
+
+    #[test]
+    fn a_lookup_asks_and_reads_its_two_steps() {
+        let plan = gateway();
+        let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann+1@example.com");
+        assert_eq!(search.request().path_and_query, "/api/v1.0/account/lookup?email=ann%2B1%40example.com");
+        assert_eq!(search.take(&answer(200, "application/json; charset=utf-8", r#"{"sid":"s1"}"#)), None);
+        assert_eq!(search.request().path_and_query, "/userinfo?service_id=s1");
+        let found = search.take(&answer(200, "application/json", r#"{"sub":"s1","given_name":"Ann"}"#));
+        assert!(matches!(found, Some(Found::Record { id: Some(id), .. }) if id == "s1"));
+    }
+
+    #[test]
+    fn only_the_documented_absence_is_one() {
+        let plan = gateway();
+        let start = || Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com");
+        assert_eq!(start().take(&answer(404, "application/json", r#"{"message":"none"}"#)), Some(Found::Absent));
+        for undocumented in [
+            answer(404, "text/html", "<html>"),
+            answer(404, "application/json", r#"{"message":"#),
+            answer(404, "application/json", "[]"),
+            answer(200, "application/json", r#"{"status":"ERROR"}"#),
+            answer(200, "application/json", r#"{"sid":null}"#),
+            answer(200, "application/json", r#"{"sid":"1","sid":"2"}"#),
+            answer(200, "text/html", r#"{"sid":"s1"}"#),
+            answer(200, "application/json", ""),
+            answer(302, "application/json", "{}"),
+            answer(401, "application/json", "{}"),
+            answer(500, "application/json", "{}"),
+        ] {
+            assert!(matches!(start().take(&undocumented), Some(Found::Inconclusive(_))), "{undocumented:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_step_that_finds_nothing_is_inconclusive() {
+        let plan = gateway();
+        let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com");
+        assert_eq!(search.take(&answer(200, "application/json", r#"{"sid":"s1"}"#)), None);
+        assert!(matches!(search.take(&answer(404, "application/json", "{}")), Some(Found::Inconclusive(_))));
+    }
+}
