@@ -1,8 +1,17 @@
+pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod decide;
+pub mod demo;
 pub mod evidence;
+pub mod exit;
+pub mod http;
+pub mod ledger;
+pub mod lookup;
 pub mod mask;
 pub mod plan;
+pub mod report;
+pub mod run;
 pub mod sandbox;
 pub mod words;

@@ -125,7 +125,7 @@ impl<'a> Group<'a> {
         by_look.or_else(|| {
             let creates = self.attempts.iter().filter(|a| a.facts.effects.len() == 1 && has(a, Kind::Create, key));
             let settled = creates.filter_map(|a| a.verdict.as_ref()).filter(|v| v.decided < moment);
-            settled.filter_map(|verdict| verdict.server_id.as_deref()).last()
+            settled.filter_map(|verdict| verdict.server_id.as_deref()).next_back()
         })
     }
 

@@ -1,0 +1,159 @@
+//! `report`, `status`, `show`: what the ledger says.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::cli::ReportArgs;
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::exit::{self, Refused};
+use crate::ledger::{Ledger, ReportRow, Story};
+use crate::plan::Reader;
+use crate::report::{self, Csv};
+use crate::words::Status;
+
+pub fn report(config: &Config, args: &ReportArgs) -> Result<u8> {
+    let ledger = Ledger::open(&config.ledger)?;
+    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: ledger.salt() };
+    let full = |row: &ReportRow| reader.read(&row.row, Moment::now()).subject.unwrap_or_default();
+    let reveal: Option<&dyn Fn(&ReportRow) -> String> = if args.reveal { Some(&full) } else { None };
+    write_report(&ledger, &args.file, None, reveal)?;
+    Ok(exit::DONE)
+}
+
+/// Writes a report to a file with its meta data, or to standard output.
+pub fn write_report(
+    ledger: &Ledger,
+    file: &Path,
+    of_run: Option<i64>,
+    reveal: Option<&dyn Fn(&ReportRow) -> String>,
+) -> Result<()> {
+    if file != Path::new("-") {
+        return super::run::write_files(ledger, file, of_run, reveal);
+    }
+    let mut csv = Csv::new(std::io::BufWriter::new(std::io::stdout().lock()))?;
+    ledger.each_row(of_run, |row| csv.add(&row, reveal.map(|reveal| reveal(&row)).as_deref()))?;
+    csv.end()?;
+    Ok(())
+}
+
+pub fn status(config: &Config, json: bool) -> Result<u8> {
+    let ledger = Ledger::open(&config.ledger)?;
+    let counts = ledger.counts()?;
+    let mut out = std::io::stdout().lock();
+    if json {
+        let rows: Vec<_> = counts
+            .rows
+            .iter()
+            .map(|(status, reason, count)| serde_json::json!({"status": status, "reason": reason, "entries": count}))
+            .collect();
+        let told = serde_json::json!({
+            "format": 1,
+            "ledger": ledger.identity(),
+            "pending": counts.of(Status::Pending),
+            "resolved": counts.of(Status::Resolved),
+            "duplicate_risk": counts.of(Status::DuplicateRisk),
+            "oldest_pending_sent_at": counts.oldest_pending.map(|moment| moment.to_string()),
+            "rows": rows,
+            "last_run": ledger.run_facts(None)?,
+        });
+        writeln!(out, "{told:#}")?;
+        return Ok(exit::DONE);
+    }
+    for status in Status::ALL {
+        writeln!(out, "{:<15} {:>8}", status.text(), counts.of(*status))?;
+        for (_, reason, count) in counts.rows.iter().filter(|(of, ..)| of == status) {
+            writeln!(out, "  {:<20} {count:>8}", reason.map_or("not looked at yet", |reason| reason.text()))?;
+        }
+    }
+    if let Some(oldest) = counts.oldest_pending {
+        writeln!(out, "oldest pending: sent {oldest}")?;
+    }
+    match ledger.run_facts(None)? {
+        Some(run) => {
+            let ended = run.ended.as_deref().unwrap_or("never (it is going on, or was killed)");
+            writeln!(
+                out,
+                "last run: {} began {}, ended {ended}, {} settled, {} deferred",
+                run.run, run.started, run.settled, run.deferred
+            )?;
+            if let Some(trouble) = run.trouble {
+                writeln!(out, "  {trouble}")?;
+            }
+        }
+        None => writeln!(out, "last run: none yet")?,
+    }
+    Ok(exit::DONE)
+}
+
+pub fn show(config: &Config, request_id: &str) -> Result<u8> {
+    let ledger = Ledger::open(&config.ledger)?;
+    let Some(story) = ledger.story(request_id)? else {
+        bail!(Refused(
+            "no entry with this request id is examined (an `answered` row is evidence and has no story)".to_owned()
+        ));
+    };
+    std::io::stdout().lock().write_all(story_text(&story).as_bytes())?;
+    Ok(exit::DONE)
+}
+
+fn story_text(story: &Story) -> String {
+    let cells = report::cells(&story.row, None);
+    let cell = |name: &str| report::COLUMNS.iter().position(|column| *column == name).map_or("", |i| cells[i].as_str());
+    let mut text = format!("{} of operation {}\n", cell("request_id"), cell("operation_id"));
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {name:<12} {value}\n"));
+        }
+    };
+    line("operation", cell("operation"));
+    line("request", &format!("{} {}", cell("method"), cell("path")));
+    line("subject", cell("subject"));
+    line("sent", cell("sent_at"));
+    line("failure", [cell("failure"), cell("http_status")].join(" ").trim());
+    for effect in story.row.facts.iter().flat_map(|facts| &facts.effects) {
+        let by = effect
+            .found_by
+            .as_deref()
+            .map_or_else(|| "nothing to look it up by".to_owned(), |by| format!("looked up by {by}"));
+        line("effect", &format!("{}, {by}", effect.name));
+    }
+    for told in &story.looks {
+        let look = &told.look;
+        let ids: Vec<String> =
+            look.records.iter().filter_map(|record| record.id.as_deref().map(crate::mask::id)).collect();
+        let fields: Vec<String> =
+            look.records.iter().flat_map(|r| &r.fields).map(|(name, compared)| format!("{name} {compared}")).collect();
+        let what = [
+            look.cause.clone().unwrap_or_default(),
+            ids.join(", "),
+            fields.join(", "),
+            look.state.clone().unwrap_or_default(),
+        ];
+        let what = what.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+        let controls = format!("controls: known key {}, random key {}", look.known, look.random);
+        line(
+            "look",
+            &format!("{} run {} effect {}: {} ({what}) [{controls}]", look.asked, told.run, look.effect, look.seen),
+        );
+    }
+    for verdict in &story.verdicts {
+        let loud = if verdict.correction { "CORRECTION " } else { "" };
+        line(
+            "verdict",
+            &format!(
+                "{loud}{} run {}: {} · {} · {} → {}",
+                verdict.decided, verdict.run, verdict.status, verdict.outcome, verdict.reason, verdict.action
+            ),
+        );
+        line("", &verdict.explanation);
+    }
+    if story.row.status == Status::Pending {
+        line("pending", &format!("{} → {}", cell("reason"), cell("action")));
+        line("not before", cell("not_before"));
+        line("", cell("explanation"));
+    }
+    text
+}
