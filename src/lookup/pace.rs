@@ -102,11 +102,11 @@ impl Pace {
 
     /// The server answered something.
     pub fn answered(&self) {
-        self.failures.set(0);
-        self.refusals.set(0);
         if self.breaker_open() {
             *self.left_alone.borrow_mut() = None;
         }
+        self.failures.set(0);
+        self.refusals.set(0);
     }
 
     /// A look failed: 5xx, timeout, no connection.
