@@ -6,7 +6,8 @@ use crate::cli::CloseArgs;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::exit::{self, Refused};
-use crate::ledger::{Close, Ledger, ReportRow, RunEnd, RunStart};
+use crate::ledger::{Close, Ledger, RunEnd, RunStart};
+use crate::standing::ReportRow;
 use crate::words::Status;
 
 pub fn close(config: &Config, args: &CloseArgs) -> Result<u8> {

@@ -103,7 +103,7 @@ pub fn write_files(
     ledger: &Ledger,
     file: &Path,
     of_run: Option<i64>,
-    reveal: Option<&dyn Fn(&crate::ledger::ReportRow) -> String>,
+    reveal: Option<&dyn Fn(&crate::standing::ReportRow) -> String>,
 ) -> Result<()> {
     let rows = report::write_whole(file, |output| {
         let mut csv = Csv::new(output)?;

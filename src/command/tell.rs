@@ -9,9 +9,10 @@ use crate::cli::ReportArgs;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::exit::{self, Refused};
-use crate::ledger::{Ledger, ReportRow, Story};
+use crate::ledger::Ledger;
 use crate::plan::Reader;
 use crate::report::{self, Csv};
+use crate::standing::{ReportRow, Story};
 use crate::words::Status;
 
 pub fn report(config: &Config, args: &ReportArgs) -> Result<u8> {

@@ -32,7 +32,6 @@ use crate::exit::{Held, Refused};
 pub use groups::{Due, Group, Member};
 pub use runs::{RunEnd, RunId, RunStart};
 pub use settle::{Close, Stored, Told};
-pub use tell::{Counts, ReportRow, RunFacts, Story, StoryLook, StoryVerdict};
 
 const SCHEMA: &str = include_str!("../../schema.sql");
 

@@ -8,8 +8,8 @@ mod whole_file;
 use anyhow::Result;
 
 use crate::clock::Moment;
-use crate::ledger::{ReportRow, RunFacts};
 use crate::mask;
+use crate::standing::{ReportRow, RunFacts};
 use crate::words::{Action, Reason};
 
 pub use whole_file::{meta_path, write_whole};
