@@ -101,9 +101,8 @@ CREATE INDEX observations_by_entry ON observations (entry_id);
 CREATE TABLE decisions (
   id                INTEGER PRIMARY KEY,
   run_id            INTEGER NOT NULL REFERENCES runs (id),
-  readings          TEXT NOT NULL,        -- JSON array of readings.id
-  last_observation  INTEGER NOT NULL,     -- observations up to this id were known
-  last_verdict      INTEGER NOT NULL      -- verdicts up to this id were known
+  evidence          TEXT NOT NULL,        -- JSON array of [readings.id, verdicts.id that held or null], one of each entry
+  last_observation  INTEGER NOT NULL      -- observations up to this id were known
 );
 
 -- What was settled, and what superseded it: an entry's last verdict is the one that holds.
@@ -125,6 +124,7 @@ CREATE TABLE verdicts (
 CREATE INDEX verdicts_by_entry ON verdicts (entry_id);
 CREATE INDEX verdicts_by_decision ON verdicts (decision_id);
 CREATE INDEX verdicts_by_run ON verdicts (run_id);
+CREATE INDEX verdicts_of_corrections ON verdicts (entry_id) WHERE correction = 1;
 
 -- Where each entry stands now. Everything here follows from the tables above; it is what makes a run over a ledger of
 -- settled entries cost nothing. `answered` rows have one too, without a status, for they are never examined.

@@ -52,6 +52,8 @@ pub enum Command {
         /// The writer's id of the attempt
         request_id: String,
     },
+    /// Decide the whole ledger again from its stored evidence; exit 1 on any difference
+    Verify,
     /// Settle entries by a person's word
     Close(CloseArgs),
     /// Play an outage against an embedded sandbox and reconcile it
@@ -66,6 +68,9 @@ pub struct RunArgs {
     /// Then report on every entry of the ledger (`-`: standard output)
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Look again at everything that was found not applied, whatever the watch says
+    #[arg(long)]
+    pub recheck: bool,
     /// Say what would be decided; write neither ledger nor report
     #[arg(long)]
     pub dry_run: bool,

@@ -28,6 +28,15 @@ pub struct Http {
     base: Url,
 }
 
+/// What carries a request to a server: HTTP, or a simulated world.
+pub trait Transport {
+    /// Sends one request and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`Broken`] when no whole answer came.
+    fn send(&self, outgoing: &Outgoing<'_>) -> impl Future<Output = Result<Exchange, Broken>>;
+}
+
 /// A request that goes out.
 #[derive(Debug, Default)]
 pub struct Outgoing<'a> {
@@ -104,12 +113,10 @@ impl Http {
             .context("failed to set up HTTPS (are the system's CA certificates installed?)")?;
         Ok(Http { client, base: settings.base.clone() })
     }
+}
 
-    /// Sends one request and reads the whole answer.
-    ///
-    /// # Errors
-    /// [`Broken`] when no whole answer came.
-    pub async fn send(&self, outgoing: &Outgoing<'_>) -> Result<Exchange, Broken> {
+impl Transport for Http {
+    async fn send(&self, outgoing: &Outgoing<'_>) -> Result<Exchange, Broken> {
         let broken = |cause: &str| Broken { failure: Failure::NotSent, cause: cause.to_owned() };
         let method = reqwest::Method::from_bytes(outgoing.method.as_bytes()).map_err(|_| broken("no HTTP method"))?;
         let url =

@@ -90,3 +90,22 @@ pub struct StoryVerdict {
     pub explanation: String,
     pub correction: bool,
 }
+
+/// What came of deciding the whole ledger again.
+#[derive(Clone, Debug, Default)]
+pub struct Verified {
+    pub verdicts: u64,
+    /// Request id and what differs, at most the first thousand.
+    pub differences: Vec<(String, String)>,
+    pub differing: u64,
+}
+
+impl Verified {
+    /// Notes a difference.
+    pub fn differ(&mut self, request_id: String, what: String) {
+        self.differing += 1;
+        if self.differences.len() < 1000 {
+            self.differences.push((request_id, what));
+        }
+    }
+}

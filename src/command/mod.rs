@@ -28,6 +28,7 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Report(args) => tell::report(&config()?, args),
         Command::Status { json } => tell::status(&config()?, *json),
         Command::Show { request_id } => tell::show(&config()?, request_id),
+        Command::Verify => tell::verify(&config()?),
         Command::Close(args) => close::close(&config()?, args),
         Command::Demo(args) => crate::demo::demo(args).await,
         Command::Sandbox(args) => sandbox::serve(args).await,

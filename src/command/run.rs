@@ -18,7 +18,7 @@ use crate::words::Status;
 pub async fn run(config: &Config, args: &RunArgs) -> Result<u8> {
     let ledger = Ledger::open(&config.ledger)?;
     let _lock = Ledger::lock(&config.ledger)?;
-    let options = Options { wait: args.wait };
+    let options = Options { wait: args.wait, recheck: args.recheck };
     if args.dry_run {
         return dry_run(config, &ledger, &options).await;
     }

@@ -100,6 +100,19 @@ pub fn show(config: &Config, request_id: &str) -> Result<u8> {
     Ok(exit::DONE)
 }
 
+pub fn verify(config: &Config) -> Result<u8> {
+    let verified = Ledger::open(&config.ledger)?.verify()?;
+    let mut out = std::io::stdout().lock();
+    for (request_id, what) in &verified.differences {
+        writeln!(out, "{}: {what}", crate::mask::id(request_id))?;
+    }
+    if verified.differing == 0 {
+        writeln!(out, "{} verdicts decided again, no difference", verified.verdicts)?;
+        return Ok(exit::DONE);
+    }
+    bail!("{} of {} verdicts differ from what their evidence says", verified.differing, verified.verdicts)
+}
+
 fn story_text(story: &Story) -> String {
     let cells = report::cells(&story.row, None);
     let cell = |name: &str| report::COLUMNS.iter().position(|column| *column == name).map_or("", |i| cells[i].as_str());

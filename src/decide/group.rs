@@ -138,9 +138,11 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// The record of this key was seen once, by whichever attempt's look.
+    /// The record of this key was seen once, by whichever attempt's look, or a retry was told that it is there.
     pub fn seen_present(&self, key: Link) -> bool {
-        self.looks_at(key).any(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own))
+        let told = |attempt: &Attempt| attempt.facts.told_there && has(attempt, Kind::Create, key);
+        self.attempts.iter().any(told)
+            || self.looks_at(key).any(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own))
     }
 }
 
@@ -161,7 +163,7 @@ fn in_doubt(attempt: &Attempt) -> bool {
 pub fn succeeded(attempt: &Attempt) -> bool {
     attempt.facts.failure == Some(Failure::Answered)
         && reached_server(attempt)
-        && attempt.facts.http_status.is_some_and(|status| (200..300).contains(&status) && status != 208)
+        && attempt.facts.http_status.is_some_and(|status| (200..300).contains(&status) && !attempt.facts.told_there)
 }
 
 /// In doubt, or told that it succeeded.

@@ -24,10 +24,6 @@ pub struct Due {
 pub struct Group {
     /// In the order of arrival.
     pub members: Vec<Member>,
-    /// Observations up to this id are in it.
-    pub last_observation: i64,
-    /// Verdicts up to this id are in it.
-    pub last_verdict: i64,
 }
 
 /// One entry of a group.
@@ -35,6 +31,8 @@ pub struct Group {
 pub struct Member {
     pub attempt: Attempt,
     pub reading: i64,
+    /// `verdicts.id` of the verdict that holds.
+    pub verdict_id: Option<i64>,
     pub revision: i64,
     pub status: Option<Status>,
     /// When the next look is due; `None`: never.
@@ -131,20 +129,11 @@ impl Ledger {
         if due.flatten().is_none_or(|due| due > now.0) {
             return Ok(None);
         }
-        let (last_observation, last_verdict) = self.high_water()?;
         let mut members = Vec::new();
         for entry in related(&self.connection, entry)? {
             members.extend(member(&self.connection, entry)?);
         }
-        Ok(Some(Group { members, last_observation, last_verdict }))
-    }
-
-    /// The last observation's and the last verdict's id.
-    pub(super) fn high_water(&self) -> Result<(i64, i64)> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT coalesce((SELECT max(id) FROM observations), 0), coalesce((SELECT max(id) FROM verdicts), 0)",
-        )?;
-        Ok(statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        Ok(Some(Group { members }))
     }
 }
 
@@ -197,6 +186,7 @@ fn member(connection: &Connection, entry: i64) -> Result<Option<Member>> {
             verdict: verdict.map(|id| settled(connection, id)).transpose()?,
         },
         reading: row.get(2)?,
+        verdict_id: verdict,
         revision: entry_row.revision,
         status: status.map(|status| status.parse()).transpose()?,
         due: row.get::<_, Option<i64>>(1)?.map(Moment),

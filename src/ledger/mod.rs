@@ -19,6 +19,7 @@ mod intake;
 mod runs;
 mod settle;
 mod tell;
+mod verify;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,19 @@ impl Ledger {
             .execute_batch(SCHEMA)
             .with_context(|| format!("failed to write the schema of {}", path.display()))?;
         Ok(true)
+    }
+
+    /// A ledger that lives in memory, for simulations.
+    ///
+    /// # Errors
+    /// Never, in practice.
+    pub fn in_memory() -> Result<Ledger> {
+        let connection = Connection::open_in_memory()?;
+        prepare(&connection)?;
+        connection.execute_batch(SCHEMA)?;
+        let (identity, salt) =
+            connection.query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Ledger { connection, path: PathBuf::from(":memory:"), salt, identity })
     }
 
     /// Opens a ledger that `init` or `schema.sql` made.

@@ -37,6 +37,20 @@ pub struct RunEnd {
 }
 
 impl Ledger {
+    /// Makes everything due that a watch looks at, or looked at once: verdicts that a late record could correct.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn recheck(&mut self) -> Result<()> {
+        self.connection.execute(
+            "UPDATE standings SET due_ms = 0
+             WHERE status = 'resolved'
+               AND reason IN ('confirmed-absent', 'never-sent', 'not-deleted', 'not-updated', 'state-fetched')",
+            [],
+        )?;
+        Ok(())
+    }
+
     /// Begins a run. When the plan or the server is another than the last run's, whatever that could decide otherwise is
     /// read anew: pending entries, and those that the last plan could make nothing of.
     ///
@@ -50,11 +64,11 @@ impl Ledger {
             })
             .optional()?;
         if last.is_some_and(|(digest, server)| digest != run.plan_digest || server != run.server) {
-            transaction.execute(
+            transaction.execute_batch(
                 "UPDATE standings SET reading_id = NULL, due_ms = 0
-                 WHERE reading_id IS NOT NULL
-                   AND (status = 'pending' OR reason IN ('bad-row', 'no-plan', 'unobservable'))",
-                [],
+                 WHERE status = 'pending' OR (status = 'resolved' AND due_ms IS NOT NULL);
+                 UPDATE standings SET reading_id = NULL, due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL
+                 WHERE status = 'duplicate-risk' AND reason IN ('bad-row', 'no-plan', 'unobservable');",
             )?;
         }
         transaction.execute(

@@ -203,12 +203,13 @@ fn insert_look(
 }
 
 fn insert_decision(connection: &Connection, run: RunId, stored: &Stored) -> Result<i64> {
-    let readings: Vec<i64> = stored.group.members.iter().map(|member| member.reading).collect();
+    let members = stored.group.members.iter();
+    let evidence: Vec<(i64, Option<i64>)> = members.map(|member| (member.reading, member.verdict_id)).collect();
     let last_observation: i64 =
         connection.prepare_cached("SELECT coalesce(max(id), 0) FROM observations")?.query_row([], |row| row.get(0))?;
     connection
-        .prepare_cached("INSERT INTO decisions (run_id, readings, last_observation, last_verdict) VALUES (?, ?, ?, ?)")?
-        .execute(params![run.0, serde_json::to_string(&readings)?, last_observation, stored.group.last_verdict])?;
+        .prepare_cached("INSERT INTO decisions (run_id, evidence, last_observation) VALUES (?, ?, ?)")?
+        .execute(params![run.0, serde_json::to_string(&evidence)?, last_observation])?;
     Ok(connection.last_insert_rowid())
 }
 

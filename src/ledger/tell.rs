@@ -60,18 +60,24 @@ impl Ledger {
         Ok((any(Status::DuplicateRisk)?, any(Status::Pending)?))
     }
 
-    /// Gives each row of the report to `each`, by the instant sent, then by the request's id in bytes. With `of_run`, only
-    /// those whose verdict changed in that run.
+    /// Gives each row of the report to `each`: corrections first, then by the instant sent, then by the request's id in
+    /// bytes. With `of_run`, only those whose verdict changed in that run.
     ///
     /// # Errors
     /// When the ledger cannot be read, or `each` fails.
     pub fn each_row(&self, of_run: Option<i64>, mut each: impl FnMut(ReportRow) -> Result<()>) -> Result<()> {
-        let filter = if of_run.is_some() { "AND v.run_id = ?" } else { "AND ? IS NULL" };
-        let mut statement =
-            self.connection.prepare(&format!("{ROW} {filter} ORDER BY s.sent_ms, e.request_id COLLATE BINARY"))?;
-        let mut rows = statement.query([of_run])?;
-        while let Some(row) = rows.next()? {
-            each(report_row(row)?)?;
+        let of_run_only = if of_run.is_some() { "AND v.run_id = ?" } else { "AND ? IS NULL" };
+        // Two passes instead of one sort: a million rows stream in the order of the index.
+        for which in [
+            "v.correction = 1 AND s.entry_id IN (SELECT entry_id FROM verdicts WHERE correction = 1)",
+            "coalesce(v.correction, 0) = 0",
+        ] {
+            let order = "ORDER BY s.sent_ms, e.request_id COLLATE BINARY";
+            let mut statement = self.connection.prepare(&format!("{ROW} AND {which} {of_run_only} {order}"))?;
+            let mut rows = statement.query([of_run])?;
+            while let Some(row) = rows.next()? {
+                each(report_row(row)?)?;
+            }
         }
         Ok(())
     }

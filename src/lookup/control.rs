@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 
 use super::{Lookups, Shared, Stop};
 use crate::clock::{Moment, Span};
+use crate::http::Transport;
 use crate::plan::parts::Vars;
 use crate::plan::search::Found;
 use crate::words::Control;
@@ -29,7 +30,7 @@ impl Controls {
     }
 }
 
-impl Lookups<'_> {
+impl<T: Transport> Lookups<'_, T> {
     /// The controls of a lookup, at most a minute old.
     ///
     /// # Errors

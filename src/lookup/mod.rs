@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::exit::Refused;
-use crate::http::{Broken, Http, Outgoing, Settings};
+use crate::http::{Broken, Http, Outgoing, Settings, Transport};
 use crate::plan::observe::Sighting;
 use crate::plan::search::{Answer, Found, Request, Search};
 
@@ -36,10 +36,10 @@ pub enum Stop {
 }
 
 /// All lookups of a run.
-pub struct Lookups<'a> {
+pub struct Lookups<'a, T = Http> {
     config: &'a Config,
-    http: Http,
-    tokens: Option<Tokens>,
+    http: T,
+    tokens: Option<Tokens<T>>,
     pace: Pace,
     clock: fn() -> Moment,
     controls: HashMap<&'a str, Mutex<Option<(Moment, Controls)>>>,
@@ -66,18 +66,24 @@ impl<'a> Lookups<'a> {
                 Settings { base, timeout: server.timeout, connections: server.concurrency, ca_pem: pem.as_deref() };
             Http::new(&settings).map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))
         };
-        let tokens = match &config.auth {
-            Some(auth) => Some(Tokens::new(auth.clone(), http(&auth.token_url)?, clock)),
-            None => None,
-        };
-        Ok(Lookups {
+        let token_http = config.auth.as_ref().map(|auth| http(&auth.token_url)).transpose()?;
+        Ok(Lookups::over(config, http(&server.base_url)?, token_http, clock))
+    }
+}
+
+impl<'a, T: Transport> Lookups<'a, T> {
+    /// Lookups over any transport: to the server, and to the token endpoint's host.
+    pub fn over(config: &'a Config, http: T, token_http: Option<T>, clock: fn() -> Moment) -> Lookups<'a, T> {
+        let server = &config.server;
+        let tokens = config.auth.as_ref().zip(token_http).map(|(auth, http)| Tokens::new(auth.clone(), http, clock));
+        Lookups {
             config,
-            http: http(&server.base_url)?,
+            http,
             tokens,
             pace: Pace::new(server.concurrency, server.requests_per_second, clock),
             clock,
             controls: config.plan.lookups.keys().map(|name| (name.as_str(), Mutex::new(None))).collect(),
-        })
+        }
     }
 
     /// The pace of the server.

@@ -8,7 +8,7 @@ use super::pace::{LeftAlone, Pace};
 use super::{Stop, refused_with};
 use crate::clock::{Moment, Span};
 use crate::config::Auth;
-use crate::http::{Http, Outgoing};
+use crate::http::{Outgoing, Transport};
 
 /// A token without `expires_in` is renewed after this time.
 const USUAL_LIFETIME: Span = Span::seconds(300);
@@ -29,16 +29,16 @@ struct Token {
 }
 
 /// The token of a run.
-pub struct Tokens {
+pub struct Tokens<T> {
     auth: Auth,
-    http: Http,
+    http: T,
     clock: fn() -> Moment,
     current: Mutex<Option<Token>>,
 }
 
-impl Tokens {
+impl<T: Transport> Tokens<T> {
     /// `http` is a client for the token endpoint's host.
-    pub fn new(auth: Auth, http: Http, clock: fn() -> Moment) -> Tokens {
+    pub fn new(auth: Auth, http: T, clock: fn() -> Moment) -> Tokens<T> {
         Tokens { auth, http, clock, current: Mutex::new(None) }
     }
 

@@ -115,6 +115,8 @@ impl Reader<'_> {
             direction: cell(&row.direction).and_then(|text| text.parse().ok()).unwrap_or(Direction::Outbound),
             failure,
             http_status,
+            told_there: failure == Some(Failure::Answered)
+                && http_status.is_some_and(|status| self.plan.statuses.already_there.contains(&status)),
             sent,
             sent_ahead: sent.is_some_and(|sent| sent > read_at),
             ended: ended.min(read_at),

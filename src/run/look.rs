@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::clock::Moment;
 use crate::decide::{Decision, Deferral, decide};
 use crate::evidence::{Kind, Link, Look, Windows};
+use crate::http::Transport;
 use crate::ledger::{Group, Member, Stored, Told};
 use crate::lookup::{Controls, Lookups, Shared, Stop};
 use crate::plan::observe::{self, Sighting};
@@ -66,7 +67,8 @@ impl Turn {
         let mut wanted: BTreeMap<Link, Wanted> = BTreeMap::new();
         for open in [true, false] {
             for (m, (member, reading)) in self.group.members.iter().zip(&self.readings).enumerate() {
-                if self.open[m] != open {
+                // One settled under another plan may have had other effects.
+                if self.open[m] != open || reading.facts.effects != member.attempt.facts.effects {
                     continue;
                 }
                 for (e, (effect, probe)) in member.attempt.facts.effects.iter().zip(&reading.probes).enumerate() {
@@ -87,7 +89,7 @@ impl Turn {
     ///
     /// # Errors
     /// [`Stop::Alone`]: the server is left alone and the group stays as it is; [`Stop::Fatal`].
-    pub async fn look(self, lookups: &Lookups<'_>, reader: &Reader<'_>) -> Result<Looked, Stop> {
+    pub async fn look<T: Transport>(self, lookups: &Lookups<'_, T>, reader: &Reader<'_>) -> Result<Looked, Stop> {
         let shared = Shared::default();
         let mut looks: Vec<Vec<Look>> = vec![Vec::new(); self.group.members.len()];
         let mut unusable = None;
@@ -111,8 +113,8 @@ impl Turn {
     }
 }
 
-async fn sight(
-    lookups: &Lookups<'_>,
+async fn sight<T: Transport>(
+    lookups: &Lookups<'_, T>,
     reader: &Reader<'_>,
     wanted: &Wanted<'_>,
     controls: &Controls,

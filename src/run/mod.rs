@@ -17,6 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use crate::clock::{Moment, Span};
 use crate::config::Config;
 use crate::exit::Stopped;
+use crate::http::Transport;
 use crate::ledger::{Due, Ledger, RunEnd, RunId, RunStart, Stored, Told};
 use crate::lookup::pace::TRIAL_EVERY;
 use crate::lookup::{Lookups, Stop};
@@ -41,6 +42,8 @@ const SHORTEST_NAP: Span = Span(200);
 pub struct Options {
     /// Go on until waiting can decide nothing more or this time is up.
     pub wait: Option<Span>,
+    /// Look again at everything that was found not applied.
+    pub recheck: bool,
 }
 
 /// What a run tells while it goes on.
@@ -70,11 +73,11 @@ pub struct Summary {
 }
 
 /// A run under way.
-struct Run<'a> {
+struct Run<'a, T> {
     ledger: &'a mut Ledger,
     config: &'a Config,
     reader: &'a Reader<'a>,
-    lookups: &'a Lookups<'a>,
+    lookups: &'a Lookups<'a, T>,
     watcher: &'a mut dyn Watcher,
     clock: fn() -> Moment,
     id: RunId,
@@ -100,9 +103,25 @@ pub async fn run(
     clock: fn() -> Moment,
     stop: impl Future<Output = u8>,
 ) -> Result<Summary> {
+    let lookups = Lookups::new(config, clock)?;
+    run_over(&lookups, config, ledger, options, watcher, clock, stop).await
+}
+
+/// As [`run`], over lookups that are set up already.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_over<T: Transport>(
+    lookups: &Lookups<'_, T>,
+    config: &Config,
+    ledger: &mut Ledger,
+    options: &Options,
+    watcher: &mut dyn Watcher,
+    clock: fn() -> Moment,
+    stop: impl Future<Output = u8>,
+) -> Result<Summary> {
     let salt = ledger.salt().to_vec();
     let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt };
-    let lookups = Lookups::new(config, clock)?;
     let id = ledger.begin_run(&RunStart {
         command: "run",
         started: clock(),
@@ -111,8 +130,11 @@ pub async fn run(
         server: &config.server.base_url.origin().ascii_serialization(),
         windows: &config.windows,
     })?;
+    if options.recheck {
+        ledger.recheck()?;
+    }
     let summary = Summary { run: id.0, ..Summary::default() };
-    let mut run = Run { ledger, config, reader: &reader, lookups: &lookups, watcher, clock, id, summary };
+    let mut run = Run { ledger, config, reader: &reader, lookups, watcher, clock, id, summary };
     let stop = std::pin::pin!(stop);
     let result = run.passes(options, stop).await;
     run.summary.requests = lookups.pace().requests();
@@ -134,7 +156,7 @@ pub async fn run(
     result.map(|()| summary)
 }
 
-impl Run<'_> {
+impl<T: Transport> Run<'_, T> {
     async fn passes(
         &mut self,
         options: &Options,
