@@ -85,6 +85,9 @@ pub struct ReportArgs {
     /// Where it goes (`-`: standard output)
     #[arg(value_name = "FILE", default_value = "-")]
     pub file: PathBuf,
+    /// The same, as `run` takes it
+    #[arg(long, alias = "output", short = 'o', value_name = "FILE", hide = true, conflicts_with = "file")]
+    pub report: Option<PathBuf>,
     /// Show subjects and ids in full: personal data
     #[arg(long)]
     pub reveal: bool,

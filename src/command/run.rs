@@ -1,7 +1,6 @@
 //! `run`: the job, with its progress and its report.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,7 +10,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::exit;
 use crate::ledger::Ledger;
-use crate::report::{self, Csv, Meta};
+use crate::report;
 use crate::run::{self, Options, Summary, Watcher};
 use crate::words::Status;
 
@@ -38,7 +37,7 @@ pub async fn run(config: &Config, args: &RunArgs) -> Result<u8> {
 /// The report that was asked for, or the dated one of what changed.
 fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summary) -> Result<()> {
     if let Some(file) = &args.report {
-        return super::tell::write_report(ledger, file, None, None);
+        return super::tell::write_report(config, ledger, file, None, false);
     }
     let Some(folder) = &config.report_dir else { return Ok(()) };
     if summary.settled == 0 {
@@ -48,7 +47,7 @@ fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summ
     let stamp = stamp.split('.').next().unwrap_or_default().to_owned();
     let file = folder.join(format!("privo-reconcile-{stamp}Z-run{}.csv", summary.run));
     std::fs::create_dir_all(folder).with_context(|| format!("failed to make report.dir {}", folder.display()))?;
-    super::tell::write_report(ledger, &file, Some(summary.run), None)
+    super::tell::write_report(config, ledger, &file, Some(summary.run), false)
 }
 
 /// Runs on a copy in memory and prints what would be decided. The ledger is only read.
@@ -96,23 +95,6 @@ fn say(ledger: &Ledger, summary: &Summary) -> Result<()> {
         counts.of(Status::Pending),
     );
     Ok(())
-}
-
-/// Writes a CSV and its meta data, each whole or not at all.
-pub fn write_files(
-    ledger: &Ledger,
-    file: &Path,
-    of_run: Option<i64>,
-    reveal: Option<&dyn Fn(&crate::standing::ReportRow) -> String>,
-) -> Result<()> {
-    let rows = report::write_whole(file, |output| {
-        let mut csv = Csv::new(output)?;
-        ledger.each_row(of_run, |row| csv.add(&row, reveal.map(|reveal| reveal(&row)).as_deref()))?;
-        csv.end()
-    })?;
-    let run = ledger.run_facts(of_run)?;
-    let meta = Meta::new(ledger.identity(), rows, reveal.is_some(), run.as_ref()).to_json()?;
-    report::write_whole(&report::meta_path(file), |output| Ok(output.write_all(meta.as_bytes())?))
 }
 
 /// Progress on a terminal; elsewhere only what a person must hear of.

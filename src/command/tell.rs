@@ -11,33 +11,42 @@ use crate::config::Config;
 use crate::exit::{self, Refused};
 use crate::ledger::Ledger;
 use crate::plan::Reader;
-use crate::report::{self, Csv};
-use crate::standing::{ReportRow, Story};
+use crate::report::{self, Csv, Meta};
+use crate::standing::Story;
 use crate::words::Status;
 
 pub fn report(config: &Config, args: &ReportArgs) -> Result<u8> {
     let ledger = Ledger::open(&config.ledger)?;
-    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: ledger.salt() };
-    let full = |row: &ReportRow| reader.read(&row.row, Moment::now()).subject.unwrap_or_default();
-    let reveal: Option<&dyn Fn(&ReportRow) -> String> = if args.reveal { Some(&full) } else { None };
-    write_report(&ledger, &args.file, None, reveal)?;
+    write_report(config, &ledger, args.report.as_ref().unwrap_or(&args.file), None, args.reveal)?;
     Ok(exit::DONE)
 }
 
-/// Writes a report to a file with its meta data, or to standard output.
-pub fn write_report(
-    ledger: &Ledger,
-    file: &Path,
-    of_run: Option<i64>,
-    reveal: Option<&dyn Fn(&ReportRow) -> String>,
-) -> Result<()> {
-    if file != Path::new("-") {
-        return super::run::write_files(ledger, file, of_run, reveal);
+/// Writes a report with its meta data into files, each whole or not at all; or to standard output. With `of_run`, only
+/// what changed in that run; with `reveal`, subjects and ids in full.
+pub fn write_report(config: &Config, ledger: &Ledger, file: &Path, of_run: Option<i64>, reveal: bool) -> Result<()> {
+    if file == Path::new("-") {
+        let output = std::io::BufWriter::new(std::io::stdout().lock());
+        write_rows(config, ledger, output, of_run, reveal)?;
+        return Ok(());
     }
-    let mut csv = Csv::new(std::io::BufWriter::new(std::io::stdout().lock()))?;
-    ledger.each_row(of_run, |row| csv.add(&row, reveal.map(|reveal| reveal(&row)).as_deref()))?;
-    csv.end()?;
-    Ok(())
+    let rows = report::write_whole(file, |output| write_rows(config, ledger, output, of_run, reveal))?;
+    let run = ledger.run_facts(of_run)?;
+    let meta = Meta::new(ledger.identity(), rows, reveal, run.as_ref()).to_json()?;
+    report::write_whole(&report::meta_path(file), |output| Ok(output.write_all(meta.as_bytes())?))
+}
+
+fn write_rows(config: &Config, ledger: &Ledger, output: impl Write, of_run: Option<i64>, reveal: bool) -> Result<u64> {
+    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: ledger.salt() };
+    let mut csv = Csv::new(output)?;
+    ledger.each_row(of_run, |mut row| {
+        if row.facts.is_none() {
+            // Not taken in yet: shown as the next run will read it.
+            row.facts = Some(reader.read(&row.row, Moment::now()).facts);
+        }
+        let subject = reveal.then(|| reader.read(&row.row, Moment::now()).subject.unwrap_or_default());
+        csv.add(&row, subject.as_deref())
+    })?;
+    csv.end()
 }
 
 pub fn status(config: &Config, json: bool) -> Result<u8> {

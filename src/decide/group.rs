@@ -129,6 +129,18 @@ impl<'a> Group<'a> {
         })
     }
 
+    /// After `moment`, the same was sent again: an attempt of the operation, or another with one of its keys.
+    pub fn sent_again_since(&self, attempt: &Attempt, moment: Moment) -> bool {
+        let keys: Vec<Link> = attempt.facts.effects.iter().filter_map(|effect| effect.key).collect();
+        self.attempts.iter().any(|other| {
+            let same = other.facts.identity == attempt.facts.identity
+                || other.facts.effects.iter().any(|effect| effect.key.is_some_and(|key| keys.contains(&key)));
+            same && other.entry != attempt.entry
+                && maybe_applied(other)
+                && other.facts.sent().is_some_and(|sent| sent >= moment)
+        })
+    }
+
     /// Every look at this key by any attempt of the group.
     pub fn looks_at(&self, key: Link) -> impl Iterator<Item = &'a Look> {
         self.attempts.iter().flat_map(move |attempt| {

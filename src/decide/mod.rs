@@ -72,7 +72,7 @@ pub struct Deferral {
 /// the caller drops it, for they are evidence.
 pub fn decide(case: &Case) -> Vec<Decision> {
     let group = Group::of(case);
-    case.attempts.iter().map(|attempt| superseding(attempt, decide_attempt(&group, attempt))).collect()
+    case.attempts.iter().map(|attempt| superseding(&group, attempt, decide_attempt(&group, attempt))).collect()
 }
 
 /// The verdict table, in its order.
@@ -114,12 +114,10 @@ fn decide_effect(group: &Group, attempt: &Attempt, index: usize, effect: &Effect
 fn expired(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
     let Decision::Defer(deferral) = decision else { return decision };
     let span = group.windows.expire_after;
-    let mut asked: Vec<Moment> = attempt.looks.iter().map(|look| look.asked).collect();
-    asked.dedup();
-    let over = match (asked.first(), asked.last()) {
-        (Some(first), Some(last)) if asked.len() >= 2 => *last >= *first + span,
-        _ => false,
-    };
+    let over = (0..attempt.facts.effects.len()).any(|effect| {
+        let mut asked = attempt.looks.iter().filter(|look| look.effect == effect).map(|look| look.asked);
+        asked.next().is_some_and(|first| asked.next_back().is_some_and(|last| last >= first + span))
+    });
     if !over || matches!(deferral.reason, Reason::OtherEnvironment | Reason::Uncontrolled) {
         return Decision::Defer(deferral);
     }
@@ -129,14 +127,14 @@ fn expired(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
 
 /// What is new about a verdict for an entry that has one: a record that turned up after `not-applied` corrects it,
 /// unless the advised resend explains the record.
-fn superseding(attempt: &Attempt, decision: Decision) -> Decision {
+fn superseding(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
     let (Some(before), Decision::Settle(mut verdict)) = (&attempt.verdict, decision.clone()) else { return decision };
     let turned_up = before.outcome == Outcome::NotApplied
         && matches!(
             verdict.outcome,
             Outcome::Applied | Outcome::Satisfied | Outcome::Duplicated | Outcome::PartlyApplied
         );
-    if turned_up && !resend_explains(attempt, before.decided) {
+    if turned_up && !resend_explains(group, attempt, before.decided) {
         verdict.correction = true;
         verdict.explanation = format!(
             "correction of {} ({}) of {}: {}",
@@ -146,9 +144,12 @@ fn superseding(attempt: &Attempt, decision: Decision) -> Decision {
     Decision::Settle(verdict)
 }
 
-/// Whether what was found can be the work of a resend that followed the verdict: made after it by the server's own
-/// word. (A recorded answer to a resend already makes the verdict `satisfied` and is told apart by its rows.)
-fn resend_explains(attempt: &Attempt, decided: Moment) -> bool {
+/// Whether what was found can be the work of a resend that followed the verdict: one is recorded, or the server says
+/// that it was made after the verdict.
+fn resend_explains(group: &Group, attempt: &Attempt, decided: Moment) -> bool {
+    if group.sent_again_since(attempt, decided) {
+        return true;
+    }
     let Some(look) = attempt.looks.last() else { return false };
     let (least, _) = look.skew();
     !look.records.is_empty() && look.records.iter().all(|record| record.made.is_some_and(|made| made > decided + least))

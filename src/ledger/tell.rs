@@ -176,7 +176,7 @@ fn report_row(row: &rusqlite::Row) -> Result<ReportRow> {
     let settled = status != Status::Pending;
     let of_verdict = |column: usize| Ok::<_, anyhow::Error>(if settled { word(column)? } else { None });
     Ok(ReportRow {
-        operation_id: entry_row.operation_id.clone().ok().flatten().unwrap_or_else(|| entry_row.request_id.clone()),
+        operation_id: entry_row.operation().to_owned(),
         request_id: entry_row.request_id.clone(),
         facts: facts.map(|json| serde_json::from_str(&json)).transpose().context("failed to read a reading")?,
         row: entry_row,

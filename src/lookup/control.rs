@@ -1,5 +1,7 @@
 //! Controls: lookups whose answers are known beforehand, asked before any other answer is believed.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 use super::{Lookups, Shared, Stop};
@@ -11,6 +13,13 @@ use crate::words::Control;
 
 /// Controls are asked again when they are older than this.
 const FRESH: Span = Span::seconds(60);
+
+/// A control that got no answer is asked again so often, for without it nothing can be looked up; the breaker may end
+/// that sooner.
+const TRIES: u32 = 8;
+
+/// Before the first repetition; it doubles up to two seconds.
+const FIRST_NAP: Duration = Duration::from_millis(100);
 
 /// How the controls of one lookup went.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -67,15 +76,14 @@ impl<T: Transport> Lookups<'_, T> {
             Control::Unanswered
         };
         let key = self.random_key(lookup).map_err(Stop::Fatal)?;
-        let random = match self.look_up(lookup, &key, &Shared::default()).await?.found {
+        let random = match self.ask_control(lookup, &key).await? {
             Found::Absent => Control::Held,
             Found::Record { .. } => Control::Contradicted,
             Found::Inconclusive(why) => unanswered(format!("random key: {why}")),
         };
         let mut known = Control::Missing;
         for control in self.config.controls.iter().filter(|control| control.lookup == lookup) {
-            let found = self.look_up(lookup, &control.key, &Shared::default()).await?.found;
-            let this = match (found, &control.member) {
+            let this = match (self.ask_control(lookup, &control.key).await?, &control.member) {
                 (Found::Inconclusive(why), _) => unanswered(format!("known key: {why}")),
                 (Found::Absent, _) => Control::Contradicted,
                 (Found::Record { .. }, None) => Control::Held,
@@ -85,6 +93,19 @@ impl<T: Transport> Lookups<'_, T> {
             known = if known == Control::Missing || this != Control::Held { this } else { known };
         }
         Ok(Controls { known, random, cause })
+    }
+
+    async fn ask_control(&self, lookup: &str, key: &str) -> Result<Found, Stop> {
+        let mut nap = FIRST_NAP;
+        for _ in 1..TRIES {
+            let sighting = self.look_up(lookup, key, &Shared::default()).await?;
+            if !sighting.failed {
+                return Ok(sighting.found);
+            }
+            tokio::time::sleep(nap).await;
+            nap = (nap * 2).min(Duration::from_secs(2));
+        }
+        Ok(self.look_up(lookup, key, &Shared::default()).await?.found)
     }
 
     fn lists(&self, lookup: &str, document: &serde_json::Value, member: &str) -> Control {

@@ -99,8 +99,13 @@ impl<'a, T: Transport> Lookups<'a, T> {
         let plan = &self.config.plan;
         let lookup = plan.lookup(lookup).map_err(Stop::Fatal)?;
         let mut search = Search::start(lookup, plan.params(), key);
-        let mut sighting =
-            Sighting { found: Found::Absent, asked: Moment(i64::MAX), answered: Moment(i64::MIN), server: None };
+        let mut sighting = Sighting {
+            found: Found::Absent,
+            asked: Moment(i64::MAX),
+            answered: Moment(i64::MIN),
+            server: None,
+            failed: false,
+        };
         loop {
             let request = search.request();
             let known = shared.borrow().get(&request).cloned();
@@ -113,6 +118,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
                     }
                     Err(Stop::Failed(cause)) => {
                         sighting.found = Found::Inconclusive(cause);
+                        sighting.failed = true;
                         let now = (self.clock)();
                         sighting.asked = sighting.asked.min(now);
                         sighting.answered = now;
@@ -126,6 +132,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
             sighting.server = sighting.server.into_iter().chain(answer.date).min();
             if let Some(found) = search.take(&answer) {
                 sighting.found = found;
+                sighting.failed = answer.status >= 500;
                 return Ok(sighting);
             }
         }
