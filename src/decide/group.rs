@@ -133,8 +133,8 @@ impl<'a> Group<'a> {
     pub fn sent_again_since(&self, attempt: &Attempt, moment: Moment) -> bool {
         let keys: Vec<Link> = attempt.facts.effects.iter().filter_map(|effect| effect.key).collect();
         self.attempts.iter().any(|other| {
-            let same = other.facts.identity == attempt.facts.identity
-                || other.facts.effects.iter().any(|effect| effect.key.is_some_and(|key| keys.contains(&key)));
+            let same =
+                other.facts.identity == attempt.facts.identity || keys.iter().any(|key| has(other, Kind::Create, *key));
             same && other.entry != attempt.entry
                 && maybe_applied(other)
                 && other.facts.sent().is_some_and(|sent| sent >= moment)
