@@ -122,7 +122,11 @@ impl Pace {
 
     /// The server asks to be asked later (429). Everything waits; a wait that is too long ends the run.
     pub fn refused(&self, retry_after: Option<Span>) {
-        self.refusals.set(self.refusals.get().saturating_add(1));
+        let now = (self.clock)();
+        if self.paused_until.get().is_none_or(|until| until <= now) {
+            // Those that were under way when the pause began count as one.
+            self.refusals.set(self.refusals.get().saturating_add(1));
+        }
         let doubled = Span(FIRST_PAUSE.0 << self.refusals.get().min(8).saturating_sub(1));
         // Zero is no answer to "when": back off all the same.
         let pause = retry_after.filter(|span| *span > Span::ZERO).unwrap_or(doubled);
@@ -132,7 +136,7 @@ impl Pace {
             self.failures.set(0);
             return;
         }
-        let until = (self.clock)() + pause;
+        let until = now + pause;
         self.paused_until.set(self.paused_until.get().max(Some(until)));
     }
 
@@ -195,6 +199,15 @@ mod tests {
         assert!(pace.admit().await.is_err(), "one trial is one request");
         pace.answered();
         assert!(pace.admit().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn many_refusals_of_one_moment_are_one() {
+        let pace = pace(1e6);
+        for _ in 0..64 {
+            pace.refused(Some(Span::seconds(1)));
+        }
+        assert_eq!(pace.left_alone(), None);
     }
 
     #[tokio::test]
