@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::plan::Reader;
 use crate::report::{self, Csv, Meta};
 use crate::standing::Story;
-use crate::words::Status;
+use crate::words::{Action, Status};
 
 pub fn report(config: &Config, args: &ReportArgs) -> Result<u8> {
     let ledger = Ledger::open(&config.ledger)?;
@@ -178,5 +178,25 @@ fn story_text(story: &Story) -> String {
         line("not before", cell("not_before"));
         line("", cell("explanation"));
     }
+    line("to do", to_do(report::action(&story.row)));
     text
+}
+
+/// What an action asks of the partner, in a sentence.
+fn to_do(action: Action) -> &'static str {
+    match action {
+        Action::None => "nothing",
+        Action::Wait => "wait; a later run will know more",
+        Action::MayResend => {
+            "wait, or send it again now: the server blocks a repeat, so a second one cannot come of it"
+        }
+        Action::Resend => {
+            "send it again, once for the operation, and record what comes of it under the same operation_id"
+        }
+        Action::DoNotResend => "do not send it again; what it would do is there already",
+        Action::StoreId => "store the server_id; do not send it again",
+        Action::ApplyState => "bring your own records to the state that the explanation gives",
+        Action::Review => "a person must look at it, then `close` it",
+        Action::AskPrivo => "send this line of the report to PRIVO support, then `close` it with what they say",
+    }
 }
