@@ -23,7 +23,13 @@ pub async fn check(config: &Config) -> Result<u8> {
         Ok(()) => findings.good(&format!("ledger {}", config.ledger.display()))?,
         Err(error) => findings.bad(&error)?,
     }
-    let lookups = Lookups::new(config, Moment::now)?;
+    let lookups = match Lookups::new(config, Moment::now) {
+        Ok(lookups) => lookups,
+        Err(error) => {
+            findings.bad(&error)?;
+            return Ok(findings.code);
+        }
+    };
     match lookups.check_credentials().await {
         Ok(()) => findings.good("credentials")?,
         Err(error) => {

@@ -67,23 +67,27 @@ impl<'a> Lookups<'a> {
             Http::new(&settings).map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))
         };
         let token_http = config.auth.as_ref().map(|auth| http(&auth.token_url)).transpose()?;
-        Ok(Lookups::over(config, http(&server.base_url)?, token_http, clock))
+        Lookups::over(config, http(&server.base_url)?, token_http, clock)
     }
 }
 
 impl<'a, T: Transport> Lookups<'a, T> {
     /// Lookups over any transport: to the server, and to the token endpoint's host.
-    pub fn over(config: &'a Config, http: T, token_http: Option<T>, clock: fn() -> Moment) -> Lookups<'a, T> {
+    ///
+    /// # Errors
+    /// [`Refused`] when a credential cannot be read.
+    pub fn over(config: &'a Config, http: T, token_http: Option<T>, clock: fn() -> Moment) -> Result<Lookups<'a, T>> {
         let server = &config.server;
-        let tokens = config.auth.as_ref().zip(token_http).map(|(auth, http)| Tokens::new(auth.clone(), http, clock));
-        Lookups {
+        let tokens = config.auth.as_ref().zip(token_http).map(|(auth, http)| Tokens::new(auth, http, clock));
+        let tokens = tokens.transpose().map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))?;
+        Ok(Lookups {
             config,
             http,
             tokens,
             pace: Pace::new(server.concurrency, server.requests_per_second, clock),
             clock,
             controls: config.plan.lookups.keys().map(|name| (name.as_str(), Mutex::new(None))).collect(),
-        }
+        })
     }
 
     /// The pace of the server.

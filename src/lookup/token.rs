@@ -30,16 +30,22 @@ struct Token {
 
 /// The token of a run.
 pub struct Tokens<T> {
-    auth: Auth,
+    client_id: SecretString,
+    client_secret: SecretString,
+    scope: Option<String>,
     http: T,
     clock: fn() -> Moment,
     current: Mutex<Option<Token>>,
 }
 
 impl<T: Transport> Tokens<T> {
-    /// `http` is a client for the token endpoint's host.
-    pub fn new(auth: Auth, http: T, clock: fn() -> Moment) -> Tokens<T> {
-        Tokens { auth, http, clock, current: Mutex::new(None) }
+    /// Reads the credentials; `http` is a client for the token endpoint's host.
+    ///
+    /// # Errors
+    /// When a credential cannot be read.
+    pub fn new(auth: &Auth, http: T, clock: fn() -> Moment) -> anyhow::Result<Tokens<T>> {
+        let (client_id, client_secret) = (auth.client_id.read()?, auth.client_secret.read()?);
+        Ok(Tokens { client_id, client_secret, scope: auth.scope.clone(), http, clock, current: Mutex::new(None) })
     }
 
     /// The token, fetched when there is none that will do.
@@ -71,10 +77,10 @@ impl<T: Transport> Tokens<T> {
     async fn fetch(&self, pace: &Pace) -> Result<Token, Stop> {
         let mut form = vec![
             ("grant_type", "client_credentials"),
-            ("client_id", self.auth.client_id.expose_secret()),
-            ("client_secret", self.auth.client_secret.expose_secret()),
+            ("client_id", self.client_id.expose_secret()),
+            ("client_secret", self.client_secret.expose_secret()),
         ];
-        form.extend(self.auth.scope.as_deref().map(|scope| ("scope", scope)));
+        form.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
         let outgoing = Outgoing { method: "POST", form: Some(&form), ..Outgoing::default() };
         loop {
             let permit = pace.admit().await.map_err(|LeftAlone(why)| Stop::Alone(why))?;
