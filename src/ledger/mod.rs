@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::exit::{Held, Refused};
 
@@ -102,7 +102,12 @@ impl Ledger {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)
             .with_context(|| format!("failed to open the ledger {}", path.display()))?;
-        prepare(&connection)?;
+        prepare(&connection).map_err(|error| {
+            match error.downcast_ref().and_then(rusqlite::Error::sqlite_error_code) {
+                Some(ErrorCode::NotADatabase) => not_a_ledger(path, "it is no SQLite database"),
+                _ => error.context(format!("failed to open the ledger {}", path.display())),
+            }
+        })?;
         let version: i64 = connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(|error| not_a_ledger(path, &error.to_string()))?;
