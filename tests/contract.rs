@@ -93,7 +93,8 @@ fn a_writer_inserts_while_a_run_goes_on() {
     dir.insert(&entry(0));
     let run = dir.command(&["run", "--wait", "20s"]).spawn().unwrap();
     let checked = |request: &str| {
-        let sql = format!("SELECT checks FROM standings JOIN entries e ON e.id = entry_id WHERE request_id = '{request}'");
+        let sql =
+            format!("SELECT checks FROM standings JOIN entries e ON e.id = entry_id WHERE request_id = '{request}'");
         dir.count(&sql)
     };
     until("the first look", || checked("r0") > 0);
@@ -158,9 +159,13 @@ fn insert_or_replace_takes_no_verdict_away() {
             "INSERT OR REPLACE INTO entries (request_id, method, url, sent_at, failure)
              VALUES ('{request}', 'GET', '{NOWHERE}', '2026-01-01T00:00:00Z', 'timeout')"
         );
-        // Refused or passed over: both are right.
-        let _ = dir.db().execute(&sql, []);
+        assert!(refused(&dir, &sql).contains("keeps its entries"));
     }
+    let by_id = format!(
+        "INSERT OR REPLACE INTO entries (id, request_id, method, url, sent_at, failure)
+         VALUES (1, 'new', 'GET', '{NOWHERE}', '2026-01-01T00:00:00Z', 'timeout')"
+    );
+    assert!(refused(&dir, &by_id).contains("keeps its entries"));
     is_whole(&dir);
     dir.runs(3);
     is_whole(&dir);
@@ -169,18 +174,21 @@ fn insert_or_replace_takes_no_verdict_away() {
 }
 
 #[test]
-fn insert_or_replace_of_an_intent_leaves_one_whole_entry() {
+fn insert_or_replace_of_an_intent_is_refused_and_a_deleted_one_may_come_again() {
     let dir = Dir::new(&Setup::bare(NOWHERE).windows(&[("intent", "1h")]));
     let intent = Entry::register("r1", NOWHERE, "ann@example.com").failure("intent");
     dir.insert(&intent);
+    assert_eq!(intent.insert(&dir.db()).unwrap(), 0);
+    let replace = "INSERT OR REPLACE INTO entries SELECT NULL, request_id, NULL, NULL, method, url, body, sent_at, NULL, 'answered', 201, NULL FROM entries";
+    assert!(refused(&dir, replace).contains("keeps its entries"));
     dir.runs(4);
-    let sql = format!(
-        "INSERT OR REPLACE INTO entries (request_id, method, url, sent_at, failure, http_status)
-         VALUES ('r1', 'POST', '{NOWHERE}/api/v1.0/account', '2026-01-01T00:00:00Z', 'answered', 201)"
-    );
-    let _ = dir.db().execute(&sql, []);
-    let _ = dir.run(&["run"]);
     is_whole(&dir);
+    dir.db().execute("DELETE FROM entries", []).unwrap();
+    dir.insert(&Entry::register("r0", NOWHERE, "ann@example.com"));
+    dir.insert(&intent);
+    dir.runs(4);
+    is_whole(&dir);
+    assert_eq!(dir.report().len(), 2);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A test is then a few lines: what happened at the platform, what the partner wrote down, a run, what the report says.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 use std::collections::BTreeMap;
@@ -190,7 +190,8 @@ impl Dir {
     /// Sends a request that meets this fate, and writes down what the partner knows of it.
     pub fn attempt(&self, platform: &Platform, entry: Entry, fate: &str) {
         let sent = Moment::now();
-        let answer = platform.send(&entry.text("request_id"), &entry.method(), &entry.path(), &entry.text("body"), fate);
+        let answer =
+            platform.send(&entry.text("request_id"), &entry.method(), &entry.path(), &entry.text("body"), fate);
         let entry = match answer {
             None => entry.failure("network"),
             Some((status, _)) if status >= 500 => entry.http(status),
