@@ -17,7 +17,7 @@
 //! 6. The [`report`] is made of the ledger alone: CSV for people who must resend, store an id, or ask PRIVO support.
 //!
 //! The rest serves that story: [`words`] are the field's terms, [`standing`] is what the ledger tells, [`config`],
-//! [`cli`], [`command`] and [`exit`] are the way in and out, [`http`] and [`clock`] are the edges, [`mask`] keeps
+//! [`cli`], [`command`] and [`exit`] are the way in and out, [`http`] and [`clock`] are the edges, [`mistake`] tells errors in files, [`mask`] keeps
 //! children's data out of what is shown, [`sandbox`] is a server that knows the truth, and [`demo`] plays an outage
 //! against it.
 
@@ -33,6 +33,7 @@ pub mod http;
 pub mod ledger;
 pub mod lookup;
 pub mod mask;
+pub mod mistake;
 pub mod plan;
 pub mod report;
 pub mod run;

@@ -22,7 +22,7 @@ pub async fn serve(args: &SandboxArgs) -> Result<u8> {
             let place = file.display().to_string();
             let text = std::fs::read_to_string(file).with_context(|| format!("failed to read the faults {place}"))?;
             toml::from_str(&text)
-                .map_err(|error| Refused(format!("{:#}", crate::config::toml_error(&place, &text, "", &error))))?
+                .map_err(|error| Refused(format!("{:#}", crate::mistake::toml_error(&place, &text, "", &error))))?
         }
     };
     let sandbox = Sandbox::start(settings(args.listen, args.seed, faults)).await?;

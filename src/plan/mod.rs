@@ -49,10 +49,10 @@ impl Plan {
     /// One message with file, line and remedy for the first mistake found.
     pub fn load(place: &str, text: &str, params: &Vars) -> Result<Plan> {
         let deserializer =
-            toml::Deserializer::parse(text).map_err(|error| crate::config::toml_error(place, text, "", &error))?;
+            toml::Deserializer::parse(text).map_err(|error| crate::mistake::toml_error(place, text, "", &error))?;
         let file: PlanFile = serde_path_to_error::deserialize(deserializer)
-            .map_err(|error| crate::config::toml_error(place, text, &error.path().to_string(), error.inner()))?;
-        let at = |span: std::ops::Range<usize>| format!("{place}, line {}", crate::config::line_of(text, span.start));
+            .map_err(|error| crate::mistake::toml_error(place, text, &error.path().to_string(), error.inner()))?;
+        let at = |span: std::ops::Range<usize>| format!("{place}, line {}", crate::mistake::line_of(text, span.start));
         for param in &file.params {
             if !params.contains_key(param) {
                 bail!(
