@@ -54,7 +54,8 @@ pub struct RunFacts {
     pub plan: String,
     pub plan_digest: String,
     pub server: String,
-    pub windows: serde_json::Value,
+    /// Each as the configuration writes it: `15m`.
+    pub windows: std::collections::BTreeMap<String, String>,
     pub controls: serde_json::Value,
     pub examined: u64,
     pub requests: u64,

@@ -42,6 +42,9 @@ pub fn close(config: &Config, args: &CloseArgs) -> Result<u8> {
             Ok(())
         })?;
     }
+    if entries.is_empty() {
+        bail!(Refused("no entry fits the filters; nothing was closed".to_owned()));
+    }
     let at = Moment::now();
     let run = ledger.begin_run(&RunStart {
         command: "close",

@@ -18,12 +18,7 @@ pub async fn serve(args: &SandboxArgs) -> Result<u8> {
     }
     let faults = match &args.faults {
         None => Faults::default(),
-        Some(file) => {
-            let place = file.display().to_string();
-            let text = std::fs::read_to_string(file).with_context(|| format!("failed to read the faults {place}"))?;
-            toml::from_str(&text)
-                .map_err(|error| Refused(format!("{:#}", crate::mistake::toml_error(&place, &text, "", &error))))?
-        }
+        Some(file) => read_faults(file).map_err(|error| Refused(format!("{error:#}")))?,
     };
     let sandbox = Sandbox::start(settings(args.listen, args.seed, faults)).await?;
     let mut out = std::io::stdout().lock();
@@ -37,6 +32,15 @@ pub async fn serve(args: &SandboxArgs) -> Result<u8> {
     super::stop_signal().await;
     sandbox.stop().await;
     Ok(exit::DONE)
+}
+
+fn read_faults(file: &std::path::Path) -> Result<Faults> {
+    let place = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("failed to read the faults {place}"))?;
+    let faults: Faults =
+        toml::from_str(&text).map_err(|error| crate::mistake::toml_error(&place, &text, "", &error))?;
+    faults.check().map_err(|why| anyhow::anyhow!("{place}: {why}"))?;
+    Ok(faults)
 }
 
 /// The sandbox's settings for this program's clock.

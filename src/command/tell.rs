@@ -156,10 +156,11 @@ fn story_text(story: &Story) -> String {
             look.state.clone().unwrap_or_default(),
         ];
         let what = what.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+        let what = if what.is_empty() { what } else { format!(" ({what})") };
         let controls = format!("controls: known key {}, random key {}", look.known, look.random);
         line(
             "look",
-            &format!("{} run {} effect {}: {} ({what}) [{controls}]", look.asked, told.run, look.effect, look.seen),
+            &format!("{} run {} effect {}: {}{what} [{controls}]", look.asked, told.run, look.effect, look.seen),
         );
     }
     for verdict in &story.verdicts {

@@ -85,7 +85,7 @@ fn decide_attempt(group: &Group, attempt: &Attempt) -> Decision {
         Class::Read => settle(Status::Resolved, Outcome::NotApplied, Reason::NoEffect, Action::Resend)
             .because("a read changes nothing; it is always safe to send it again".into()),
         Class::NoPlan => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::NoPlan, Action::Review)
-            .because("no operation of the plan matches this method and path; add it to the plan, or review it by hand".into()),
+            .because("no operation of the plan matches it (by method and path; a webhook by its body); add it to the plan, or review it by hand".into()),
         Class::Planned if group.never_sent(attempt) => {
             settle(Status::Resolved, Outcome::NotApplied, Reason::NeverSent, Action::Resend)
                 .because("no byte of any attempt of this operation left its sender".into())

@@ -66,10 +66,16 @@ impl Ledger {
             Ledger::open(path)?;
             return Ok(false);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).with_context(|| {
-            format!("failed to make the ledger {} (does the folder exist, and may you write there?)", path.display())
-        })?;
+        let remedy = "does the folder exist, and may you write there?";
+        // SQLite itself would make it 0644: a group of writers is let in by the umask.
+        File::options()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .with_context(|| format!("failed to make the ledger {} ({remedy})", path.display()))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)
+            .with_context(|| format!("failed to make the ledger {} ({remedy})", path.display()))?;
         prepare(&connection)?;
         connection
             .execute_batch(SCHEMA)

@@ -1,13 +1,15 @@
 //! Telling: what the ledger says, for status, report and the story of one entry. Everything is read from the file,
 //! never from a run's memory.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use rusqlite::{OptionalExtension, params};
 
 use super::Ledger;
 use super::groups::looks_of;
 use super::intake::row_of;
-use crate::clock::Moment;
+use crate::clock::{Moment, Span};
 use crate::standing::{Counts, ReportRow, RunFacts, Story, StoryLook, StoryVerdict};
 use crate::words::Status;
 
@@ -155,7 +157,7 @@ impl Ledger {
             plan: row.get(5)?,
             plan_digest: row.get(6)?,
             server: row.get(7)?,
-            windows: json(row.get(8)?)?,
+            windows: windows(row.get_ref(8)?.as_str()?)?,
             controls: json(row.get(9)?)?,
             examined: row.get(10)?,
             requests: row.get(11)?,
@@ -164,6 +166,12 @@ impl Ledger {
             trouble: row.get(14)?,
         }))
     }
+}
+
+/// The windows in the configuration's form.
+fn windows(json: &str) -> Result<BTreeMap<String, String>> {
+    let spans: BTreeMap<String, Span> = serde_json::from_str(json).context("failed to read a run's windows")?;
+    Ok(spans.into_iter().map(|(name, span)| (name, span.to_string())).collect())
 }
 
 fn report_row(row: &rusqlite::Row) -> Result<ReportRow> {
