@@ -21,7 +21,7 @@ Exit codes:
 
 /// Finds out what became of PRIVO requests that ended in a network error or a 5xx.
 #[derive(Debug, Parser)]
-#[command(name = "privo-reconcile", version, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "privo-reconcile", version, after_help = EXIT_CODES)]
 pub struct Cli {
     /// The configuration [default: ./privo-reconcile.toml, then the user's, then /etc/privo-reconcile/config.toml]
     #[arg(long, global = true, value_name = "FILE")]

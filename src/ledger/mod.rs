@@ -57,25 +57,30 @@ pub struct RunLock {
 }
 
 impl Ledger {
-    /// Makes an empty ledger where there is none. A ledger that is there already is left as it is.
+    /// Makes an empty ledger where there is none, or only the beginning of one. A ledger that is there already is left as
+    /// it is; says whether one was made.
     ///
     /// # Errors
-    /// When the folder does not exist or cannot be written.
+    /// When the folder does not exist or cannot be written; [`Refused`] when something else is there.
     pub fn create(path: &Path) -> Result<bool> {
-        if path.exists() {
+        let place = || {
+            let remedy = "does the folder exist, and may you write there?";
+            format!("failed to make the ledger {} ({remedy})", path.display())
+        };
+        // SQLite itself would make it 0644: a group of writers is let in by the umask.
+        match File::options().write(true).create_new(true).open(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(place),
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).with_context(place)?;
+        let tables = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0));
+        if !matches!(tables, Ok(0)) {
+            drop(connection);
             Ledger::open(path)?;
             return Ok(false);
         }
-        let remedy = "does the folder exist, and may you write there?";
-        // SQLite itself would make it 0644: a group of writers is let in by the umask.
-        File::options()
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .with_context(|| format!("failed to make the ledger {} ({remedy})", path.display()))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)
-            .with_context(|| format!("failed to make the ledger {} ({remedy})", path.display()))?;
         prepare(&connection)?;
         connection
             .execute_batch(SCHEMA)
