@@ -15,6 +15,9 @@ use crate::config::Config;
 use crate::exit::{self, Refused};
 use crate::ledger::Ledger;
 
+pub(crate) use run::{Bar, write_files};
+pub(crate) use sandbox::{CLIENT, settings};
+
 /// Executes a command; gives its exit code.
 ///
 /// # Errors

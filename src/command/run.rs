@@ -98,12 +98,13 @@ fn say(ledger: &Ledger, summary: &Summary) -> Result<()> {
 }
 
 /// Progress on a terminal; elsewhere only what a person must hear of.
-struct Bar {
+pub struct Bar {
     bar: ProgressBar,
 }
 
 impl Bar {
-    fn new() -> Bar {
+    /// A bar without a length yet.
+    pub fn new() -> Bar {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} entries {msg}") {
             bar.set_style(style);
@@ -111,7 +112,8 @@ impl Bar {
         Bar { bar }
     }
 
-    fn end(&self) {
+    /// Takes the bar away.
+    pub fn end(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -1,8 +1,156 @@
-//! The demo.
+//! The demo: a partner goes through an outage of an embedded sandbox, the real job finds out what became of its requests,
+//! and a judge who knows the truth goes over every verdict.
+//!
+//! | part | where |
+//! |---|---|
+//! | its folder, with a configuration and a ledger for each of the two APIs | [`folder`] |
+//! | who is there before | [`cast`] |
+//! | what the partner wants, drawn from the seed | [`want`], [`draw`] |
+//! | how it sends, fails and tries again | [`partner`], [`outage`] |
+//! | what really happened, and whether the verdicts say so | [`real`], [`judge`] |
+//! | the table | [`table`] |
+
+mod cast;
+mod draw;
+mod folder;
+mod judge;
+mod outage;
+mod partner;
+mod real;
+mod table;
+mod want;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
 use anyhow::Result;
+use fastrand::Rng;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::DemoArgs;
+use crate::clock::{Moment, Span};
+use crate::command::{Bar, CLIENT, settings, stop_signal, write_files};
+use crate::config::Config;
+use crate::exit;
+use crate::ledger::{Ledger, NewEntry, ReportRow};
+use crate::run::{self, Options};
+use crate::sandbox::{Sandbox, World};
+use cast::{Cast, locked};
+use folder::Job;
+use judge::{Finding, Judge};
+use partner::{Partner, Played};
 
-pub async fn demo(_args: &DemoArgs) -> Result<u8> {
-    Ok(0)
+/// The job waits no longer than this for what is pending.
+const LONGEST_WAIT: Span = Span::seconds(25);
+
+/// Plays, reconciles, judges and tells. Gives the exit code: 0 when no verdict is wrong and nothing is left open that
+/// could be decided.
+///
+/// # Errors
+/// When the folder is not the demo's own, or something of the demo itself fails.
+pub async fn demo(args: &DemoArgs) -> Result<u8> {
+    let began = Moment::now();
+    folder::make(CLIENT)?;
+    // Both kinds of partnership have their turn: with odd seeds, records show when they were made.
+    let dated = !args.seed.is_multiple_of(2);
+    let mut rng = Rng::with_seed(args.seed);
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let sandbox = Sandbox::start(settings(listen, args.seed, outage::calm(dated))).await?;
+    let world = sandbox.world();
+    let partner = Partner::enter(&sandbox.url(), CLIENT, CLIENT).await?;
+    let cast = Cast::assemble(&world, &partner, args.registrations, &mut rng).await?;
+    let script = draw::script(args.registrations, &cast, CLIENT, &mut rng);
+    let bar = sending(script.before.len() + script.outage.len() + script.after.len());
+    let played = outage::play(&world, &partner, &cast, script, dated, &mut rng, &|| bar.inc(1)).await;
+    bar.finish_and_clear();
+    let mut jobs = Vec::new();
+    for job in Job::all() {
+        let config = job.configure(&sandbox.url(), CLIENT, &cast.canary)?;
+        record(&job, &partner, &played)?;
+        jobs.push((job, config));
+    }
+    locked(&world).set_faults(crate::sandbox::Faults { shows_created_at: dated, ..Default::default() });
+    let mut rows = Vec::new();
+    for (job, config) in &jobs {
+        rows.extend(reconcile(job, config).await?);
+    }
+    let findings = judged(&world, &played, &rows);
+    sandbox.stop().await;
+    tell(args, dated, &played, &findings, Moment::now().since(began))
+}
+
+/// What ended in doubt goes into the ledger, with the answered attempts of the same operations. Of one errand sent as two
+/// operations, both do: a record may be either's.
+fn record(job: &Job, partner: &Partner, played: &[Played]) -> Result<()> {
+    Ledger::create(&job.ledger)?;
+    let mut writer = Ledger::open(&job.ledger)?;
+    let recorded = played.iter().filter(|p| p.wish.generation == job.generation);
+    let recorded: Vec<&Played> = recorded.filter(|p| p.in_doubt() || p.sibling_in_doubt).collect();
+    let urls: Vec<String> = recorded.iter().map(|played| url_of(played, partner)).collect();
+    let entries = recorded.iter().zip(&urls).flat_map(|(played, url)| entries_of(played, url));
+    writer.record(&entries.collect::<Vec<_>>())
+}
+
+fn url_of(played: &Played, partner: &Partner) -> String {
+    match played.direction {
+        crate::words::Direction::Inbound => played.wish.path.clone(),
+        crate::words::Direction::Outbound => partner.url_of(&played.wish.path),
+    }
+}
+
+fn entries_of<'a>(played: &'a Played, url: &'a str) -> impl Iterator<Item = NewEntry<'a>> {
+    played.attempts.iter().map(move |attempt| NewEntry {
+        request_id: &attempt.request_id,
+        operation_id: Some(&played.wish.operation),
+        direction: played.direction,
+        method: played.wish.method,
+        url,
+        body: played.wish.body.as_deref(),
+        sent_at: attempt.sent,
+        ended_at: attempt.ended,
+        failure: attempt.failure,
+        http_status: attempt.status,
+        error: attempt.error.as_deref(),
+    })
+}
+
+/// The real job until nothing is pending, and its report.
+async fn reconcile(job: &Job, config: &Config) -> Result<Vec<ReportRow>> {
+    let mut ledger = Ledger::open(&config.ledger)?;
+    let _lock = Ledger::lock(&config.ledger)?;
+    let mut bar = Bar::new();
+    let options = Options { wait: Some(LONGEST_WAIT) };
+    let ran = run::run(config, &mut ledger, &options, &mut bar, Moment::now, stop_signal()).await;
+    bar.end();
+    ran?;
+    write_files(&ledger, &job.report, None, None)?;
+    let mut rows = Vec::new();
+    ledger.each_row(None, |row| {
+        rows.push(row);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+fn judged(world: &Arc<Mutex<World>>, played: &[Played], rows: &[ReportRow]) -> Vec<Finding> {
+    let truth = locked(world).truth(Moment::now().0);
+    let judge = Judge::new(&truth, played);
+    rows.iter().map(|row| judge.judge(row)).collect()
+}
+
+fn tell(args: &DemoArgs, dated: bool, played: &[Played], findings: &[Finding], took: Span) -> Result<u8> {
+    let mut out = std::io::stdout().lock();
+    table::story(&mut out, args, dated, played, findings.len())?;
+    table::verdicts(&mut out, findings)?;
+    let good = table::faults(&mut out, findings, took)?;
+    table::next(&mut out, findings)?;
+    Ok(if good { exit::DONE } else { exit::FAILED })
+}
+
+fn sending(errands: usize) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(errands as u64), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} sent by the partner") {
+        bar.set_style(style);
+    }
+    bar
 }

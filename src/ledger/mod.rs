@@ -16,6 +16,7 @@
 
 mod groups;
 mod intake;
+mod record;
 mod runs;
 mod settle;
 mod tell;
@@ -31,6 +32,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::exit::{Held, Refused};
 
 pub use groups::{Due, Group, Member};
+pub use record::NewEntry;
 pub use runs::{RunEnd, RunId, RunStart};
 pub use settle::{Close, Stored, Told};
 

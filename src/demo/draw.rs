@@ -1,0 +1,265 @@
+//! The errands of the story, drawn from the seed: registrations of every kind, and what else a partner sends.
+
+use fastrand::Rng;
+use serde_json::{Map, Value, json};
+
+use super::cast::Cast;
+use super::want::{Errand, Key, Person, Want, Wish, typed};
+use crate::sandbox::Generation;
+
+const NAMES: [&str; 23] = [
+    "Ada", "Ben", "Chloé", "Dario", "Emil", "Fatima", "Goran", "Hana", "Iris", "José", "Kaia", "Łukasz", "Mia", "Noah",
+    "Olga", "Priya", "Quinn", "Rosa", "Søren", "Tara", "Uma", "Zoë", "Xin",
+];
+
+/// How often somebody sends the same again as another operation when the first one seemed to fail, in percent.
+const AGAIN: u32 = 8;
+
+/// The errands before, in and after the outage.
+pub struct Script {
+    pub before: Vec<Errand>,
+    pub outage: Vec<Errand>,
+    pub after: Vec<Errand>,
+}
+
+/// Draws the whole story.
+pub fn script(registrations: u32, cast: &Cast, service: &str, rng: &mut Rng) -> Script {
+    let mut draw = Draw { cast, service: format!("/s2s/api/v1.0/{service}"), rng, count: 0 };
+    let third = registrations / 3;
+    let before = (0..third).map(|_| draw.registration()).collect();
+    let mut outage: Vec<Errand> = (third..registrations - third).map(|_| draw.registration()).collect();
+    outage.extend(draw.other_requests());
+    draw.rng.shuffle(&mut outage);
+    let after = (0..third).map(|_| draw.registration()).collect();
+    Script { before, outage, after }
+}
+
+struct Draw<'a> {
+    cast: &'a Cast,
+    service: String,
+    rng: &'a mut Rng,
+    count: usize,
+}
+
+impl Draw<'_> {
+    fn registration(&mut self) -> Errand {
+        self.count += 1;
+        match self.rng.u8(..100) {
+            0..48 => self.adult(Key::Email),
+            48..52 => self.adult(Key::UserName),
+            52..56 => self.adult(Key::ExternalId),
+            56..59 => self.returning(true),
+            59..61 => self.returning(false),
+            61..72 => self.family(),
+            72..82 => self.child(None),
+            82..85 => self.child(Some(Key::UserName)),
+            85..87 => self.child(Some(Key::Email)),
+            87..90 => self.shadow(),
+            90..98 => self.consent(true),
+            _ => self.consent(false),
+        }
+    }
+
+    /// What a partner sends that registers nobody.
+    fn other_requests(&mut self) -> Vec<Errand> {
+        let cast = self.cast;
+        let mut errands: Vec<Errand> = cast.leaving.iter().map(|id| self.delete(id)).collect();
+        for (n, member) in cast.members.iter().enumerate() {
+            errands.push(match n % 3 {
+                0 => self.revoke(&member.sid, &member.granter),
+                1 => self.assure(&member.sid),
+                _ => self.delete_member(&member.eid, &member.sid),
+            });
+        }
+        for n in 0..cast.leaving.len() {
+            errands.push(self.read(n));
+        }
+        for _ in 0..cast.leaving.len() / 4 + 1 {
+            errands.push(self.mail());
+        }
+        errands
+    }
+
+    fn wish(&mut self, method: &'static str, path: &str, body: Option<Value>, wants: Vec<Want>) -> Wish {
+        self.count += 1;
+        let unique = |want: &Want| !matches!(want, Want::Unseen(_) | Want::There(Person { key: None, .. }));
+        Wish {
+            operation: format!("op-{}", self.count),
+            method,
+            path: path.to_owned(),
+            body: body.map(|body| body.to_string()),
+            repeatable: wants.iter().all(unique),
+            wants,
+            generation: Generation::Gateway,
+            seed: self.rng.u64(..),
+        }
+    }
+
+    fn once(first: Wish) -> Errand {
+        Errand { first, again: None }
+    }
+
+    /// Now and then the person will send it again as another operation.
+    fn maybe_again(&mut self, first: Wish) -> Errand {
+        let again = (self.rng.u32(..100) < AGAIN).then(|| {
+            self.count += 1;
+            Wish { operation: format!("op-{}", self.count), seed: self.rng.u64(..), ..first.clone() }
+        });
+        Errand { first, again }
+    }
+
+    fn birth(&self, first_year: usize) -> String {
+        let n = self.count;
+        format!("{}{:02}{:02}", first_year + n / 336 % 6, n % 12 + 1, n / 12 % 28 + 1)
+    }
+
+    fn person(&mut self, key: Option<Key>, first_year: usize) -> Person {
+        let n = self.count;
+        let text = |key| match key {
+            Key::Email => format!("person{n}@mail.example"),
+            Key::UserName => format!("user{n}"),
+            Key::ExternalId | Key::Eid => format!("ext-{n}"),
+        };
+        Person {
+            generation: Generation::Gateway,
+            key: key.map(|key| (key, text(key))),
+            under: None,
+            name: NAMES[n % NAMES.len()].to_owned(),
+            birth: self.birth(first_year),
+        }
+    }
+
+    fn adult(&mut self, key: Key) -> Errand {
+        let person = self.person(Some(key), 1970);
+        let body = self.body_of(&person, "adult");
+        let wish = self.wish("POST", "/api/v1.0/account", Some(body), vec![Want::There(person)]);
+        self.maybe_again(wish)
+    }
+
+    /// A customer registers anew, as the same person or as another one with the same email.
+    fn returning(&mut self, same: bool) -> Errand {
+        let customer = &self.cast.customers[self.rng.usize(..self.cast.customers.len())];
+        let mut person = customer.clone();
+        if !same {
+            person.name = "Someone".to_owned();
+        }
+        let body = self.body_of(&person, "adult");
+        Draw::once(self.wish("POST", "/api/v1.0/account", Some(body), vec![Want::There(person)]))
+    }
+
+    fn child(&mut self, key: Option<Key>) -> Errand {
+        let under = self.cast.parents[self.rng.usize(..self.cast.parents.len())].clone();
+        let person = Person { under: Some(under.clone()), ..self.person(key, 2012) };
+        let mut body = self.body_of(&person, "child");
+        body["parentEmail"] = typed(&under, self.rng).into();
+        let wish = self.wish("POST", "/api/account", Some(body), vec![Want::There(person)]);
+        self.maybe_again(wish)
+    }
+
+    fn family(&mut self) -> Errand {
+        let parent = self.person(Some(Key::Email), 1970);
+        let under = parent.key.as_ref().map(|(_, email)| email.clone());
+        let mut body = self.body_of(&parent, "parent");
+        let mut wants = vec![Want::There(parent)];
+        let mut children = Vec::new();
+        for _ in 0..self.rng.usize(1..=3) {
+            self.count += 1;
+            let key = [None, None, Some(Key::Email), Some(Key::UserName)][self.rng.usize(..4)];
+            let child = Person { under: under.clone(), ..self.person(key, 2012) };
+            children.push(self.body_of(&child, "child"));
+            wants.push(Want::There(child));
+        }
+        body["minor_registrations"] = children.into();
+        let wish = self.wish("POST", "/api/v1.0/account/parent", Some(body), wants);
+        self.maybe_again(wish)
+    }
+
+    fn shadow(&mut self) -> Errand {
+        let body = json!({ "roleIdentifier": "shadow" });
+        Draw::once(self.wish("POST", "/api/account/shadow", Some(body), vec![Want::Unseen("account made")]))
+    }
+
+    fn consent(&mut self, with_eid: bool) -> Errand {
+        let person = Person { generation: Generation::Consent, ..self.person(with_eid.then_some(Key::Eid), 2012) };
+        let body = json!({
+            "locale": "en_US",
+            "granter": { "email": format!("granter{}@mail.example", self.count), "notifications": [] },
+            "principal": {
+                "given_name": person.name,
+                "birthdate": person.birth,
+                "birthdate_precision": "yyyymmdd",
+                "eid": person.key.as_ref().map(|(_, eid)| eid.as_str()),
+            },
+        });
+        let want = if with_eid { Want::There(person) } else { Want::Unseen("consent requested") };
+        let path = format!("{}/requests", self.service);
+        let wish = self.wish("POST", &path, Some(body), vec![want]);
+        // A repeat mails the parent again.
+        Draw::once(Wish { generation: Generation::Consent, repeatable: false, ..wish })
+    }
+
+    fn delete(&mut self, id: &str) -> Errand {
+        let path = format!("/api/v1.0/account/{id}");
+        Draw::once(self.wish("DELETE", &path, None, vec![Want::Gone(id.to_owned())]))
+    }
+
+    fn delete_member(&mut self, eid: &str, sid: &str) -> Errand {
+        let path = format!("{}/accounts/eid/{eid}", self.service);
+        let wish = self.wish("DELETE", &path, None, vec![Want::Gone(sid.to_owned())]);
+        Draw::once(Wish { generation: Generation::Consent, ..wish })
+    }
+
+    fn revoke(&mut self, sid: &str, granter: &str) -> Errand {
+        let features: &[&str] = if self.rng.bool() { &["chat"] } else { &["chat", "photos"] };
+        let off = |feature: &&str| Want::Off { sid: sid.to_owned(), feature: (*feature).to_owned() };
+        let wants = features.iter().map(off).collect();
+        let path = format!("{}/accounts/sid/{sid}/{granter}/features/revoke", self.service);
+        let wish = self.wish("POST", &path, Some(json!({ "features": features })), wants);
+        Draw::once(Wish { generation: Generation::Consent, ..wish })
+    }
+
+    fn assure(&mut self, sid: &str) -> Errand {
+        let path = format!("{}/accounts/sid/{sid}/attributes/nick/ial", self.service);
+        let want = Want::Assured { sid: sid.to_owned(), attribute: "nick".to_owned(), ial: "2".to_owned() };
+        let wish = self.wish("PATCH", &path, Some(json!({ "ial": "2" })), vec![want]);
+        Draw::once(Wish { generation: Generation::Consent, ..wish })
+    }
+
+    fn read(&mut self, n: usize) -> Errand {
+        if n.is_multiple_of(3) {
+            let body = json!({ "email": format!("person{n}@mail.example") });
+            return Draw::once(self.wish("POST", "/api/v1.0/account/check/email", Some(body), vec![Want::Nothing]));
+        }
+        let path = format!("/api/v1.0/account/lookup?email=person{n}%40mail.example");
+        Draw::once(self.wish("GET", &path, None, vec![Want::Nothing]))
+    }
+
+    fn mail(&mut self) -> Errand {
+        let body = json!({
+            "requester_service_id": self.cast.canary.child,
+            "approver_service_id": self.cast.canary.service_id,
+        });
+        Draw::once(self.wish("POST", "/api/v1.0/consent/resend", Some(body), vec![Want::Unseen("mail sent")]))
+    }
+
+    /// A registration's body, now and then in the spelling of older partners.
+    fn body_of(&mut self, person: &Person, role: &str) -> Value {
+        let older = self.rng.u8(..5) == 0;
+        let names = if older {
+            ["roleIdentifier", "firstName", "birthDate_YYYYMMDD", "userName", "externalUserIdentifier"]
+        } else {
+            ["role_identifier", "first_name", "birth_date_yyyymmdd", "user_name", "external_user_identifier"]
+        };
+        let mut body = Map::new();
+        body.insert(names[0].to_owned(), role.into());
+        body.insert(names[1].to_owned(), person.name.as_str().into());
+        body.insert(names[2].to_owned(), person.birth.as_str().into());
+        match &person.key {
+            Some((Key::Email, email)) => body.insert("email".to_owned(), typed(email, self.rng).into()),
+            Some((Key::UserName, name)) => body.insert(names[3].to_owned(), name.as_str().into()),
+            Some((Key::ExternalId | Key::Eid, id)) => body.insert(names[4].to_owned(), id.as_str().into()),
+            None => None,
+        };
+        body.into()
+    }
+}

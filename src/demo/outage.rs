@@ -1,0 +1,112 @@
+//! The outage: what goes wrong before, in and after it, and which webhooks the partner misses.
+
+use std::sync::{Arc, Mutex};
+
+use fastrand::Rng;
+use serde_json::json;
+
+use super::cast::{Asked, Cast, locked};
+use super::draw::Script;
+use super::partner::{Attempt, Partner, Played};
+use super::want::{Want, Wish};
+use crate::clock::Moment;
+use crate::sandbox::{Faults, Generation, World};
+use crate::words::{Direction, Failure};
+
+/// All is well. `dated`: records show when they were made, as they do in some partnerships.
+pub fn calm(dated: bool) -> Faults {
+    Faults { latency_ms: 3, jitter_ms: 6, shows_created_at: dated, ..Faults::default() }
+}
+
+/// The incident. What is applied late or by hand is so within the windows of the demo's configuration.
+fn incident(dated: bool) -> Faults {
+    Faults {
+        lost_before: 0.10,
+        lost_after: 0.10,
+        error_before: 0.10,
+        error_after: 0.08,
+        late: 0.12,
+        late_ms_min: 200,
+        late_ms_max: 1_500,
+        repaired: 0.08,
+        repair_ms_min: 500,
+        repair_ms_max: 3_000,
+        twice: 0.06,
+        partial: 0.08,
+        hang: 0.1,
+        hang_ms: 1_000,
+        too_many: 0.04,
+        read_errors: 0.3,
+        read_lost: 0.3,
+        ..calm(dated)
+    }
+}
+
+/// Plays the story; gives everything that was sent and received.
+pub async fn play(
+    world: &Arc<Mutex<World>>,
+    partner: &Partner,
+    cast: &Cast,
+    script: Script,
+    dated: bool,
+    rng: &mut Rng,
+    did: &dyn Fn(),
+) -> Vec<Played> {
+    let mut all = partner.go(script.before, did).await;
+    locked(world).set_faults(incident(dated));
+    let in_outage = partner.go(script.outage, did).await;
+    all.extend(missed_webhooks(world, &cast.asked, rng));
+    locked(world).set_faults(calm(dated));
+    let after = partner.go(script.after, did).await;
+    all.extend(partner.go_on_with(in_outage).await);
+    all.extend(after);
+    all
+}
+
+/// Granters decide while the partner's own endpoint is down; a few events come through at last.
+fn missed_webhooks(world: &Arc<Mutex<World>>, asked: &[Asked], rng: &mut Rng) -> Vec<Played> {
+    asked.iter().enumerate().map(|(n, asked)| missed(world, n, asked, rng)).collect()
+}
+
+fn missed(world: &Arc<Mutex<World>>, n: usize, asked: &Asked, rng: &mut Rng) -> Played {
+    let state = if rng.u8(..4) == 0 { "denied" } else { "granted" };
+    locked(world).decide_consent(Moment::now().0, &asked.consent, state);
+    let event = json!({
+        "id": format!("event-{n}"),
+        "timestamp": Moment::now().to_string(),
+        "sid": asked.sid,
+        "event_types": ["consent_updated"],
+        "granter_sid": [asked.granter],
+        "consent_identifiers": [asked.consent],
+    });
+    let wish = Wish {
+        operation: format!("hook-{n}"),
+        method: "POST",
+        path: "/webhooks/privo".to_owned(),
+        body: Some(event.to_string()),
+        wants: vec![Want::ConsentKnown(asked.consent.clone()), Want::AccountKnown(asked.sid.clone())],
+        generation: Generation::Consent,
+        repeatable: true,
+        seed: 0,
+    };
+    let mut played = Played::new(wish, Direction::Inbound);
+    let deliveries = rng.usize(1..=3);
+    let taken = rng.u8(..5) == 0;
+    for delivery in 1..=deliveries {
+        let (failure, status) = match taken && delivery == deliveries {
+            true => (Failure::Answered, 200),
+            false => (Failure::Http, 503),
+        };
+        let request_id = format!("hook-{n}-{delivery}");
+        let now = Moment::now();
+        played.attempts.push(Attempt {
+            request_id,
+            sent: now,
+            ended: Some(now),
+            failure,
+            status: Some(status),
+            error: None,
+        });
+    }
+    played
+}
