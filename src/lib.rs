@@ -18,15 +18,13 @@
 //!
 //! The rest serves that story: [`words`] are the field's terms, [`standing`] is what the ledger tells, [`config`],
 //! [`cli`], [`command`] and [`exit`] are the way in and out, [`http`] and [`clock`] are the edges, [`mistake`] tells errors in files, [`mask`] keeps
-//! children's data out of what is shown, [`sandbox`] is a server that knows the truth, and [`demo`] plays an outage
-//! against it.
+//! children's data out of what is shown, [`sandbox`] is a server that knows the truth; `demo` plays an outage against it.
 
 pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
 pub mod decide;
-pub mod demo;
 pub mod evidence;
 pub mod exit;
 pub mod http;

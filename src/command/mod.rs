@@ -2,6 +2,7 @@
 
 mod check;
 mod close;
+mod demo;
 mod run;
 mod sandbox;
 mod tell;
@@ -14,9 +15,6 @@ use crate::cli::{Cli, Command};
 use crate::config::Config;
 use crate::exit::{self, Refused};
 use crate::ledger::Ledger;
-
-pub(crate) use run::{Bar, write_files};
-pub(crate) use sandbox::{CLIENT, settings};
 
 /// Executes a command; gives its exit code.
 ///
@@ -33,7 +31,7 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Show { request_id } => tell::show(&config()?, request_id),
         Command::Verify => tell::verify(&config()?),
         Command::Close(args) => close::close(&config()?, args),
-        Command::Demo(args) => crate::demo::demo(args).await,
+        Command::Demo(args) => demo::demo(args).await,
         Command::Sandbox(args) => sandbox::serve(args).await,
     }
 }
@@ -53,7 +51,7 @@ fn init(config: &Config) -> Result<u8> {
 }
 
 /// Resolves when a signal asks to stop, to its exit code.
-pub(crate) async fn stop_signal() -> u8 {
+async fn stop_signal() -> u8 {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use super::partner::Played;
 use super::real::{Facts, Happened, Real};
 use super::want::{Person, Want};
-use crate::ledger::ReportRow;
 use crate::sandbox::{Generation, Truth};
+use crate::standing::ReportRow;
 use crate::words::{Action, Failure, Outcome, Reason, Status};
 
 /// One entry's verdict beside the truth.

@@ -27,14 +27,18 @@ use anyhow::Result;
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::run::Bar;
+use super::sandbox::{CLIENT, settings};
+use super::stop_signal;
+use super::tell::write_report;
 use crate::cli::DemoArgs;
 use crate::clock::{Moment, Span};
-use crate::command::{Bar, CLIENT, settings, stop_signal, write_files};
 use crate::config::Config;
 use crate::exit;
-use crate::ledger::{Ledger, NewEntry, ReportRow};
+use crate::ledger::{Ledger, NewEntry};
 use crate::run::{self, Options};
 use crate::sandbox::{Sandbox, World};
+use crate::standing::ReportRow;
 use cast::{Cast, locked};
 use folder::Job;
 use judge::{Finding, Judge};
@@ -119,11 +123,11 @@ async fn reconcile(job: &Job, config: &Config) -> Result<Vec<ReportRow>> {
     let mut ledger = Ledger::open(&config.ledger)?;
     let _lock = Ledger::lock(&config.ledger)?;
     let mut bar = Bar::new();
-    let options = Options { wait: Some(LONGEST_WAIT) };
+    let options = Options { wait: Some(LONGEST_WAIT), recheck: false };
     let ran = run::run(config, &mut ledger, &options, &mut bar, Moment::now, stop_signal()).await;
     bar.end();
     ran?;
-    write_files(&ledger, &job.report, None, None)?;
+    write_report(config, &ledger, &job.report, None, false)?;
     let mut rows = Vec::new();
     ledger.each_row(None, |row| {
         rows.push(row);

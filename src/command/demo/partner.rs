@@ -12,7 +12,7 @@ use url::Url;
 
 use super::want::{Errand, Wish};
 use crate::clock::{Moment, Span};
-use crate::http::{Http, Outgoing, Settings};
+use crate::http::{Http, Outgoing, Settings, Transport};
 use crate::sandbox::CAUSE_HEADER;
 use crate::words::{Direction, Failure};
 
