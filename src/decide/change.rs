@@ -30,7 +30,7 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     }
     let same = (known.is_some() && known == record.id.as_deref())
         || Age::of(record, look, first, group.settled) == Age::Before;
-    let absence = view::absence(&looks, group.settled, group.windows, |look| look.seen == Seen::Present);
+    let absence = view::absence(&looks, group.settled, group.windows, false, |look| look.seen == Seen::Present);
     view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
         let action = if same { Action::Resend } else { Action::Review };
         settle(Status::Resolved, Outcome::NotApplied, Reason::NotDeleted, action)
@@ -42,7 +42,7 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
 /// The record is not there (any more).
 fn gone(group: &Group, key: Link, look: &Look, looks: &[&Look]) -> Decision {
     if group.create_in_doubt(key) {
-        let absence = view::absence(looks, group.settled, group.windows, |look| look.seen == Seen::Absent);
+        let absence = view::absence(looks, group.settled, group.windows, true, |look| look.seen == Seen::Absent);
         if let Some(not_yet) = view::not_yet(absence, Action::Wait) {
             return not_yet;
         }
@@ -99,7 +99,7 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
             equal(group, look, record, first)
         }
         Some(_) if from_before(look) && !group.also_written(identity, effect, first) => {
-            let absence = view::absence(&looks, group.settled, group.windows, from_before);
+            let absence = view::absence(&looks, group.settled, group.windows, false, from_before);
             view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
                 settle(Status::Resolved, Outcome::NotApplied, Reason::NotUpdated, Action::Resend)
                     .because(still_there(group, absence, true))

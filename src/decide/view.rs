@@ -67,7 +67,7 @@ pub fn view<'a>(looks: &[&'a Look], settled: Moment, windows: &Windows, absent: 
         Err(doubt) => return View::Nothing(doubt),
     };
     match last.seen {
-        _ if absent(last) => View::Absent(absence(looks, settled, windows, absent)),
+        _ if absent(last) => View::Absent(absence(looks, settled, windows, true, absent)),
         Seen::Several => View::Several(last),
         Seen::Present | Seen::Absent | Seen::Inconclusive => View::Present(last),
     }
@@ -114,13 +114,16 @@ fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
 }
 
 /// How far a streak of looks that show the same is believed: absences, or for a delete and an update the state from
-/// before.
-pub fn absence(looks: &[&Look], settled: Moment, windows: &Windows, absent: impl Fn(&Look) -> bool) -> Absence {
+/// before. `missing` says that what was looked for was not found, so that each look needs the known key's control too.
+pub fn absence(
+    looks: &[&Look],
+    settled: Moment,
+    windows: &Windows,
+    missing: bool,
+    absent: impl Fn(&Look) -> bool,
+) -> Absence {
     let counts = |look: &&&Look| {
-        look.current
-            && look.surely_asked() > settled
-            && controls(look, look.seen != Seen::Present).is_ok()
-            && absent(look)
+        look.current && look.surely_asked() > settled && controls(look, missing).is_ok() && absent(look)
     };
     let streak: Vec<&&Look> = looks.iter().rev().take_while(counts).collect();
     let (Some(last), Some(first)) = (streak.first(), streak.last()) else {
