@@ -16,8 +16,10 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
         Ok(look) => look,
         Err(doubt) => return doubt,
     };
-    let Some(record) = look.records.first().filter(|_| look.seen == Seen::Present) else {
-        return gone(group, key, look, &looks);
+    let record = match (look.seen, look.records.first()) {
+        (Seen::Absent, _) => return gone(group, key, look, &looks),
+        (Seen::Present, Some(record)) => record,
+        _ => return super::create::ambiguous(look, group.settled),
     };
     let first = group.first_sent(attempt.facts.identity);
     let known = first.and_then(|first| group.known_id(key, first));

@@ -93,7 +93,8 @@ impl Age {
     }
 }
 
-fn ambiguous(look: &Look, settled: Moment) -> Decision {
+/// It cannot be said whose record it is.
+pub fn ambiguous(look: &Look, settled: Moment) -> Decision {
     if look.surely_asked() <= settled {
         return super::defer(Reason::Unsettled, Action::Wait)
             .because("a record is found under another spelling of the key only; what it is cannot be said before the window is over".into())
