@@ -3,7 +3,7 @@
 use super::create::Age;
 use super::group::Group;
 use super::view::{self, Absence, matched_on};
-use super::{Decision, defer, settle};
+use super::{Decision, defer, settle, unobservable};
 use crate::clock::Moment;
 use crate::evidence::{Attempt, Effect, Link, Look, Record};
 use crate::words::{Action, Outcome, Reason, Seen, Status};
@@ -143,9 +143,4 @@ fn as_before(group: &Group, effect: &Effect, look: &Look, record: &Record, first
                 .last()
                 .is_some_and(|r| r.values == Some(values))
         })
-}
-
-fn unobservable() -> Decision {
-    settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Unobservable, Action::AskPrivo)
-        .because("nothing that the server can be asked shows whether this was applied".into())
 }

@@ -10,14 +10,7 @@ use crate::words::{Action, Outcome, Reason, Seen, Status};
 /// The rows "create, unique key" of the verdict table.
 pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
     let identity = attempt.facts.identity;
-    let Some(key) = effect.key else {
-        return super::decide_effect(
-            group,
-            attempt,
-            index,
-            &Effect { kind: crate::evidence::Kind::Blind, ..effect.clone() },
-        );
-    };
+    let Some(key) = effect.key else { return super::unobservable() };
     let looks = view::in_order(&attempt.looks, index);
     let wait = if attempt.facts.repeat_blocked { Action::MayResend } else { Action::Wait };
     match view::view(&looks, group.settled, group.windows, |look| look.seen == Seen::Absent) {

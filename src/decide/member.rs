@@ -22,6 +22,9 @@ pub type Matchings = BTreeMap<Item, Option<(Fit, Option<String>)>>;
 /// The rows "create, not unique, listed under a known owner" of the verdict table.
 pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
     let identity = attempt.facts.identity;
+    if effect.key.is_none() {
+        return super::unobservable();
+    }
     let looks = view::in_order(&attempt.looks, index);
     let settled = group.settled_longest;
     let none = |look: &Look| conclusive(look) && candidates(group, identity, look).next().is_none();
@@ -29,7 +32,8 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
         View::Nothing(decision) => return decision,
         View::Present(look) | View::Several(look) => look,
         View::Absent(absence) => {
-            let once = looks.iter().any(|look| candidates(group, identity, look).next().is_some());
+            let mut by_any = group.operation(identity).flat_map(|attempt| view::in_order(&attempt.looks, index));
+            let once = by_any.any(|look| candidates(group, identity, look).next().is_some());
             return view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
                 if once || group.answered_success(identity) {
                     settle(Status::DuplicateRisk, Outcome::Unknown, Reason::RemovedSince, Action::Review)

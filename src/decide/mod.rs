@@ -102,8 +102,7 @@ fn decide_effect(group: &Group, attempt: &Attempt, index: usize, effect: &Effect
     match effect.kind {
         Kind::Create => create::decide(group, attempt, index, effect),
         Kind::Member => member::decide(group, attempt, index, effect),
-        Kind::Blind => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Unobservable, Action::AskPrivo)
-            .because("nothing that the server can be asked shows whether this was applied".into()),
+        Kind::Blind => unobservable(),
         Kind::Delete => change::decide_delete(group, attempt, index, effect),
         Kind::Update => change::decide_update(group, attempt, index, effect),
         Kind::Inbound => inbound::decide(group, attempt, index),
@@ -166,6 +165,12 @@ fn settle(status: Status, outcome: Outcome, reason: Reason, action: Action) -> D
         explanation: String::new(),
         correction: false,
     })
+}
+
+/// The row "create, nothing to look up by" of the verdict table; so is anything else that cannot be looked up.
+fn unobservable() -> Decision {
+    settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Unobservable, Action::AskPrivo)
+        .because("nothing that the server can be asked shows whether this was applied".into())
 }
 
 /// Starts a deferral.
