@@ -23,7 +23,7 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     };
     let first = group.first_sent(attempt.facts.identity);
     let known = first.and_then(|first| group.known_id(key, first));
-    let earlier = looks.iter().filter_map(|look| look.records.first()?.id.as_deref()).next();
+    let earlier = looks.iter().filter(|look| view::sound(look)).find_map(|look| look.records.first()?.id.as_deref());
     let other_id = known.or(earlier).is_some_and(|before| record.id.as_deref().is_some_and(|id| id != before));
     if other_id || made_after(record, look, first) {
         return settle(Status::Resolved, Outcome::Satisfied, Reason::Recreated, Action::DoNotResend)
@@ -136,11 +136,9 @@ fn as_before(group: &Group, effect: &Effect, look: &Look, record: &Record, first
     let (Some(key), Some(first)) = (effect.key, first) else { return record.as_before };
     record.as_before
         || record.values.is_some_and(|values| {
-            let earlier = group.looks_at(key).filter(|earlier| earlier.answered < first);
-            earlier
-                .flat_map(|earlier| &earlier.records)
-                .filter(|r| r.values.is_some())
-                .last()
-                .is_some_and(|r| r.values == Some(values))
+            let earlier = group.looks_at(key).filter(|earlier| earlier.answered < first && view::sound(earlier));
+            let shown = earlier.flat_map(|earlier| earlier.records.iter().map(move |r| (earlier.answered, r.values)));
+            let latest = shown.filter(|(_, values)| values.is_some()).max();
+            latest.is_some_and(|(_, before)| before == Some(values))
         })
 }

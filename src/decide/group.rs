@@ -2,6 +2,7 @@
 //! record.
 
 use super::member::{self, Matchings};
+use super::view;
 use crate::clock::{Moment, Span};
 use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Window, Windows};
 use crate::words::{Failure, Seen};
@@ -121,11 +122,13 @@ impl<'a> Group<'a> {
     /// The id that the record of this key had before `moment`: of a look, or of a settled create.
     pub fn known_id(&self, key: Link, moment: Moment) -> Option<&'a str> {
         let seen = self.looks_at(key).filter(|look| look.answered < moment && look.seen == Seen::Present);
-        let by_look = seen.last().and_then(|look| look.records.first()?.id.as_deref());
+        let shown = seen.filter(|look| view::sound(look)).map(|look| (look.answered, look.records.first()));
+        let by_look = shown.max_by_key(|(when, record)| (*when, record.and_then(|r| r.id.as_deref())));
+        let by_look = by_look.and_then(|(_, record)| record?.id.as_deref());
         by_look.or_else(|| {
             let creates = self.attempts.iter().filter(|a| a.facts.effects.len() == 1 && has(a, Kind::Create, key));
             let settled = creates.filter_map(|a| a.verdict.as_ref()).filter(|v| v.decided < moment);
-            settled.filter_map(|verdict| verdict.server_id.as_deref()).last()
+            settled.filter_map(|verdict| Some((verdict.decided, verdict.server_id.as_deref()?))).max().map(|(_, id)| id)
         })
     }
 

@@ -81,6 +81,11 @@ pub fn believed<'a>(looks: &[&'a Look], absent: impl Fn(&Look) -> bool) -> Resul
     controls(last, absent(last)).map(|()| *last)
 }
 
+/// Whether a look that found something may be used as evidence of what was there then.
+pub fn sound(look: &Look) -> bool {
+    controls(look, false).is_ok()
+}
+
 /// Whether the controls stand behind what a look saw; an absence needs both.
 fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
     let wait = |why: String| Err(defer(Reason::Inconclusive, Action::Wait).because(why));
