@@ -98,7 +98,7 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     }
     let decision = match record {
         Some(record) if record.equals() && !group.also_written(identity, effect, None) => {
-            equal(group, look, record, first)
+            equal(look, record, first, group.own_settled(identity))
         }
         Some(_) if from_before(look) && !group.also_written(identity, effect, first) => {
             let absence = view::absence(&looks, group.settled, group.windows, false, from_before);
@@ -118,9 +118,9 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     }
 }
 
-fn equal(group: &Group, look: &Look, record: &Record, first: Option<Moment>) -> Decision {
+fn equal(look: &Look, record: &Record, first: Option<Moment>, settled: Moment) -> Decision {
     let changed = Record { made: record.changed, ..Record::default() };
-    if matches!(Age::of(&changed, look, first, group.settled), Age::Within(_)) {
+    if matches!(Age::of(&changed, look, first, settled), Age::Within(_)) {
         return settle(Status::Resolved, Outcome::Applied, Reason::Updated, Action::None)
             .because("every sent field is equal, and the record was changed after the first attempt".into());
     }

@@ -102,7 +102,10 @@ fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, fit: Fit,
 
 fn one(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record) -> Decision {
     let store = store_or_review(effect, record);
-    let within = matches!(Age::of(record, look, group.first_sent(identity), group.settled_longest), Age::Within(_));
+    let within = matches!(
+        Age::of(record, look, group.first_sent(identity), group.own_settled_longest(identity)),
+        Age::Within(_)
+    );
     let decision = if within && !group.answered_success(identity) {
         settle(Status::Resolved, Outcome::Applied, Reason::Created, store).because(
             "this record is the operation's in every possible history, and it was made after the first attempt".into(),
@@ -184,7 +187,7 @@ fn pinned<'a>(attempts: &[&'a Attempt]) -> Option<&'a str> {
 /// The records of a look that the operation can have made: their fields agree, and they are not older than it.
 fn candidates<'a>(group: &'a Group, identity: Link, look: &'a Look) -> impl Iterator<Item = &'a Record> {
     let first = group.first_sent(identity);
-    let settled = group.settled_longest;
+    let settled = group.own_settled_longest(identity);
     look.records.iter().filter(move |r| !r.differs() && Age::of(r, look, first, settled) != Age::Before)
 }
 
