@@ -15,9 +15,18 @@ use crate::words::{Action, Failure, Outcome, Reason, Seen, Status};
 /// One thing to be made: an operation's effect.
 type Item = (Link, usize);
 
-/// What is known of each item, and the server's id where it is exactly one record. `None`: an item of the same list has
-/// not been looked at, so nothing can be said yet.
-pub type Matchings = BTreeMap<Item, Option<(Fit, Option<String>)>>;
+/// What is known of each item. `None`: an item of the same list has not been looked at, so nothing can be said yet.
+pub type Matchings = BTreeMap<Item, Option<Known>>;
+
+/// What is known of one item.
+#[derive(Clone, Debug)]
+pub struct Known {
+    fit: Fit,
+    /// The server's id where it is exactly one record.
+    id: Option<String>,
+    /// It is so too when each record that may be older than all attempts is nobody's.
+    proved: bool,
+}
 
 /// The rows "create, not unique, listed under a known owner" of the verdict table.
 pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
@@ -53,19 +62,19 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
             .not_before(settled);
     }
     match group.matchings.get(&(identity, index)) {
-        Some(Some((fit, id))) => fitted(group, identity, effect, look, *fit, id.as_deref()),
+        Some(Some(known)) => fitted(group, identity, effect, look, known),
         _ => defer(Reason::Inconclusive, Action::Wait)
             .because("another operation under the same owner has not been looked at yet".into()),
     }
 }
 
-fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, fit: Fit, id: Option<&str>) -> Decision {
+fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, known: &Known) -> Decision {
     let review = |outcome, reason, action, why: &str| {
         settle(Status::DuplicateRisk, outcome, reason, action).because(why.to_owned())
     };
-    match fit {
-        Fit::Exactly(_) => match look.records.iter().find(|record| record.id.as_deref() == id) {
-            Some(record) => one(group, identity, effect, look, record),
+    match known.fit {
+        Fit::Exactly(_) => match look.records.iter().find(|record| record.id == known.id) {
+            Some(record) => one(group, identity, effect, look, record, known.proved),
             None => review(
                 Outcome::Unknown,
                 Reason::AmbiguousMatch,
@@ -100,19 +109,19 @@ fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, fit: Fit,
     }
 }
 
-fn one(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record) -> Decision {
+fn one(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record, proved: bool) -> Decision {
     let store = store_or_review(effect, record);
     let within = matches!(
         Age::of(record, look, group.first_sent(identity), group.own_settled_longest(identity)),
         Age::Within(_)
     );
-    let decision = if within && !group.answered_success(identity) {
+    let decision = if made_within && proved && !group.answered_success(identity) {
         settle(Status::Resolved, Outcome::Applied, Reason::Created, store).because(
             "this record is the operation's in every possible history, and it was made after the first attempt".into(),
         )
     } else {
         settle(Status::Resolved, Outcome::Satisfied, Reason::Present, store).because(
-            "this record is the operation's in every possible history; it may be older than the first attempt".into(),
+            "this record is the operation's in every possible history; it, or another that matches, may be older than the first attempt".into(),
         )
     };
     decision.found(record.id.as_deref(), matched_on(effect.found_by.as_deref(), record))
@@ -133,7 +142,8 @@ pub fn matchings(group: &Group) -> Matchings {
 fn matching(group: &Group, items: BTreeMap<Item, Vec<&Attempt>>) -> Matchings {
     let capacity = |attempts: &[&Attempt]| attempts.iter().filter(|a| maybe_applied(a)).count();
     let items: Vec<(Item, Vec<&Attempt>)> = items.into_iter().filter(|(_, attempts)| capacity(attempts) > 0).collect();
-    let latest: Vec<Option<&Look>> = items.iter().map(|((_, index), attempts)| latest_look(attempts, *index)).collect();
+    let latest: Vec<Option<&Look>> =
+        items.iter().map(|((_, index), attempts)| latest_look(group, attempts, *index)).collect();
     let unseen = items.iter().zip(&latest).any(|((_, attempts), look)| {
         look.is_none() && attempts.iter().any(|a| a.verdict.is_none() && a.facts.failure != Some(Failure::Answered))
     });
@@ -159,20 +169,44 @@ fn matching(group: &Group, items: BTreeMap<Item, Vec<&Attempt>>) -> Matchings {
         })
         .collect();
     let said = fits(&claims, records.len());
+    // The same without the records that may be older than all attempts, or later: they can be nobody's.
+    let made_by_some = |record: &usize| {
+        items.iter().zip(&latest).zip(&claims).any(|((((identity, _), _), look), claim)| {
+            claim.records.contains(record) && look.is_some_and(|look| within(group, *identity, look, records[*record]))
+        })
+    };
+    let surely_new: Vec<bool> = (0..records.len()).map(|record| made_by_some(&record)).collect();
+    let without = |claim: &Claim| Claim {
+        capacity: claim.capacity,
+        records: claim.records.iter().copied().filter(|record| surely_new[*record]).collect(),
+    };
+    let proved = fits(&claims.iter().map(without).collect::<Vec<_>>(), records.len());
     items
         .into_iter()
-        .zip(said)
-        .map(|((item, _), fit)| {
+        .zip(said.into_iter().zip(proved))
+        .map(|((item, _), (fit, sure))| {
             let id = if let Fit::Exactly(record) = fit { Some(records[record].to_owned()) } else { None };
-            (item, Some((fit, id)))
+            (item, Some(Known { fit, id, proved: fit == sure }))
         })
         .collect()
 }
 
-/// The latest conclusive look at an item by any attempt of its operation.
-fn latest_look<'a>(attempts: &[&'a Attempt], index: usize) -> Option<&'a Look> {
+/// The latest look at an item, by any attempt of its operation, that shows all that it can have made: with controls, and
+/// after its windows. What an earlier look did not show may have been made since.
+fn latest_look<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Option<&'a Look> {
+    let settled = group.own_settled_longest(attempts.first()?.facts.identity);
     let looks = attempts.iter().flat_map(|a| view::in_order(&a.looks, index));
-    looks.filter(|look| conclusive(look)).max_by_key(|look| look.asked)
+    let shows_all = |look: &&Look| view::sound(look) && look.surely_asked() > settled;
+    looks.filter(shows_all).max_by_key(|look| look.asked)
+}
+
+/// Made by one of the group, for it was made within this operation's windows.
+fn within(group: &Group, identity: Link, look: &Look, id: &str) -> bool {
+    let settled = group.own_settled_longest(identity);
+    look.records
+        .iter()
+        .filter(|record| record.id.as_deref() == Some(id))
+        .any(|record| matches!(Age::of(record, look, group.first_sent(identity), settled), Age::Within(_)))
 }
 
 /// The record that a settled operation is known to have made: nobody else's any more.
