@@ -72,7 +72,7 @@ pub struct Deferral {
 /// the caller drops it, for they are evidence.
 pub fn decide(case: &Case) -> Vec<Decision> {
     let group = Group::of(case);
-    case.attempts.iter().map(|attempt| superseding(attempt, decide_attempt(&group, attempt))).collect()
+    case.attempts.iter().map(|attempt| superseding(&group, attempt, decide_attempt(&group, attempt))).collect()
 }
 
 /// The verdict table, in its order.
@@ -128,14 +128,14 @@ fn expired(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
 
 /// What is new about a verdict for an entry that has one: a record that turned up after `not-applied` corrects it,
 /// unless the advised resend explains the record.
-fn superseding(attempt: &Attempt, decision: Decision) -> Decision {
+fn superseding(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
     let (Some(before), Decision::Settle(mut verdict)) = (&attempt.verdict, decision.clone()) else { return decision };
     let turned_up = before.outcome == Outcome::NotApplied
         && matches!(
             verdict.outcome,
             Outcome::Applied | Outcome::Satisfied | Outcome::Duplicated | Outcome::PartlyApplied
         );
-    if turned_up && !resend_explains(attempt, before.decided) {
+    if turned_up && !resend_explains(group, attempt, before.decided) {
         verdict.correction = true;
         verdict.explanation = format!(
             "correction of {} ({}) of {}: {}",
@@ -146,11 +146,25 @@ fn superseding(attempt: &Attempt, decision: Decision) -> Decision {
 }
 
 /// Whether what was found can be the work of a resend that followed the verdict: made after it by the server's own
-/// word. (A recorded answer to a resend already makes the verdict `satisfied` and is told apart by its rows.)
-fn resend_explains(attempt: &Attempt, decided: Moment) -> bool {
-    let Some(look) = attempt.looks.last() else { return false };
-    let (least, _) = look.skew();
-    !look.records.is_empty() && look.records.iter().all(|record| record.made.is_some_and(|made| made > decided + least))
+/// word, or, where the server does not say, answered with success after it.
+fn resend_explains(group: &Group, attempt: &Attempt, decided: Moment) -> bool {
+    let answered = group.operation(attempt.facts.identity).any(|other| {
+        group::succeeded(other) && !other.facts.sent_ahead && other.facts.sent.is_some_and(|sent| sent > decided)
+    });
+    let first = group.first_sent(attempt.facts.identity);
+    attempt.facts.effects.iter().enumerate().all(|(index, effect)| {
+        let looks = view::in_order(&attempt.looks, index);
+        let Some(look) = looks.last() else { return answered };
+        let (least, _) = look.skew();
+        let older = |made: Option<Moment>| matches!((made, first), (Some(made), Some(first)) if made < first + least);
+        let times: Vec<Option<Moment>> = match effect.kind {
+            Kind::Update => look.records.iter().map(|record| record.changed).collect(),
+            Kind::Create | Kind::Member => look.records.iter().map(|r| r.made).filter(|made| !older(*made)).collect(),
+            Kind::Blind | Kind::Delete | Kind::Inbound => Vec::new(),
+        };
+        let after = |time: &Option<Moment>| time.map_or(answered, |time| time > decided + least);
+        if times.is_empty() { answered } else { times.iter().all(after) }
+    })
 }
 
 /// Starts a settled answer.

@@ -54,7 +54,10 @@ pub fn in_order<'a>(looks: &'a [Look], effect: usize) -> Vec<&'a Look> {
         (doubt, seen)
     };
     for instant in looks.chunk_by_mut(|a, b| a.asked == b.asked) {
-        instant.sort_by_key(|look| caution(look));
+        if instant.len() > 1 {
+            // Any fixed order does for looks that are equally cautious.
+            instant.sort_by_cached_key(|look| (caution(look), look.answered, look.server, format!("{look:?}")));
+        }
     }
     looks
 }
