@@ -111,7 +111,7 @@ fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, known: &K
 
 fn one(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record, proved: bool) -> Decision {
     let store = store_or_review(effect, record);
-    let within = matches!(
+    let made_within = matches!(
         Age::of(record, look, group.first_sent(identity), group.own_settled_longest(identity)),
         Age::Within(_)
     );
