@@ -150,15 +150,15 @@ fn matching(group: &Group, items: BTreeMap<Item, Vec<&Attempt>>) -> Matchings {
     if unseen {
         return items.into_iter().map(|(item, _)| (item, None)).collect();
     }
+    // Only what one of them can have made: an older record must not take up an operation that nobody has looked for.
+    let looks = items.iter().zip(&latest).filter_map(|(((identity, _), _), look)| Some((*identity, (*look)?)));
     let mut records: Vec<&str> =
-        latest.iter().flatten().flat_map(|look| look.records.iter()).filter_map(|r| r.id.as_deref()).collect();
+        looks.flat_map(|(identity, look)| candidates(group, identity, look)).filter_map(|r| r.id.as_deref()).collect();
     records.sort_unstable();
     records.dedup();
     let index_of = |id: &str| records.binary_search(&id).ok();
-    let claims: Vec<Claim> = items
-        .iter()
-        .zip(&latest)
-        .map(|(((identity, _), attempts), look)| match (pinned(attempts), look) {
+    let claim =
+        |(((identity, _), attempts), look): (&(Item, Vec<&Attempt>), &Option<&Look>)| match (pinned(attempts), look) {
             (Some(id), _) => Claim { capacity: 1, records: index_of(id).into_iter().collect() },
             (None, Some(look)) => Claim {
                 capacity: capacity(attempts),
@@ -166,16 +166,32 @@ fn matching(group: &Group, items: BTreeMap<Item, Vec<&Attempt>>) -> Matchings {
             },
             // Settled long ago and without its fields: it may have made any of them.
             (None, None) => Claim { capacity: capacity(attempts), records: (0..records.len()).collect() },
-        })
-        .collect();
-    let said = fits(&claims, records.len());
-    // The same without the records that may be older than all attempts, or later: they can be nobody's.
-    let made_by_some = |record: &usize| {
-        items.iter().zip(&latest).zip(&claims).any(|((((identity, _), _), look), claim)| {
-            claim.records.contains(record) && look.is_some_and(|look| within(group, *identity, look, records[*record]))
-        })
+        };
+    let mut claims: Vec<Claim> = items.iter().zip(&latest).map(claim).collect();
+    let age = |item: usize, record: usize| {
+        let id = records[record];
+        // For an operation that nobody has looked for, another's look tells the time.
+        let (look, record) = if latest[item].is_some() {
+            shown(latest[item]?, id)?
+        } else {
+            latest.iter().flatten().find_map(|look| shown(look, id))?
+        };
+        let identity = items[item].0.0;
+        Some(Age::of(record, look, group.first_sent(identity), group.own_settled_longest(identity)))
     };
-    let surely_new: Vec<bool> = (0..records.len()).map(|record| made_by_some(&record)).collect();
+    // Made by one of them, by its time; all others may be older than every attempt, or somebody else's.
+    let surely_new: Vec<bool> = (0..records.len())
+        .map(|r| (0..items.len()).any(|i| claims[i].records.contains(&r) && matches!(age(i, r), Some(Age::Within(_)))))
+        .collect();
+    // What another can have made within its windows is not the work of one whose windows were over.
+    for (i, claim) in claims.iter_mut().enumerate().filter(|(i, _)| pinned(&items[*i].1).is_none()) {
+        claim.records.retain(|&r| match age(i, r) {
+            Some(Age::Before) => false,
+            Some(Age::After) => !surely_new[r],
+            Some(Age::Within(_) | Age::Unknown) | None => true,
+        });
+    }
+    let said = fits(&claims, records.len());
     let without = |claim: &Claim| Claim {
         capacity: claim.capacity,
         records: claim.records.iter().copied().filter(|record| surely_new[*record]).collect(),
@@ -200,13 +216,9 @@ fn latest_look<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Opt
     looks.filter(shows_all).max_by_key(|look| look.asked)
 }
 
-/// Made by one of the group, for it was made within this operation's windows.
-fn within(group: &Group, identity: Link, look: &Look, id: &str) -> bool {
-    let settled = group.own_settled_longest(identity);
-    look.records
-        .iter()
-        .filter(|record| record.id.as_deref() == Some(id))
-        .any(|record| matches!(Age::of(record, look, group.first_sent(identity), settled), Age::Within(_)))
+/// The record of this id in a look, with the look.
+fn shown<'a>(look: &'a Look, id: &str) -> Option<(&'a Look, &'a Record)> {
+    look.records.iter().find(|record| record.id.as_deref() == Some(id)).map(|record| (look, record))
 }
 
 /// The record that a settled operation is known to have made: nobody else's any more.
@@ -218,11 +230,12 @@ fn pinned<'a>(attempts: &[&'a Attempt]) -> Option<&'a str> {
         .next_back()
 }
 
-/// The records of a look that the operation can have made: their fields agree, and they are not older than it.
+/// The records of a look that the operation can have made: one of its attempts may have been applied, their fields agree, and they are not older than it.
 fn candidates<'a>(group: &'a Group, identity: Link, look: &'a Look) -> impl Iterator<Item = &'a Record> {
     let first = group.first_sent(identity);
     let settled = group.own_settled_longest(identity);
-    look.records.iter().filter(move |r| !r.differs() && Age::of(r, look, first, settled) != Age::Before)
+    let able = group.operation(identity).any(maybe_applied);
+    look.records.iter().filter(move |r| able && !r.differs() && Age::of(r, look, first, settled) != Age::Before)
 }
 
 fn conclusive(look: &Look) -> bool {
