@@ -25,6 +25,10 @@ mod member;
 mod view;
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod table;
 
 use crate::clock::Moment;

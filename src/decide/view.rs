@@ -38,7 +38,7 @@ pub enum Absence {
 
 /// The looks at one effect in the order in which they count. Of looks asked at one instant the more cautious comes last,
 /// so that their order in the ledger does not matter.
-pub fn in_order<'a>(looks: &'a [Look], effect: usize) -> Vec<&'a Look> {
+pub fn in_order(looks: &[Look], effect: usize) -> Vec<&Look> {
     let mut looks: Vec<&Look> = looks.iter().filter(|look| look.effect == effect).collect();
     let caution = |look: &Look| {
         let doubt = match controls(look, look.seen == Seen::Absent) {

@@ -166,13 +166,31 @@ fn member_waits_until_every_sibling_was_looked_at() {
 #[test]
 fn member_an_old_or_void_look_of_a_sibling_excludes_nothing() {
     let found = || list_at(SETTLED + 20, [record("a", 0)]);
-    let early = [list_at(SETTLED, []), inconclusive_at(SETTLED + 20)];
+    let early = [list_at(9, []), inconclusive_at(SETTLED + 20)];
     let void = [absent_at(SETTLED + 20).known(Control::Contradicted)];
     let inconclusive_first = [absent_at(2), inconclusive_at(SETTLED + 20)];
     for twin in [member().op(2).saw(early), member().op(2).saw(void), member().op(2).saw(inconclusive_first)] {
         let told = said([member().saw([found()]), twin]);
         assert!(!told[0].starts_with("resolved"), "{told:?}");
     }
+}
+
+/// A sibling that was told of success, and is never looked for, made one of the new records and not the old one.
+#[test]
+fn member_an_older_record_takes_up_no_answered_sibling() {
+    let look = list_at(SETTLED, [record("old", -2), record("a", 0)]);
+    let two = [member().saw([look]), member().op(2).answered(201)];
+    assert_eq!(said(two)[0], "duplicate-risk partly-applied underdetermined review");
+}
+
+/// Nothing that it sent was taken, so a sibling's record is not its.
+#[test]
+fn member_that_cannot_have_been_applied_is_confirmed_absent() {
+    let looks = CONFIRMED.map(|m| list_at(m, [record("a", 0)]));
+    let attempts = [member().not_sent().saw(looks.clone()), member().answered(400), member().op(2).saw(looks)];
+    let told = said(attempts);
+    assert_eq!(told[0], "resolved not-applied confirmed-absent resend");
+    assert_eq!(told[2], "resolved applied created store-id");
 }
 
 #[test]
