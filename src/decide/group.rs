@@ -49,6 +49,11 @@ impl<'a> Group<'a> {
         settled(self.windows, self.operation(identity), |attempt| longest(self.windows, attempt))
     }
 
+    /// The same for one attempt.
+    pub fn alone_settled_longest(&self, attempt: &Attempt) -> Moment {
+        settled(self.windows, std::iter::once(attempt), |attempt| longest(self.windows, attempt))
+    }
+
     /// The attempts of the same operation, this one among them.
     pub fn operation(&self, identity: Link) -> impl Iterator<Item = &'a Attempt> {
         self.attempts.iter().filter(move |other| other.facts.identity == identity)

@@ -111,10 +111,7 @@ fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, known: &K
 
 fn one(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record, proved: bool) -> Decision {
     let store = store_or_review(effect, record);
-    let made_within = matches!(
-        Age::of(record, look, group.first_sent(identity), group.own_settled_longest(identity)),
-        Age::Within(_)
-    );
+    let made_within = matches!(age_of(group, identity, record, look), Age::Within(_));
     let decision = if made_within && proved && !group.answered_success(identity) {
         settle(Status::Resolved, Outcome::Applied, Reason::Created, store).because(
             "this record is the operation's in every possible history, and it was made after the first attempt".into(),
@@ -176,8 +173,7 @@ fn matching(group: &Group, items: BTreeMap<Item, Vec<&Attempt>>) -> Matchings {
         } else {
             latest.iter().flatten().find_map(|look| shown(look, id))?
         };
-        let identity = items[item].0.0;
-        Some(Age::of(record, look, group.first_sent(identity), group.own_settled_longest(identity)))
+        Some(age_of(group, items[item].0.0, record, look))
     };
     // Made by one of them, by its time; all others may be older than every attempt, or somebody else's.
     let surely_new: Vec<bool> = (0..records.len())
@@ -214,6 +210,20 @@ fn latest_look<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Opt
     let looks = attempts.iter().flat_map(|a| view::in_order(&a.looks, index));
     let shows_all = |look: &&Look| view::sound(look) && look.surely_asked() > settled;
     looks.filter(shows_all).max_by_key(|look| look.asked)
+}
+
+/// When a record was made, seen from an operation. Between the windows of two attempts counts as after them.
+fn age_of(group: &Group, identity: Link, record: &Record, look: &Look) -> Age {
+    let age = Age::of(record, look, group.first_sent(identity), group.own_settled_longest(identity));
+    let mut attempts = group.operation(identity).filter(|attempt| maybe_applied(attempt));
+    let within = |attempt: &Attempt| {
+        let age = Age::of(record, look, attempt.facts.sent(), group.alone_settled_longest(attempt));
+        matches!(age, Age::Within(_) | Age::Unknown)
+    };
+    match age {
+        Age::Within(_) if !attempts.any(within) => Age::After,
+        _ => age,
+    }
 }
 
 /// The record of this id in a look, with the look.

@@ -193,6 +193,20 @@ fn member_that_cannot_have_been_applied_is_confirmed_absent() {
     assert_eq!(told[2], "resolved applied created store-id");
 }
 
+/// Between the windows of its two attempts neither can have made the record, so it is the sibling's.
+#[test]
+fn member_made_between_the_windows_of_two_attempts_is_the_siblings() {
+    let (made, late) = (DAY + 60, 2 * DAY);
+    let new = || record("new", made);
+    let end = 4 * DAY;
+    let told = said([
+        member().saw([list_at(end, [new()])]),
+        member().sent(late).saw([list_at(end, [new()])]),
+        member().op(2).sent(DAY).saw([list_at(end, [new(), undated("old")])]),
+    ]);
+    assert!(told[..2].iter().all(|told| !told.starts_with("resolved")), "{told:?}");
+}
+
 #[test]
 fn member_with_another_owner_has_nothing_to_do_with_it() {
     let look = list_at(SETTLED, [record("a", 0)]);
