@@ -16,7 +16,8 @@ CREATE TABLE ledger (
   only        INTEGER PRIMARY KEY CHECK (only = 1),
   identity    TEXT NOT NULL,              -- names the ledger in reports; random
   salt        BLOB NOT NULL,              -- keys of children and parents are stored as digests under this salt
-  blanking    INTEGER NOT NULL DEFAULT 0  -- 1 inside the transaction that removes personal fields, else 0
+  blanking    INTEGER NOT NULL DEFAULT 0, -- 1 inside the transaction that removes personal fields, else 0
+  repeated    INTEGER                     -- the entry whose request_id was inserted again last; how INSERT OR REPLACE is found out
 );
 INSERT INTO ledger (only, identity, salt) VALUES (1, lower(hex(randomblob(8))), randomblob(32));
 
@@ -101,9 +102,8 @@ CREATE INDEX observations_by_entry ON observations (entry_id);
 CREATE TABLE decisions (
   id                INTEGER PRIMARY KEY,
   run_id            INTEGER NOT NULL REFERENCES runs (id),
-  readings          TEXT NOT NULL,        -- JSON array of readings.id
-  last_observation  INTEGER NOT NULL,     -- observations up to this id were known
-  last_verdict      INTEGER NOT NULL      -- verdicts up to this id were known
+  evidence          TEXT NOT NULL,        -- JSON array of [readings.id, verdicts.id that held or null], one of each entry
+  last_observation  INTEGER NOT NULL      -- observations up to this id were known
 );
 
 -- What was settled, and what superseded it: an entry's last verdict is the one that holds.
@@ -125,6 +125,7 @@ CREATE TABLE verdicts (
 CREATE INDEX verdicts_by_entry ON verdicts (entry_id);
 CREATE INDEX verdicts_by_decision ON verdicts (decision_id);
 CREATE INDEX verdicts_by_run ON verdicts (run_id);
+CREATE INDEX verdicts_of_corrections ON verdicts (entry_id) WHERE correction = 1;
 
 -- Where each entry stands now. Everything here follows from the tables above; it is what makes a run over a ledger of
 -- settled entries cost nothing. `answered` rows have one too, without a status, for they are never examined.
@@ -149,7 +150,19 @@ CREATE INDEX standings_due ON standings (due_ms, entry_id) WHERE due_ms IS NOT N
 CREATE INDEX standings_by_status ON standings (status, reason);
 CREATE INDEX standings_by_sent ON standings (sent_ms);
 
+-- INSERT OR REPLACE deletes a row without firing the triggers that keep it. The row that would be lost is remembered
+-- before, and missed after; a plain INSERT and an upsert leave it where it is.
+CREATE TRIGGER entry_repeated BEFORE INSERT ON entries
+WHEN EXISTS (SELECT 1 FROM entries WHERE request_id = NEW.request_id)
+BEGIN
+  UPDATE ledger SET repeated = (SELECT id FROM entries WHERE request_id = NEW.request_id);
+END;
+
 CREATE TRIGGER entry_recorded AFTER INSERT ON entries BEGIN
+  SELECT RAISE(ABORT, 'the ledger keeps its entries (INSERT OR REPLACE would take one away; UPDATE an intent or a bad row)')
+  FROM ledger
+  WHERE EXISTS (SELECT 1 FROM standings WHERE entry_id = NEW.id)
+     OR repeated IS NOT NULL AND NOT EXISTS (SELECT 1 FROM entries WHERE id = repeated);
   INSERT INTO standings (entry_id, status, due_ms)
   VALUES (NEW.id, CASE WHEN NEW.failure IS NOT 'answered' THEN 'pending' END, CASE WHEN NEW.failure IS NOT 'answered' THEN 0 END);
 END;
@@ -191,6 +204,7 @@ BEGIN
 END;
 
 CREATE TRIGGER intent_deleted AFTER DELETE ON entries BEGIN
+  UPDATE ledger SET repeated = NULL WHERE repeated = OLD.id;
   DELETE FROM links WHERE entry_id = OLD.id;
   DELETE FROM standings WHERE entry_id = OLD.id;
 END;

@@ -48,9 +48,25 @@ pub struct Server {
 #[derive(Clone, Debug)]
 pub struct Auth {
     pub token_url: Url,
-    pub client_id: SecretString,
-    pub client_secret: SecretString,
+    pub client_id: Credential,
+    pub client_secret: Credential,
     pub scope: Option<String>,
+}
+
+/// Where a credential comes from. It is read when it is needed: `status` and `report` need none.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    source: CredentialSource,
+    /// File and line that name it, for messages.
+    place: String,
+}
+
+#[derive(Clone, Debug)]
+enum CredentialSource {
+    Environment(String),
+    File(PathBuf),
+    /// An identifier only, never a secret.
+    Written(SecretString),
 }
 
 /// A configured control: a key that is known to be there.
@@ -244,12 +260,8 @@ impl Config {
             None => None,
             Some(auth) => Some(Auth {
                 token_url: auth.token_url.0,
-                client_id: auth.client_id.as_ref().read(folder, true).with_context(|| at(auth.client_id.span()))?,
-                client_secret: auth
-                    .client_secret
-                    .as_ref()
-                    .read(folder, false)
-                    .with_context(|| at(auth.client_secret.span()))?,
+                client_id: credential(&auth.client_id, folder, true, &at)?,
+                client_secret: credential(&auth.client_secret, folder, false, &at)?,
                 scope: auth.scope,
             }),
         };
@@ -308,28 +320,52 @@ fn check_server(server: ServerFile, folder: &Path) -> Result<Server> {
     })
 }
 
-impl Secret {
+/// Checks where a credential is to come from.
+fn credential(
+    secret: &Spanned<Secret>,
+    folder: &Path,
+    may_be_written: bool,
+    at: &dyn Fn(std::ops::Range<usize>) -> String,
+) -> Result<Credential> {
+    let place = at(secret.span());
+    let Secret { env, file, value } = secret.as_ref();
+    let source = match (env, file, value) {
+        (Some(name), None, None) => CredentialSource::Environment(name.clone()),
+        (None, Some(file), None) => CredentialSource::File(folder.join(file)),
+        (None, None, Some(value)) if may_be_written => CredentialSource::Written(value.clone()),
+        (None, None, Some(_)) => {
+            bail!(
+                "{place}: a secret is never written into the configuration (use {{ env = \"…\" }} or {{ file = \"…\" }})"
+            )
+        }
+        _ => bail!("{place}: a credential needs one of env, file or value"),
+    };
+    Ok(Credential { source, place })
+}
+
+impl Credential {
     /// Reads the credential. One from a file loses its line end.
-    fn read(&self, folder: &Path, may_be_written: bool) -> Result<SecretString> {
-        match (&self.env, &self.file, &self.value) {
-            (Some(name), None, None) => environment(name).map(SecretString::from).ok_or_else(|| {
-                anyhow!("the environment variable {name} is not set (set it, or use {{ file = \"…\" }})")
+    ///
+    /// # Errors
+    /// When the variable is not set, or the file is empty or cannot be read.
+    pub fn read(&self) -> Result<SecretString> {
+        match &self.source {
+            CredentialSource::Environment(name) => environment(name).map(SecretString::from).ok_or_else(|| {
+                anyhow!(
+                    "{}: the environment variable {name} is not set (set it, or use {{ file = \"…\" }})",
+                    self.place
+                )
             }),
-            (None, Some(file), None) => {
-                let file = folder.join(file);
-                let text = std::fs::read_to_string(&file)
-                    .with_context(|| format!("failed to read the credential {}", file.display()))?;
+            CredentialSource::File(file) => {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("{}: failed to read the credential {}", self.place, file.display()))?;
                 let text = text.trim_end_matches(['\r', '\n']);
                 if text.is_empty() {
-                    bail!("the credential {} is empty", file.display());
+                    bail!("{}: the credential {} is empty", self.place, file.display());
                 }
                 Ok(SecretString::from(text.to_owned()))
             }
-            (None, None, Some(value)) if may_be_written => Ok(value.clone()),
-            (None, None, Some(_)) => {
-                bail!("a secret is never written into the configuration (use {{ env = \"…\" }} or {{ file = \"…\" }})")
-            }
-            _ => bail!("needs one of env, file or value"),
+            CredentialSource::Written(value) => Ok(value.clone()),
         }
     }
 }
@@ -396,7 +432,8 @@ key = "canary@partner.example"
     fn message(text: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("secret"), "hush\n").unwrap();
-        match Config::parse(&folder.path().join("privo-reconcile.toml"), text) {
+        let config = Config::parse(&folder.path().join("privo-reconcile.toml"), text);
+        match config.and_then(|config| config.auth.map_or(Ok(None), |auth| auth.client_secret.read().map(Some))) {
             Ok(_) => String::new(),
             Err(error) => format!("{error:#}"),
         }

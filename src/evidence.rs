@@ -71,6 +71,9 @@ pub struct Facts {
     /// `None` when the row does not say it in a known word.
     pub failure: Option<Failure>,
     pub http_status: Option<u16>,
+    /// The answer said that the record is there already.
+    #[serde(default)]
+    pub told_there: bool,
     /// As the row says, by the writer's clock; `None` when unreadable. Decisions use [`Facts::sent`].
     pub sent: Option<Moment>,
     /// The row was dated later than the moment at which the job read it: its writer's clock cannot be trusted.

@@ -150,6 +150,18 @@ impl<'a> Group<'a> {
         })
     }
 
+    /// After `moment`, the same was sent again: an attempt of the operation, or another with one of its keys.
+    pub fn sent_again_since(&self, attempt: &Attempt, moment: Moment) -> bool {
+        let keys: Vec<Link> = attempt.facts.effects.iter().filter_map(|effect| effect.key).collect();
+        self.attempts.iter().any(|other| {
+            let same =
+                other.facts.identity == attempt.facts.identity || keys.iter().any(|key| has(other, Kind::Create, *key));
+            same && other.entry != attempt.entry
+                && maybe_applied(other)
+                && other.facts.sent().is_some_and(|sent| sent >= moment)
+        })
+    }
+
     /// Every look at this key by any attempt of the group.
     pub fn looks_at(&self, key: Link) -> impl Iterator<Item = &'a Look> {
         self.attempts.iter().flat_map(move |attempt| {
@@ -159,9 +171,11 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// The record of this key was seen once, by whichever attempt's look.
+    /// The record of this key was seen once, by whichever attempt's look, or a retry was told that it is there.
     pub fn seen_present(&self, key: Link) -> bool {
-        self.looks_at(key).any(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own))
+        let told = |attempt: &Attempt| attempt.facts.told_there && has(attempt, Kind::Create, key);
+        self.attempts.iter().any(told)
+            || self.looks_at(key).any(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own))
     }
 }
 
@@ -213,7 +227,7 @@ fn in_doubt(attempt: &Attempt) -> bool {
 pub fn succeeded(attempt: &Attempt) -> bool {
     attempt.facts.failure == Some(Failure::Answered)
         && reached_server(attempt)
-        && attempt.facts.http_status.is_some_and(|status| (200..300).contains(&status) && status != 208)
+        && attempt.facts.http_status.is_some_and(|status| (200..300).contains(&status) && !attempt.facts.told_there)
 }
 
 /// In doubt, or told that it succeeded.

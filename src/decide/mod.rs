@@ -117,12 +117,10 @@ fn decide_effect(group: &Group, attempt: &Attempt, index: usize, effect: &Effect
 fn expired(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
     let Decision::Defer(deferral) = decision else { return decision };
     let span = group.windows.expire_after;
-    let mut asked: Vec<Moment> = attempt.looks.iter().map(|look| look.asked).collect();
-    asked.dedup();
-    let over = match (asked.first(), asked.last()) {
-        (Some(first), Some(last)) if asked.len() >= 2 => *last >= *first + span,
-        _ => false,
-    };
+    let over = (0..attempt.facts.effects.len()).any(|effect| {
+        let mut asked = attempt.looks.iter().filter(|look| look.effect == effect).map(|look| look.asked);
+        asked.next().is_some_and(|first| asked.next_back().is_some_and(|last| last >= first + span))
+    });
     if !over || matches!(deferral.reason, Reason::OtherEnvironment | Reason::Uncontrolled) {
         return Decision::Defer(deferral);
     }
@@ -150,15 +148,13 @@ fn superseding(group: &Group, attempt: &Attempt, decision: Decision) -> Decision
 }
 
 /// Whether what was found can be the work of a resend that followed the verdict: made after it by the server's own
-/// word, or, where the server does not say, answered with success after it.
+/// word, or, where the server does not say, recorded as sent again after it.
 fn resend_explains(group: &Group, attempt: &Attempt, decided: Moment) -> bool {
-    let answered = group.operation(attempt.facts.identity).any(|other| {
-        group::succeeded(other) && !other.facts.sent_ahead && other.facts.sent.is_some_and(|sent| sent > decided)
-    });
+    let sent_again = group.sent_again_since(attempt, decided);
     let first = group.first_sent(attempt.facts.identity);
     attempt.facts.effects.iter().enumerate().all(|(index, effect)| {
         let looks = view::in_order(&attempt.looks, index);
-        let Some(look) = looks.last() else { return answered };
+        let Some(look) = looks.last() else { return sent_again };
         let (least, _) = look.skew();
         let older = |made: Option<Moment>| matches!((made, first), (Some(made), Some(first)) if made < first + least);
         let times: Vec<Option<Moment>> = match effect.kind {
@@ -166,8 +162,8 @@ fn resend_explains(group: &Group, attempt: &Attempt, decided: Moment) -> bool {
             Kind::Create | Kind::Member => look.records.iter().map(|r| r.made).filter(|made| !older(*made)).collect(),
             Kind::Blind | Kind::Delete | Kind::Inbound => Vec::new(),
         };
-        let after = |time: &Option<Moment>| time.map_or(answered, |time| time > decided + least);
-        if times.is_empty() { answered } else { times.iter().all(after) }
+        let after = |time: &Option<Moment>| time.map_or(sent_again, |time| time > decided + least);
+        if times.is_empty() { sent_again } else { times.iter().all(after) }
     })
 }
 

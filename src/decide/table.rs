@@ -56,6 +56,7 @@ pub fn attempt(kind: Kind) -> Attempt {
         direction: if kind == Kind::Inbound { Direction::Inbound } else { Direction::Outbound },
         failure: Some(Failure::Timeout),
         http_status: None,
+        told_there: false,
         sent: Some(at(0)),
         sent_ahead: false,
         ended: at(0),
@@ -201,7 +202,11 @@ pub fn with_field(record: Record, compared: Compared) -> Record {
 
 /// What is decided of each attempt under these windows.
 pub fn decided<const N: usize>(windows: &Windows, attempts: [Attempt; N]) -> Vec<Decision> {
-    decide(&Case { windows: windows.clone(), attempts: attempts.into() })
+    let mut attempts: Vec<Attempt> = attempts.into();
+    for (entry, attempt) in (1..).zip(&mut attempts) {
+        attempt.entry = entry;
+    }
+    decide(&Case { windows: windows.clone(), attempts })
 }
 
 pub fn text(decision: &Decision) -> String {

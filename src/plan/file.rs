@@ -37,6 +37,9 @@ pub struct Statuses {
     /// Turned away before anything was done (425, 429): as good as never applied.
     #[serde(default)]
     pub turned_away: Vec<u16>,
+    /// Answers to a retry that say that the record is there already (208, 409, 412).
+    #[serde(default)]
+    pub already_there: Vec<u16>,
 }
 
 /// How one kind of record is found.

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 pub use file::{Lookup, Operation, Statuses};
-pub use read::{Probe, Reader, Reading, Row};
+pub use read::{Cell, NoText, Probe, Reader, Reading, Row};
 
 use file::{Effect, EffectKind, Key, PlanFile, Source};
 use parts::{Path, Template, Vars};

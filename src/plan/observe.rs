@@ -22,6 +22,8 @@ pub struct Sighting {
     pub answered: Moment,
     /// The last answer's `Date` header.
     pub server: Option<Moment>,
+    /// It is inconclusive for want of an answer (no connection, timeout, 5xx): asking again may help.
+    pub failed: bool,
 }
 
 /// The spellings under which a group's key is looked up: every one that an entry uses, and the normalised one.

@@ -31,6 +31,13 @@ pub struct Row {
     pub http_status: Cell,
 }
 
+impl Row {
+    /// The operation's id: the row's own id when it names none, or an empty one.
+    pub fn operation(&self) -> &str {
+        cell(&self.operation_id).filter(|id| !id.trim().is_empty()).unwrap_or(&self.request_id)
+    }
+}
+
 /// A column's value: `Err` when it is neither NULL nor text.
 pub type Cell = Result<Option<String>, NoText>;
 
@@ -95,7 +102,7 @@ impl Reader<'_> {
 
     /// Reads a row. `read_at` is when the job reads it: the row is there, so whatever it tells of has ended by then.
     pub fn read(&self, row: &Row, read_at: Moment) -> Reading {
-        let identity = self.link("operation", cell(&row.operation_id).unwrap_or(&row.request_id));
+        let identity = self.link("operation", row.operation());
         let failure = cell(&row.failure).and_then(|text| text.parse::<Failure>().ok());
         let http_status = cell(&row.http_status).and_then(|text| text.trim().parse().ok());
         let sent = cell(&row.sent_at).and_then(Moment::parse);
@@ -115,6 +122,8 @@ impl Reader<'_> {
             direction: cell(&row.direction).and_then(|text| text.parse().ok()).unwrap_or(Direction::Outbound),
             failure,
             http_status,
+            told_there: failure == Some(Failure::Answered)
+                && http_status.is_some_and(|status| self.plan.statuses.already_there.contains(&status)),
             sent,
             sent_ahead: sent.is_some_and(|sent| sent > read_at),
             ended: ended.min(read_at),

@@ -1,0 +1,152 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::clock::Span;
+use crate::words::{Outcome, Reason, Status};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    all settled, no duplicate-risk that a person has not closed
+  1    the job itself failed; nothing is lost, run again
+  2    usage, configuration, or credentials refused
+  3    some entries are duplicate-risk and not yet closed by a person
+  4    some entries are still pending (also when the server could not be reached)
+  11   another run holds the ledger
+  130, 143  interrupted
+3 wins over 4, every other over both. `status`, `report` and `show` end 0 unless they fail.";
+
+/// Finds out what became of PRIVO requests that ended in a network error or a 5xx.
+#[derive(Debug, Parser)]
+#[command(name = "privo-reconcile", version, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Cli {
+    /// The configuration [default: ./privo-reconcile.toml, then the user's, then /etc/privo-reconcile/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the ledger that the configuration names
+    Init,
+    /// Check configuration, ledger, credentials and controls
+    Check,
+    /// Look at what is due, settle what can be
+    Run(RunArgs),
+    /// Write the report of the whole ledger as CSV
+    Report(ReportArgs),
+    /// Say how many entries stand where
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell the story of one entry
+    Show {
+        /// The writer's id of the attempt
+        request_id: String,
+    },
+    /// Decide the whole ledger again from its stored evidence; exit 1 on any difference
+    Verify,
+    /// Settle entries by a person's word
+    Close(CloseArgs),
+    /// Play an outage against an embedded sandbox and reconcile it
+    Demo(DemoArgs),
+    /// Serve a look-alike of PRIVO's APIs on this machine, for rehearsals
+    Sandbox(SandboxArgs),
+}
+
+/// Options of `run`.
+#[derive(Debug, Default, Args)]
+pub struct RunArgs {
+    /// Then report on every entry of the ledger (`-`: standard output)
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Look again at everything that was found not applied, whatever the watch says
+    #[arg(long)]
+    pub recheck: bool,
+    /// Say what would be decided; write neither ledger nor report
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on until waiting can decide nothing more or the time is up, like 30m
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    pub wait: Option<Span>,
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Where it goes (`-`: standard output)
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub file: PathBuf,
+    /// The same, as `run` takes it
+    #[arg(long, alias = "output", short = 'o', value_name = "FILE", hide = true, conflicts_with = "file")]
+    pub report: Option<PathBuf>,
+    /// Show subjects and ids in full: personal data
+    #[arg(long)]
+    pub reveal: bool,
+}
+
+/// Options of `close`.
+#[derive(Debug, Args)]
+pub struct CloseArgs {
+    /// The entries; or none, with filters
+    #[arg(value_name = "REQUEST_ID")]
+    pub request_ids: Vec<String>,
+    /// Who says so
+    #[arg(long, alias = "by", value_name = "NAME")]
+    pub who: String,
+    /// Why: what was found out and how
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
+    /// What became of it, if the person knows
+    #[arg(long, value_name = "OUTCOME", default_value = "unknown")]
+    pub outcome: Outcome,
+    /// All entries of this status (with other filters: those that fit all)
+    #[arg(long, value_name = "STATUS")]
+    pub status: Option<Status>,
+    /// All entries of this reason
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<Reason>,
+    /// All entries of this operation of the plan
+    #[arg(long, value_name = "NAME")]
+    pub operation: Option<String>,
+    /// All attempts of this operation id
+    #[arg(long, value_name = "ID")]
+    pub operation_id: Option<String>,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Registrations that the partner makes
+    #[arg(long, value_name = "COUNT", default_value_t = 2000)]
+    pub registrations: u32,
+    /// What is random follows from this
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Options of `sandbox`.
+#[derive(Debug, Args)]
+pub struct SandboxArgs {
+    /// Address and port (0: a free one); this machine only
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
+    pub listen: SocketAddr,
+    /// What is random follows from this
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// Which faults it has (TOML; none without)
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    Span::parse(text).ok_or_else(|| "not a duration (write <integer>s, m, h or d, like 30m)".to_owned())
+}

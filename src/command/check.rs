@@ -1,0 +1,87 @@
+//! `check`: whether a run would do its work, each finding with its remedy.
+
+use std::io::Write;
+
+use anyhow::Result;
+
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::exit::{self, of_error};
+use crate::ledger::Ledger;
+use crate::lookup::{Lookups, Stop};
+use crate::words::Control;
+
+pub async fn check(config: &Config) -> Result<u8> {
+    let mut findings = Findings::default();
+    findings.good(&format!(
+        "configuration {}: plan {}, server {}",
+        config.file.display(),
+        config.plan.name,
+        config.server.base_url
+    ))?;
+    match Ledger::open(&config.ledger).and_then(|ledger| ledger.check_integrity()) {
+        Ok(()) => findings.good(&format!("ledger {}", config.ledger.display()))?,
+        Err(error) => findings.bad(&error)?,
+    }
+    let lookups = match Lookups::new(config, Moment::now) {
+        Ok(lookups) => lookups,
+        Err(error) => {
+            findings.bad(&error)?;
+            return Ok(findings.code);
+        }
+    };
+    match lookups.check_credentials().await {
+        Ok(()) => findings.good("credentials")?,
+        Err(error) => {
+            findings.bad(&error)?;
+            return Ok(findings.code);
+        }
+    }
+    for name in config.plan.lookups.keys() {
+        let configured = config.controls.iter().any(|control| control.lookup == *name);
+        match lookups.controls(name).await {
+            Err(Stop::Fatal(error)) => findings.bad(&error)?,
+            Err(Stop::Alone(why) | Stop::Failed(why)) => findings.bad(&anyhow::anyhow!("controls of {name}: {why}"))?,
+            Ok(controls) if controls.usable() && configured => findings.good(&format!("controls of {name}"))?,
+            Ok(controls) if controls.usable() => findings.note(&format!(
+                "{name} has no control: its absences prove nothing (add a [[control]] with a known key)"
+            ))?,
+            Ok(controls) => {
+                let why = match (controls.known, controls.random) {
+                    (_, Control::Contradicted) => {
+                        "a random key was found; check base_url and the plan's present answer".to_owned()
+                    }
+                    (Control::Contradicted, _) => {
+                        "the known key was not found; check base_url and the control's key".to_owned()
+                    }
+                    _ => format!(
+                        "no answer to rely on ({}); if the server answers an unknown key differently, change `absent` in the plan",
+                        controls.cause.as_deref().unwrap_or("none came")
+                    ),
+                };
+                findings.bad(&anyhow::anyhow!("controls of {name}: {why}"))?;
+            }
+        }
+    }
+    Ok(findings.code)
+}
+
+#[derive(Default)]
+struct Findings {
+    code: u8,
+}
+
+impl Findings {
+    fn good(&self, what: &str) -> Result<()> {
+        Ok(writeln!(std::io::stdout(), "ok    {what}")?)
+    }
+
+    fn note(&self, what: &str) -> Result<()> {
+        Ok(writeln!(std::io::stdout(), "note  {what}")?)
+    }
+
+    fn bad(&mut self, error: &anyhow::Error) -> Result<()> {
+        self.code = self.code.max(of_error(error)).max(exit::FAILED);
+        Ok(writeln!(std::io::stdout(), "BAD   {error:#}")?)
+    }
+}

@@ -1,0 +1,72 @@
+//! `close`: settled by a person, who says who and why.
+
+use anyhow::{Result, bail};
+
+use crate::cli::CloseArgs;
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::exit::{self, Refused};
+use crate::ledger::{Close, Ledger, RunEnd, RunStart};
+use crate::standing::ReportRow;
+use crate::words::Status;
+
+pub fn close(config: &Config, args: &CloseArgs) -> Result<u8> {
+    if args.who.trim().is_empty() || args.why.trim().is_empty() {
+        bail!(Refused("--who and --why must say something".to_owned()));
+    }
+    let filtered =
+        args.status.is_some() || args.reason.is_some() || args.operation.is_some() || args.operation_id.is_some();
+    if args.request_ids.is_empty() && !filtered {
+        bail!(Refused(
+            "name entries by id, or give a filter (--status, --reason, --operation, --operation-id)".to_owned()
+        ));
+    }
+    let mut ledger = Ledger::open(&config.ledger)?;
+    let _lock = Ledger::lock(&config.ledger)?;
+    let mut entries = Vec::new();
+    for request_id in &args.request_ids {
+        match ledger.row_of_request(request_id)? {
+            Some(row) if fits(&row, args) => entries.push(row.row.entry),
+            Some(_) => {
+                bail!(Refused(format!("{} does not fit the filters; nothing was closed", crate::mask::id(request_id))))
+            }
+            None => bail!(Refused(format!("there is no entry {}; nothing was closed", crate::mask::id(request_id)))),
+        }
+    }
+    if args.request_ids.is_empty() {
+        ledger.each_row(None, |row| {
+            // What is resolved needs no closing unless it is named.
+            if fits(&row, args) && (row.status != Status::Resolved || args.status == Some(Status::Resolved)) {
+                entries.push(row.row.entry);
+            }
+            Ok(())
+        })?;
+    }
+    let at = Moment::now();
+    let run = ledger.begin_run(&RunStart {
+        command: "close",
+        started: at,
+        plan: &config.plan.name,
+        plan_digest: &config.plan.digest,
+        server: &config.server.base_url.origin().ascii_serialization(),
+        windows: &config.windows,
+    })?;
+    let close = Close { who: args.who.clone(), why: args.why.clone(), outcome: args.outcome, at };
+    let closed = ledger.close(run, &entries, &close)?;
+    ledger.end_run(
+        run,
+        Moment::now(),
+        &RunEnd { settled: closed as u64, controls: "null".to_owned(), ..RunEnd::default() },
+    )?;
+    eprintln!("closed {closed} {}", if closed == 1 { "entry" } else { "entries" });
+    let (duplicate_risk, pending) = ledger.state()?;
+    Ok(exit::of_state(duplicate_risk, pending))
+}
+
+fn fits(row: &ReportRow, args: &CloseArgs) -> bool {
+    let operation = row.facts.as_ref().and_then(|facts| facts.operation.as_ref());
+    args.status.is_none_or(|status| row.status == status)
+        && args.reason.is_none_or(|reason| row.reason == Some(reason))
+        && args.operation.as_ref().is_none_or(|name| operation == Some(name))
+        && args.operation_id.as_ref().is_none_or(|id| row.operation_id == *id)
+}

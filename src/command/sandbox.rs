@@ -1,0 +1,53 @@
+//! `sandbox`: a look-alike of PRIVO's APIs on this machine, until it is stopped.
+
+use std::io::Write;
+
+use anyhow::{Context, Result, bail};
+
+use crate::cli::SandboxArgs;
+use crate::clock::Moment;
+use crate::exit::{self, Refused};
+use crate::sandbox::{Faults, Sandbox, Settings};
+
+/// The sandbox's credentials and service identifier.
+pub const CLIENT: &str = "sandbox";
+
+pub async fn serve(args: &SandboxArgs) -> Result<u8> {
+    if !args.listen.ip().is_loopback() {
+        bail!(Refused("the sandbox is for this machine only (listen on 127.0.0.1 or [::1])".to_owned()));
+    }
+    let faults = match &args.faults {
+        None => Faults::default(),
+        Some(file) => {
+            let place = file.display().to_string();
+            let text = std::fs::read_to_string(file).with_context(|| format!("failed to read the faults {place}"))?;
+            toml::from_str(&text)
+                .map_err(|error| Refused(format!("{:#}", crate::config::toml_error(&place, &text, "", &error))))?
+        }
+    };
+    let sandbox = Sandbox::start(settings(args.listen, args.seed, faults)).await?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", sandbox.url())?;
+    out.flush()?;
+    drop(out);
+    eprintln!(
+        "sandbox of both APIs at {}; client_id and client_secret `{CLIENT}`, service `{CLIENT}`; stop it with Ctrl-C",
+        sandbox.url()
+    );
+    super::stop_signal().await;
+    sandbox.stop().await;
+    Ok(exit::DONE)
+}
+
+/// The sandbox's settings for this program's clock.
+pub fn settings(listen: std::net::SocketAddr, seed: u64, faults: Faults) -> Settings {
+    Settings {
+        listen,
+        seed,
+        faults,
+        client_id: CLIENT.to_owned(),
+        client_secret: CLIENT.to_owned(),
+        service: CLIENT.to_owned(),
+        clock: || Moment::now().0,
+    }
+}

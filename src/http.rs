@@ -1,0 +1,221 @@
+//! HTTP: the one place that knows reqwest. One request out, one answer back, whole or not at all.
+//!
+//! # What is never done
+//! No redirect is followed (it could carry the token to another host), nothing is retried, nothing is decompressed, and
+//! no error shows a URL, which may hold an email.
+//!
+//! # Failures
+//! They are told apart by structure, never by text: only a connection that could not be made is `not_sent`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures_util::StreamExt;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::clock::{Moment, Span};
+use crate::plan::search::Answer;
+use crate::words::Failure;
+
+/// More than this of an answer is not read, in bytes.
+pub const ANSWER_LIMIT: usize = 1024 * 1024;
+
+/// A client for one server.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    base: Url,
+}
+
+/// What carries a request to a server: HTTP, or a simulated world.
+pub trait Transport {
+    /// Sends one request and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`Broken`] when no whole answer came.
+    fn send(&self, outgoing: &Outgoing<'_>) -> impl Future<Output = Result<Exchange, Broken>>;
+}
+
+/// A request that goes out.
+#[derive(Debug, Default)]
+pub struct Outgoing<'a> {
+    pub method: &'a str,
+    /// Appended to the base URL's path, with its query.
+    pub path_and_query: &'a str,
+    pub token: Option<&'a SecretString>,
+    pub json: Option<&'a str>,
+    /// Form fields of a token request.
+    pub form: Option<&'a [(&'a str, &'a str)]>,
+    /// Further headers, for rehearsals against the sandbox.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+/// An answer with what the pace needs of it.
+#[derive(Debug)]
+pub struct Exchange {
+    pub answer: Answer,
+    /// How long the server asks to be left alone (`Retry-After`, in seconds or as a date).
+    pub retry_after: Option<Span>,
+}
+
+/// No answer came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// How a sender would record it.
+    pub failure: Failure,
+    /// In words, without a URL.
+    pub cause: String,
+}
+
+/// What the client must know of a server.
+#[derive(Clone, Debug)]
+pub struct Settings<'a> {
+    pub base: &'a Url,
+    pub timeout: Span,
+    pub connections: usize,
+    /// A PEM bundle trusted beside the system's authorities.
+    pub ca_pem: Option<&'a [u8]>,
+}
+
+impl Http {
+    /// Makes a client. For plain HTTP on loopback it needs no system certificates and takes no proxy from the
+    /// environment.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up: no system certificates, or a bad bundle.
+    pub fn new(settings: &Settings) -> Result<Http> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("privo-reconcile/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .http1_only()
+            .timeout(settings.timeout.duration())
+            .connect_timeout(settings.timeout.duration())
+            .pool_max_idle_per_host(settings.connections)
+            .pool_idle_timeout(Duration::from_secs(30));
+        if let Some(pem) = settings.ca_pem {
+            let bundle = reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|error| error.without_url())
+                .context("failed to read server.ca_file (it must hold PEM certificates)")?;
+            builder = builder.tls_certs_merge(bundle);
+        }
+        if is_loopback(settings.base) {
+            builder = builder.no_proxy();
+            if settings.base.scheme() == "http" {
+                builder = builder.tls_certs_only([]);
+            }
+        }
+        let client = builder
+            .build()
+            .map_err(|error| error.without_url())
+            .context("failed to set up HTTPS (are the system's CA certificates installed?)")?;
+        Ok(Http { client, base: settings.base.clone() })
+    }
+}
+
+impl Transport for Http {
+    async fn send(&self, outgoing: &Outgoing<'_>) -> Result<Exchange, Broken> {
+        let broken = |cause: &str| Broken { failure: Failure::NotSent, cause: cause.to_owned() };
+        let method = reqwest::Method::from_bytes(outgoing.method.as_bytes()).map_err(|_| broken("no HTTP method"))?;
+        let url =
+            join(&self.base, outgoing.path_and_query).ok_or_else(|| broken("no URL can be made of the lookup"))?;
+        let mut request = self.client.request(method, url);
+        if let Some(token) = outgoing.token {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        if let Some(json) = outgoing.json {
+            request = request.header("content-type", "application/json").body(json.to_owned());
+        }
+        if let Some(form) = outgoing.form {
+            request = request.form(form);
+        }
+        for (name, value) in outgoing.headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.header("accept", "application/json").send().await.map_err(|error| classed(&error))?;
+        read(response).await
+    }
+}
+
+async fn read(response: reqwest::Response) -> Result<Exchange, Broken> {
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let date = header("date").and_then(|text| Moment::parse_http_date(&text));
+    let retry_after = header("retry-after").and_then(|text| retry_after(&text, date));
+    let mut answer =
+        Answer { status: response.status().as_u16(), content_type: header("content-type"), date, body: Vec::new() };
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| classed(&error))?;
+        if answer.body.len() + chunk.len() > ANSWER_LIMIT {
+            return Err(Broken {
+                failure: Failure::Network,
+                cause: format!("an answer of more than {ANSWER_LIMIT} bytes"),
+            });
+        }
+        answer.body.extend_from_slice(&chunk);
+    }
+    Ok(Exchange { answer, retry_after })
+}
+
+/// `Retry-After` in seconds, or as a date against the answer's own.
+fn retry_after(text: &str, date: Option<Moment>) -> Option<Span> {
+    if let Ok(seconds) = text.trim().parse::<u32>() {
+        return Some(Span::seconds(i64::from(seconds)));
+    }
+    Some(Moment::parse_http_date(text.trim())?.since(date?)).filter(|span| *span >= Span::ZERO)
+}
+
+/// How a failure counts for a sender. What cannot be told apart goes to the safe side: maybe sent.
+fn classed(error: &reqwest::Error) -> Broken {
+    let (failure, cause) = if error.is_timeout() {
+        // A connect timeout says both; whether the handshake was done cannot be known for sure.
+        (Failure::Timeout, "timeout")
+    } else if error.is_connect() {
+        (Failure::NotSent, "no connection")
+    } else if error.is_builder() {
+        (Failure::NotSent, "the request could not be built")
+    } else {
+        (Failure::Network, "the connection broke")
+    };
+    Broken { failure, cause: cause.to_owned() }
+}
+
+fn join(base: &Url, path_and_query: &str) -> Option<Url> {
+    let prefix = base.as_str().trim_end_matches('/');
+    let url = Url::parse(&format!("{prefix}{path_and_query}")).ok()?;
+    (url.origin() == base.origin()).then_some(url)
+}
+
+/// This machine itself.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_cannot_leave_its_server() {
+        let base = Url::parse("http://127.0.0.1:1/prefix/").unwrap();
+        assert_eq!(join(&base, "/a?b=c").unwrap().as_str(), "http://127.0.0.1:1/prefix/a?b=c");
+        let bare = Url::parse("http://127.0.0.1").unwrap();
+        assert_eq!(join(&bare, "@evil.example/a"), None);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let date = Moment::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(retry_after("7", None), Some(Span::seconds(7)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:40 GMT", date), Some(Span::seconds(3)));
+        assert_eq!(retry_after("soon", date), None);
+        assert_eq!(retry_after("-1", date), None);
+    }
+}

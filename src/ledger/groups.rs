@@ -1,0 +1,237 @@
+//! Groups: what is decided together, loaded with its evidence.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use rusqlite::{Connection, params};
+
+use super::Ledger;
+use super::intake::row_of;
+use crate::clock::Moment;
+use crate::evidence::{Attempt, Case, Facts, Look, Record, Settled, Windows};
+use crate::plan::Row;
+use crate::words::{Failure, Status};
+
+/// An entry whose look is due, in the order of being due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    pub due: Moment,
+    pub entry: i64,
+}
+
+/// Everything that is decided together.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// In the order of arrival.
+    pub members: Vec<Member>,
+}
+
+/// One entry of a group.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub attempt: Attempt,
+    pub reading: i64,
+    /// `verdicts.id` of the verdict that holds.
+    pub verdict_id: Option<i64>,
+    pub revision: i64,
+    pub status: Option<Status>,
+    /// When the next look is due; `None`: never.
+    pub due: Option<Moment>,
+    /// The row itself, for the raw keys.
+    pub row: Row,
+}
+
+impl Member {
+    /// Waits for an answer.
+    pub fn pending(&self) -> bool {
+        self.status == Some(Status::Pending)
+    }
+
+    /// Settled, and looked at again.
+    pub fn watched(&self, now: Moment) -> bool {
+        self.status == Some(Status::Resolved) && self.due.is_some_and(|due| due <= now)
+    }
+
+    /// Evidence for its operation, never examined itself.
+    pub fn answered(&self) -> bool {
+        self.attempt.facts.failure == Some(Failure::Answered)
+    }
+}
+
+impl Group {
+    /// What the decision sees, with looks made since it was loaded.
+    pub fn case(&self, windows: &Windows, looks: &[Vec<Look>]) -> Case {
+        let attempts = self.members.iter().zip(looks).map(|(member, new)| {
+            let mut attempt = member.attempt.clone();
+            attempt.looks.extend(new.iter().cloned());
+            attempt
+        });
+        Case { windows: windows.clone(), attempts: attempts.collect() }
+    }
+}
+
+impl Ledger {
+    /// The next entries whose look is due at `now`, after `after`.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn due(&self, now: Moment, after: Option<Due>, limit: usize) -> Result<Vec<Due>> {
+        let after = after.unwrap_or(Due { due: Moment(i64::MIN), entry: i64::MIN });
+        let mut statement = self.connection.prepare_cached(
+            "SELECT due_ms, entry_id FROM standings
+             WHERE due_ms IS NOT NULL AND due_ms <= ?1 AND (due_ms, entry_id) > (?2, ?3)
+             ORDER BY due_ms, entry_id LIMIT ?4",
+        )?;
+        let due = statement.query_map(params![now.0, after.due.0, after.entry, limit], |row| {
+            Ok(Due { due: Moment(row.get(0)?), entry: row.get(1)? })
+        })?;
+        Ok(due.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// How many entries are due at `now`.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn count_due(&self, now: Moment) -> Result<u64> {
+        let count = self.connection.query_row(
+            "SELECT count(*) FROM standings WHERE due_ms IS NOT NULL AND due_ms <= ?",
+            [now.0],
+            |row| row.get(0),
+        )?;
+        Ok(count)
+    }
+
+    /// When the next pending entry is due that waiting can help, after `now`.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn next_due(&self) -> Result<Option<Moment>> {
+        let next: Option<i64> = self.connection.query_row(
+            "SELECT min(due_ms) FROM standings
+             WHERE status = 'pending' AND due_ms IS NOT NULL
+               AND (reason IS NULL OR reason NOT IN ('other-environment', 'uncontrolled'))",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(next.map(Moment))
+    }
+
+    /// The group of an entry, with all its evidence. `None` when the entry is due no more or gone.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn group_of(&self, entry: i64, now: Moment) -> Result<Option<Group>> {
+        let due: Option<Option<i64>> = {
+            let mut statement = self.connection.prepare_cached("SELECT due_ms FROM standings WHERE entry_id = ?")?;
+            let mut rows = statement.query([entry])?;
+            rows.next()?.map(|row| row.get(0)).transpose()?
+        };
+        if due.flatten().is_none_or(|due| due > now.0) {
+            return Ok(None);
+        }
+        let mut members = Vec::new();
+        for entry in related(&self.connection, entry)? {
+            members.extend(member(&self.connection, entry)?);
+        }
+        Ok(Some(Group { members }))
+    }
+}
+
+/// The entries that share a link with this one, directly or through others; itself among them.
+fn related(connection: &Connection, entry: i64) -> Result<BTreeSet<i64>> {
+    let mut links_of = connection.prepare_cached("SELECT link FROM links WHERE entry_id = ?")?;
+    let mut entries_of = connection.prepare_cached("SELECT entry_id FROM links WHERE link = ?")?;
+    let mut entries = BTreeSet::from([entry]);
+    let mut links = BTreeSet::new();
+    let mut open = vec![entry];
+    while let Some(entry) = open.pop() {
+        let found = links_of.query_map([entry], |row| row.get::<_, [u8; 16]>(0))?;
+        for link in found {
+            let link = link?;
+            if !links.insert(link) {
+                continue;
+            }
+            for other in entries_of.query_map([link], |row| row.get::<_, i64>(0))? {
+                let other = other?;
+                if entries.insert(other) {
+                    open.push(other);
+                }
+            }
+        }
+    }
+    Ok(entries)
+}
+
+fn member(connection: &Connection, entry: i64) -> Result<Option<Member>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT s.status, s.due_ms, s.reading_id, r.facts, r.basis, s.verdict_id, s.revision, e.id, e.request_id, e.operation_id,
+                e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure, e.http_status
+         FROM standings s JOIN readings r ON r.id = s.reading_id JOIN entries e ON e.id = s.entry_id
+         WHERE s.entry_id = ?",
+    )?;
+    let mut rows = statement.query([entry])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let facts: String = row.get(3)?;
+    let facts: Facts =
+        serde_json::from_str(&facts).with_context(|| format!("failed to read the reading of entry {entry}"))?;
+    let basis: String = row.get(4)?;
+    let status: Option<String> = row.get(0)?;
+    let verdict: Option<i64> = row.get(5)?;
+    let Some(entry_row) = row_of(row, 6)? else { return Ok(None) };
+    Ok(Some(Member {
+        attempt: Attempt {
+            entry,
+            facts,
+            looks: looks_of(connection, entry, &basis, i64::MAX)?,
+            verdict: verdict.map(|id| settled(connection, id)).transpose()?,
+        },
+        reading: row.get(2)?,
+        verdict_id: verdict,
+        revision: entry_row.revision,
+        status: status.map(|status| status.parse()).transpose()?,
+        due: row.get::<_, Option<i64>>(1)?.map(Moment),
+        row: entry_row,
+    }))
+}
+
+/// The looks at an entry in the order in which they were stored, up to an observation.
+pub(super) fn looks_of(connection: &Connection, entry: i64, basis: &str, last: i64) -> Result<Vec<Look>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT effect, basis, asked_ms, seen_ms, server_ms, seen, cause, records, state, known_control, random_control
+         FROM observations WHERE entry_id = ? AND id <= ? ORDER BY id",
+    )?;
+    let mut rows = statement.query([entry, last])?;
+    let mut looks = Vec::new();
+    while let Some(row) = rows.next()? {
+        let records: Option<String> = row.get(7)?;
+        let records: Vec<Record> = records.map(|json| serde_json::from_str(&json)).transpose()?.unwrap_or_default();
+        looks.push(Look {
+            effect: row.get(0)?,
+            current: row.get_ref(1)?.as_str()? == basis,
+            asked: Moment(row.get(2)?),
+            answered: Moment(row.get(3)?),
+            server: row.get::<_, Option<i64>>(4)?.map(Moment),
+            seen: row.get_ref(5)?.as_str()?.parse()?,
+            cause: row.get(6)?,
+            records,
+            state: row.get(8)?,
+            known: row.get_ref(9)?.as_str()?.parse()?,
+            random: row.get_ref(10)?.as_str()?.parse()?,
+        });
+    }
+    Ok(looks)
+}
+
+pub(super) fn settled(connection: &Connection, verdict: i64) -> Result<Settled> {
+    let mut statement = connection
+        .prepare_cached("SELECT decided_ms, status, outcome, reason, server_id FROM verdicts WHERE id = ?")?;
+    let mut rows = statement.query([verdict])?;
+    let row = rows.next()?.with_context(|| format!("verdict {verdict} is missing"))?;
+    Ok(Settled {
+        decided: Moment(row.get(0)?),
+        status: row.get_ref(1)?.as_str()?.parse()?,
+        outcome: row.get_ref(2)?.as_str()?.parse()?,
+        reason: row.get_ref(3)?.as_str()?.parse()?,
+        server_id: row.get(4)?,
+    })
+}

@@ -1,0 +1,134 @@
+//! Taking in: entries that were not read yet get a reading, links and a place in the order of time.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::Ledger;
+use crate::clock::Moment;
+use crate::evidence::{Facts, Link};
+use crate::plan::{Cell, NoText, Reader, Row};
+use crate::words::Failure;
+
+/// Rows read in one transaction, so that a writer never waits long.
+const PAGE: usize = 500;
+
+impl Ledger {
+    /// Reads every entry that was not read yet. Says how many there were.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or written.
+    pub fn take_in(&mut self, reader: &Reader, now: Moment) -> Result<usize> {
+        let mut count = 0;
+        loop {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let (read, _) = take_in_page(&transaction, reader, now)?;
+            transaction.commit()?;
+            count += read;
+            if read < PAGE {
+                return Ok(count);
+            }
+        }
+    }
+}
+
+/// Reads one page within the caller's transaction; gives the links of what was read.
+pub(super) fn take_in_page(connection: &Connection, reader: &Reader, now: Moment) -> Result<(usize, BTreeSet<Link>)> {
+    let basis = reader.basis();
+    let rows: Vec<(i64, Option<Row>)> = {
+        let mut unread = connection.prepare_cached(
+            "SELECT s.entry_id, s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at,
+                    e.ended_at, e.failure, e.http_status
+             FROM standings s LEFT JOIN entries e ON e.id = s.entry_id
+             WHERE s.reading_id IS NULL ORDER BY s.entry_id LIMIT ?",
+        )?;
+        let rows = unread.query_map([PAGE], |row| Ok((row.get(0)?, row_of(row, 1)?)))?;
+        rows.collect::<rusqlite::Result<_>>()?
+    };
+    let mut links = BTreeSet::new();
+    for (entry, row) in &rows {
+        let Some(row) = row else {
+            // Replaced by its writer under another id: the row is gone.
+            forget_standing(connection, *entry)?;
+            continue;
+        };
+        let reading = reader.read(row, now);
+        store_reading(connection, *entry, &basis, &reading.facts, &reading.links)?;
+        links.extend(reading.links);
+    }
+    Ok((rows.len(), links))
+}
+
+fn forget_standing(connection: &Connection, entry: i64) -> Result<()> {
+    connection.prepare_cached("DELETE FROM links WHERE entry_id = ?")?.execute([entry])?;
+    connection.prepare_cached("DELETE FROM standings WHERE entry_id = ?")?.execute([entry])?;
+    Ok(())
+}
+
+fn store_reading(connection: &Connection, entry: i64, basis: &str, facts: &Facts, links: &[Link]) -> Result<()> {
+    connection.prepare_cached("INSERT INTO readings (entry_id, basis, facts) VALUES (?, ?, ?)")?.execute(params![
+        entry,
+        basis,
+        serde_json::to_string(facts)?
+    ])?;
+    let reading = connection.last_insert_rowid();
+    connection.prepare_cached("DELETE FROM links WHERE entry_id = ?")?.execute([entry])?;
+    let answered = facts.failure == Some(Failure::Answered);
+    for link in links {
+        connection
+            .prepare_cached("INSERT INTO links (link, entry_id) VALUES (?, ?)")?
+            .execute(params![link.0, entry])?;
+        if answered {
+            // News for its operation: what is pending there is looked at now.
+            connection
+                .prepare_cached(
+                    "UPDATE standings SET due_ms = 0
+                     WHERE status = 'pending' AND entry_id IN (SELECT entry_id FROM links WHERE link = ?)",
+                )?
+                .execute([link.0])?;
+        }
+    }
+    connection
+        .prepare_cached("UPDATE standings SET reading_id = ?, sent_ms = ? WHERE entry_id = ?")?
+        .execute(params![reading, facts.sent.map(|sent| sent.0), entry])?;
+    Ok(())
+}
+
+/// Reads an entry's columns, which stand in `row` from `revision` at `start` on. `None`: the entry is not there.
+pub(super) fn row_of(row: &rusqlite::Row, start: usize) -> rusqlite::Result<Option<Row>> {
+    if matches!(row.get_ref(start + 1)?, ValueRef::Null) {
+        return Ok(None);
+    }
+    let request_id = match row.get_ref(start + 2)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => format!("{other:?}"),
+    };
+    Ok(Some(Row {
+        entry: row.get(start + 1)?,
+        revision: row.get(start)?,
+        request_id,
+        operation_id: cell(row.get_ref(start + 3)?),
+        direction: cell(row.get_ref(start + 4)?),
+        method: cell(row.get_ref(start + 5)?),
+        url: cell(row.get_ref(start + 6)?),
+        body: cell(row.get_ref(start + 7)?),
+        sent_at: cell(row.get_ref(start + 8)?),
+        ended_at: cell(row.get_ref(start + 9)?),
+        failure: cell(row.get_ref(start + 10)?),
+        http_status: cell(row.get_ref(start + 11)?),
+    }))
+}
+
+fn cell(value: ValueRef) -> Cell {
+    match value {
+        ValueRef::Null => Ok(None),
+        ValueRef::Integer(number) => Ok(Some(number.to_string())),
+        ValueRef::Real(number) => Ok(Some(number.to_string())),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(NoText),
+        },
+    }
+}

@@ -1,0 +1,217 @@
+//! The ledger: one SQLite file, and all that is done with it.
+//!
+//! This is the only module that knows SQL. Reading entries, loading groups, settling and reporting are its operations,
+//! so that another store can take its place.
+//!
+//! # Locking
+//! One run at a time: a kernel lock on `<ledger>.lock`, freed by the kernel when a run dies. Writers need no lock of
+//! ours; SQLite lets them insert while a run goes on (WAL). The lock file is a file of its own because closing any other
+//! handle on a SQLite file would drop SQLite's locks on it.
+//!
+//! # Durability
+//! `synchronous = FULL`: this is evidence. Observations, verdict and standing of a group are written in one transaction.
+//!
+//! # Compatibility
+//! `schema.sql` is the first version; `PRAGMA user_version` says which one a file is. A newer ledger is refused.
+
+mod groups;
+mod intake;
+mod runs;
+mod settle;
+mod tell;
+mod verify;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::exit::{Held, Refused};
+
+pub use groups::{Due, Group, Member};
+pub use runs::{RunEnd, RunId, RunStart};
+pub use settle::{Close, Stored, Told};
+
+const SCHEMA: &str = include_str!("../../schema.sql");
+
+/// The version of the schema that this binary reads and writes.
+pub const VERSION: i64 = 1;
+
+/// How long one writer waits for another.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// An open ledger.
+pub struct Ledger {
+    connection: Connection,
+    path: PathBuf,
+    salt: Vec<u8>,
+    identity: String,
+}
+
+/// Held while a run goes on; freed when dropped, or by the kernel when the run dies.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl Ledger {
+    /// Makes an empty ledger where there is none. A ledger that is there already is left as it is.
+    ///
+    /// # Errors
+    /// When the folder does not exist or cannot be written.
+    pub fn create(path: &Path) -> Result<bool> {
+        if path.exists() {
+            Ledger::open(path)?;
+            return Ok(false);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).with_context(|| {
+            format!("failed to make the ledger {} (does the folder exist, and may you write there?)", path.display())
+        })?;
+        prepare(&connection)?;
+        connection
+            .execute_batch(SCHEMA)
+            .with_context(|| format!("failed to write the schema of {}", path.display()))?;
+        Ok(true)
+    }
+
+    /// A ledger that lives in memory, for simulations.
+    ///
+    /// # Errors
+    /// Never, in practice.
+    pub fn in_memory() -> Result<Ledger> {
+        let connection = Connection::open_in_memory()?;
+        prepare(&connection)?;
+        connection.execute_batch(SCHEMA)?;
+        let (identity, salt) =
+            connection.query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Ledger { connection, path: PathBuf::from(":memory:"), salt, identity })
+    }
+
+    /// Opens a ledger that `init` or `schema.sql` made.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is none, when it is something else or of a newer version.
+    pub fn open(path: &Path) -> Result<Ledger> {
+        if !path.exists() {
+            let remedy = "run `privo-reconcile init`, or mend ledger.path in the configuration";
+            bail!(Refused(format!("there is no ledger at {} ({remedy})", path.display())));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)
+            .with_context(|| format!("failed to open the ledger {}", path.display()))?;
+        prepare(&connection).map_err(|error| {
+            match error.downcast_ref().and_then(rusqlite::Error::sqlite_error_code) {
+                Some(ErrorCode::NotADatabase) => not_a_ledger(path, "it is no SQLite database"),
+                _ => error.context(format!("failed to open the ledger {}", path.display())),
+            }
+        })?;
+        let version: i64 = connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(|error| not_a_ledger(path, &error.to_string()))?;
+        match version {
+            VERSION => {}
+            0 => bail!(not_a_ledger(path, "it has no schema version")),
+            newer if newer > VERSION => bail!(Refused(format!(
+                "the ledger {} is of version {newer}, and this binary knows versions up to {VERSION} (install a newer privo-reconcile)",
+                path.display()
+            ))),
+            other => bail!(not_a_ledger(path, &format!("its schema version is {other}"))),
+        }
+        let (identity, salt) = connection
+            .query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(|error| not_a_ledger(path, &error.to_string()))?;
+        let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if mode != "wal" {
+            bail!(Refused(format!(
+                "the ledger {} cannot be put into WAL mode (move it to a local file system)",
+                path.display()
+            )));
+        }
+        Ok(Ledger { connection, path: path.to_owned(), salt, identity })
+    }
+
+    /// Takes the lock of a run.
+    ///
+    /// # Errors
+    /// [`Held`] when another run has it.
+    pub fn lock(path: &Path) -> Result<RunLock> {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let lock_path = PathBuf::from(name);
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&lock_path)
+            .with_context(|| format!("failed to open the lock {}", lock_path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let remedy = "wait for it; the lock is freed when it ends, however it ends";
+                bail!(Held(format!("another run holds the ledger {} ({remedy})", path.display())))
+            }
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("failed to lock {}", lock_path.display()))
+            }
+        }
+    }
+
+    /// A copy that lives in memory, to see what a run would do.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn copy_in_memory(&self) -> Result<Ledger> {
+        let mut copy = Connection::open_in_memory()?;
+        rusqlite::backup::Backup::new(&self.connection, &mut copy)?.run_to_completion(1000, Duration::ZERO, None)?;
+        prepare(&copy)?;
+        Ok(Ledger {
+            connection: copy,
+            path: self.path.clone(),
+            salt: self.salt.clone(),
+            identity: self.identity.clone(),
+        })
+    }
+
+    /// The salt under which links are digested.
+    pub fn salt(&self) -> &[u8] {
+        &self.salt
+    }
+
+    /// The ledger's name in reports.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file is whole.
+    ///
+    /// # Errors
+    /// When it is not, or cannot be read.
+    pub fn check_integrity(&self) -> Result<()> {
+        let said: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if said != "ok" {
+            bail!("the ledger {} is damaged ({said}); restore it from a backup", self.path.display());
+        }
+        Ok(())
+    }
+}
+
+fn prepare(connection: &Connection) -> Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn not_a_ledger(path: &Path, why: &str) -> anyhow::Error {
+    let remedy = "run `privo-reconcile init` on a new path, or mend ledger.path in the configuration";
+    anyhow::Error::new(Refused(format!("{} is not a ledger: {why} ({remedy})", path.display())))
+}

@@ -1,0 +1,102 @@
+//! Runs: one row each, made before anything else and ended with its counts.
+
+use anyhow::Result;
+use rusqlite::{OptionalExtension, TransactionBehavior, params};
+
+use super::Ledger;
+use crate::clock::Moment;
+use crate::evidence::Windows;
+
+/// `runs.id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunId(pub i64);
+
+/// What a run is and under what it decides.
+#[derive(Debug)]
+pub struct RunStart<'a> {
+    pub command: &'a str,
+    pub started: Moment,
+    pub plan: &'a str,
+    pub plan_digest: &'a str,
+    /// Scheme, host and port.
+    pub server: &'a str,
+    pub windows: &'a Windows,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default)]
+pub struct RunEnd {
+    pub examined: u64,
+    pub requests: u64,
+    pub settled: u64,
+    pub deferred: u64,
+    /// JSON: how each lookup's controls went last.
+    pub controls: String,
+    /// Why it stopped early.
+    pub trouble: Option<String>,
+}
+
+impl Ledger {
+    /// Makes everything due that a watch looks at, or looked at once: verdicts that a late record could correct.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn recheck(&mut self) -> Result<()> {
+        self.connection.execute(
+            "UPDATE standings SET due_ms = 0
+             WHERE status = 'resolved'
+               AND reason IN ('confirmed-absent', 'never-sent', 'not-deleted', 'not-updated', 'state-fetched')",
+            [],
+        )?;
+        Ok(())
+    }
+
+    /// Begins a run. When the plan or the server is another than the last run's, whatever that could decide otherwise is
+    /// read anew: pending entries, and those that the last plan could make nothing of.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn begin_run(&mut self, run: &RunStart) -> Result<RunId> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let last: Option<(String, String)> = transaction
+            .query_row("SELECT plan_digest, server FROM runs ORDER BY id DESC LIMIT 1", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        if last.is_some_and(|(digest, server)| digest != run.plan_digest || server != run.server) {
+            transaction.execute_batch(
+                "UPDATE standings SET reading_id = NULL, due_ms = 0
+                 WHERE status = 'pending' OR (status = 'resolved' AND due_ms IS NOT NULL);
+                 UPDATE standings SET reading_id = NULL, due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL
+                 WHERE status = 'duplicate-risk' AND reason IN ('bad-row', 'no-plan', 'unobservable');",
+            )?;
+        }
+        transaction.execute(
+            "INSERT INTO runs (command, started_ms, version, plan, plan_digest, server, windows) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            params![
+                run.command,
+                run.started.0,
+                env!("CARGO_PKG_VERSION"),
+                run.plan,
+                run.plan_digest,
+                run.server,
+                serde_json::to_string(run.windows)?
+            ],
+        )?;
+        let id = transaction.last_insert_rowid();
+        transaction.commit()?;
+        Ok(RunId(id))
+    }
+
+    /// Ends a run with what it did.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn end_run(&mut self, run: RunId, ended: Moment, end: &RunEnd) -> Result<()> {
+        self.connection.execute(
+            "UPDATE runs SET ended_ms = ?, examined = ?, requests = ?, settled = ?, deferred = ?, controls = ?, trouble = ? WHERE id = ?",
+            params![ended.0, end.examined, end.requests, end.settled, end.deferred, end.controls, end.trouble, run.0],
+        )?;
+        Ok(())
+    }
+}

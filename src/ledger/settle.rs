@@ -1,0 +1,279 @@
+//! Settling: evidence, verdict and standing of many groups in one short transaction.
+//!
+//! Guarded: when a writer changed an entry of the group since it was loaded, or recorded another one that belongs to
+//! it, nothing of the group is written and it is looked at again.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use super::intake::take_in_page;
+use super::{Group, Ledger, RunId};
+use crate::clock::Moment;
+use crate::decide::{Deferral, Verdict};
+use crate::evidence::{Link, Look};
+use crate::plan::Reader;
+use crate::words::{Action, Outcome, Reason, Status};
+
+/// What is written of a group.
+#[derive(Debug)]
+pub struct Stored {
+    pub group: Group,
+    /// Per member: the looks made now.
+    pub looks: Vec<Vec<Look>>,
+    /// Per member: what is said of it.
+    pub told: Vec<Told>,
+}
+
+/// What is said of one member, and when it is looked at again.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// Evidence only, or not examined this time.
+    Nothing,
+    /// A verdict; `due` while it is watched.
+    Verdict { verdict: Verdict, due: Option<Moment> },
+    /// Still pending.
+    Deferral { deferral: Deferral, due: Moment },
+    /// Its verdict stands; the watch goes on or ends.
+    Watched { due: Option<Moment> },
+}
+
+/// What a person says of an entry.
+#[derive(Clone, Debug)]
+pub struct Close {
+    pub who: String,
+    pub why: String,
+    pub outcome: Outcome,
+    pub at: Moment,
+}
+
+impl Ledger {
+    /// Writes what is said of many groups. Gives those that were not written because a writer was there first.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written; then nothing was.
+    pub fn store(&mut self, run: RunId, batch: &[Stored], reader: &Reader, now: Moment) -> Result<Vec<usize>> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let news = take_in_all(&transaction, reader, now)?;
+        let basis = reader.basis();
+        let mut passed_over = Vec::new();
+        for (index, stored) in batch.iter().enumerate() {
+            if changed(&transaction, &stored.group, &news)? {
+                passed_over.push(index);
+            } else {
+                store_group(&transaction, run, stored, &basis, now)?;
+            }
+        }
+        transaction.commit()?;
+        Ok(passed_over)
+    }
+
+    /// Closes entries by a person's word. Gives how many of them there are.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written; then nothing was.
+    pub fn close(&mut self, run: RunId, entries: &[i64], close: &Close) -> Result<usize> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for entry in entries {
+            let before: Option<(Option<String>, Option<String>)> = transaction
+                .query_row("SELECT status, reason FROM standings WHERE entry_id = ?", [entry], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            let Some((Some(status), reason)) = before else { continue };
+            let reason = reason.unwrap_or_else(|| "not looked at yet".to_owned());
+            let verdict = Verdict {
+                status: Status::Resolved,
+                outcome: close.outcome,
+                reason: Reason::Closed,
+                action: Action::None,
+                server_id: None,
+                matched_on: None,
+                explanation: format!("closed by {}: {} (was {status}, {reason})", close.who, close.why),
+                correction: false,
+            };
+            let id = insert_verdict(&transaction, run, *entry, None, &verdict, close.at)?;
+            stand(&transaction, *entry, &verdict, id, None)?;
+        }
+        transaction.commit()?;
+        Ok(entries.len())
+    }
+}
+
+/// Reads every new entry within the transaction; gives their links.
+fn take_in_all(connection: &Connection, reader: &Reader, now: Moment) -> Result<BTreeSet<Link>> {
+    let mut news = BTreeSet::new();
+    loop {
+        let (read, links) = take_in_page(connection, reader, now)?;
+        news.extend(links);
+        if read == 0 {
+            return Ok(news);
+        }
+    }
+}
+
+/// A writer changed an entry of the group, or recorded another one that belongs to it.
+fn changed(connection: &Connection, group: &Group, news: &BTreeSet<Link>) -> Result<bool> {
+    let mut statement = connection.prepare_cached("SELECT revision, reading_id FROM standings WHERE entry_id = ?")?;
+    for member in &group.members {
+        let now: Option<(i64, Option<i64>)> =
+            statement.query_row([member.attempt.entry], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        if now != Some((member.revision, Some(member.reading))) {
+            return Ok(true);
+        }
+        let facts = &member.attempt.facts;
+        let mut links = facts.effects.iter().filter_map(|effect| effect.key).chain([facts.identity]);
+        if !news.is_empty() && links.any(|link| news.contains(&link)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn store_group(connection: &Connection, run: RunId, stored: &Stored, basis: &str, now: Moment) -> Result<()> {
+    for (member, looks) in stored.group.members.iter().zip(&stored.looks) {
+        for look in looks {
+            let lookup = member.attempt.facts.effects.get(look.effect).and_then(|effect| effect.lookup.as_deref());
+            insert_look(connection, run, (member.attempt.entry, basis, lookup.unwrap_or_default()), look)?;
+        }
+        if let (Some(look), false) = (looks.first(), member.answered()) {
+            connection
+                .prepare_cached(
+                    "UPDATE standings SET checks = checks + 1, first_checked_ms = coalesce(first_checked_ms, ?1), last_checked_ms = ?1
+                     WHERE entry_id = ?2",
+                )?
+                .execute([look.asked.0, member.attempt.entry])?;
+        }
+    }
+    let settles = stored.told.iter().any(|told| matches!(told, Told::Verdict { .. }));
+    let decision = if settles { Some(insert_decision(connection, run, stored)?) } else { None };
+    for (member, told) in stored.group.members.iter().zip(&stored.told) {
+        let entry = member.attempt.entry;
+        match told {
+            Told::Nothing if member.answered() => {
+                connection.prepare_cached("UPDATE standings SET due_ms = NULL WHERE entry_id = ?")?.execute([entry])?;
+            }
+            Told::Nothing => {}
+            Told::Verdict { verdict, due } => {
+                let id = insert_verdict(connection, run, entry, decision, verdict, now)?;
+                stand(connection, entry, verdict, id, *due)?;
+            }
+            Told::Deferral { deferral, due } => defer(connection, entry, deferral, *due)?,
+            Told::Watched { due } => {
+                connection
+                    .prepare_cached("UPDATE standings SET due_ms = ? WHERE entry_id = ?")?
+                    .execute(params![due.map(|due| due.0), entry])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn insert_look(
+    connection: &Connection,
+    run: RunId,
+    (entry, basis, lookup): (i64, &str, &str),
+    look: &Look,
+) -> Result<()> {
+    let records = if look.records.is_empty() { None } else { Some(serde_json::to_string(&look.records)?) };
+    connection
+        .prepare_cached(
+            "INSERT INTO observations (run_id, entry_id, effect, basis, lookup, asked_ms, seen_ms, server_ms, seen, cause, records,
+                                       state, known_control, random_control)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            run.0,
+            entry,
+            look.effect,
+            basis,
+            lookup,
+            look.asked.0,
+            look.answered.0,
+            look.server.map(|server| server.0),
+            look.seen.text(),
+            look.cause,
+            records,
+            look.state,
+            look.known.text(),
+            look.random.text(),
+        ])?;
+    Ok(())
+}
+
+fn insert_decision(connection: &Connection, run: RunId, stored: &Stored) -> Result<i64> {
+    let members = stored.group.members.iter();
+    let evidence: Vec<(i64, Option<i64>)> = members.map(|member| (member.reading, member.verdict_id)).collect();
+    let last_observation: i64 =
+        connection.prepare_cached("SELECT coalesce(max(id), 0) FROM observations")?.query_row([], |row| row.get(0))?;
+    connection
+        .prepare_cached("INSERT INTO decisions (run_id, evidence, last_observation) VALUES (?, ?, ?)")?
+        .execute(params![run.0, serde_json::to_string(&evidence)?, last_observation])?;
+    Ok(connection.last_insert_rowid())
+}
+
+fn insert_verdict(
+    connection: &Connection,
+    run: RunId,
+    entry: i64,
+    decision: Option<i64>,
+    verdict: &Verdict,
+    at: Moment,
+) -> Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO verdicts (entry_id, run_id, decision_id, decided_ms, status, outcome, reason, action, server_id, matched_on,
+                                   explanation, correction)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            entry,
+            run.0,
+            decision,
+            at.0,
+            verdict.status.text(),
+            verdict.outcome.text(),
+            verdict.reason.text(),
+            verdict.action.text(),
+            verdict.server_id,
+            verdict.matched_on,
+            verdict.explanation,
+            verdict.correction,
+        ])?;
+    Ok(connection.last_insert_rowid())
+}
+
+fn stand(connection: &Connection, entry: i64, verdict: &Verdict, id: i64, due: Option<Moment>) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE standings SET status = ?, reason = ?, action = ?, explanation = NULL, not_before_ms = NULL, verdict_id = ?, due_ms = ?
+             WHERE entry_id = ?",
+        )?
+        .execute(params![
+            verdict.status.text(),
+            verdict.reason.text(),
+            verdict.action.text(),
+            id,
+            due.map(|due| due.0),
+            entry
+        ])?;
+    Ok(())
+}
+
+fn defer(connection: &Connection, entry: i64, deferral: &Deferral, due: Moment) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE standings SET status = 'pending', reason = ?, action = ?, explanation = ?, not_before_ms = ?, due_ms = ?
+             WHERE entry_id = ?",
+        )?
+        .execute(params![
+            deferral.reason.text(),
+            deferral.action.text(),
+            deferral.explanation,
+            deferral.not_before.map(|moment| moment.0),
+            due.0,
+            entry
+        ])?;
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! Telling: what the ledger says, for status, report and the story of one entry. Everything is read from the file,
+//! never from a run's memory.
+
+use anyhow::{Context, Result};
+use rusqlite::{OptionalExtension, params};
+
+use super::Ledger;
+use super::groups::looks_of;
+use super::intake::row_of;
+use crate::clock::Moment;
+use crate::standing::{Counts, ReportRow, RunFacts, Story, StoryLook, StoryVerdict};
+use crate::words::Status;
+
+const ROW: &str = "SELECT s.entry_id, s.status, s.reason, s.action, s.explanation, s.not_before_ms, s.checks, s.first_checked_ms,
+       s.last_checked_ms, r.facts, v.outcome, v.server_id, v.matched_on, v.explanation, v.correction,
+       s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure,
+       e.http_status
+FROM standings s
+JOIN entries e ON e.id = s.entry_id
+LEFT JOIN readings r ON r.id = s.reading_id
+LEFT JOIN verdicts v ON v.id = s.verdict_id
+WHERE s.status IS NOT NULL";
+
+impl Ledger {
+    /// How many entries stand where.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn counts(&self) -> Result<Counts> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT status, reason, count(*) FROM standings WHERE status IS NOT NULL GROUP BY status, reason",
+        )?;
+        let mut rows = statement.query([])?;
+        let mut counts = Counts::default();
+        while let Some(row) = rows.next()? {
+            let reason: Option<String> = row.get(1)?;
+            let reason = reason.map(|reason| reason.parse()).transpose()?;
+            counts.rows.push((row.get_ref(0)?.as_str()?.parse()?, reason, row.get(2)?));
+        }
+        counts.rows.sort();
+        let oldest: Option<i64> =
+            self.connection
+                .query_row("SELECT min(sent_ms) FROM standings WHERE status = 'pending'", [], |row| row.get(0))?;
+        counts.oldest_pending = oldest.map(Moment);
+        Ok(counts)
+    }
+
+    /// Whether there is a duplicate-risk that no person closed, and whether anything is pending: what exit codes tell.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn state(&self) -> Result<(bool, bool)> {
+        let any = |status: Status| {
+            self.connection.query_row(
+                "SELECT EXISTS (SELECT 1 FROM standings WHERE status = ?)",
+                [status.text()],
+                |row| row.get(0),
+            )
+        };
+        Ok((any(Status::DuplicateRisk)?, any(Status::Pending)?))
+    }
+
+    /// Gives each row of the report to `each`: corrections first, then by the instant sent, then by the request's id in
+    /// bytes. With `of_run`, only those whose verdict changed in that run.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read, or `each` fails.
+    pub fn each_row(&self, of_run: Option<i64>, mut each: impl FnMut(ReportRow) -> Result<()>) -> Result<()> {
+        let of_run_only = if of_run.is_some() { "AND v.run_id = ?" } else { "AND ? IS NULL" };
+        // Two passes instead of one sort: a million rows stream in the order of the index.
+        for which in [
+            "v.correction = 1 AND s.entry_id IN (SELECT entry_id FROM verdicts WHERE correction = 1)",
+            "coalesce(v.correction, 0) = 0",
+        ] {
+            let order = "ORDER BY s.sent_ms, e.request_id COLLATE BINARY";
+            let mut statement = self.connection.prepare(&format!("{ROW} AND {which} {of_run_only} {order}"))?;
+            let mut rows = statement.query([of_run])?;
+            while let Some(row) = rows.next()? {
+                each(report_row(row)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The row of one request. `None` when there is none.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn row_of_request(&self, request_id: &str) -> Result<Option<ReportRow>> {
+        let mut statement = self.connection.prepare(&format!("{ROW} AND e.request_id = ?"))?;
+        let mut rows = statement.query([request_id])?;
+        rows.next()?.map(report_row).transpose()
+    }
+
+    /// The story of one request. `None` when there is none, or it is an `answered` one.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn story(&self, request_id: &str) -> Result<Option<Story>> {
+        let Some(row) = self.row_of_request(request_id)? else { return Ok(None) };
+        let entry = row.row.entry;
+        let basis: Option<String> = self
+            .connection
+            .query_row(
+                "SELECT basis FROM readings r JOIN standings s ON s.reading_id = r.id WHERE s.entry_id = ?",
+                [entry],
+                |row| row.get(0),
+            )
+            .optional()?;
+        let looks = looks_of(&self.connection, entry, &basis.unwrap_or_default(), i64::MAX)?;
+        let mut runs = self.connection.prepare("SELECT run_id FROM observations WHERE entry_id = ? ORDER BY id")?;
+        let runs: Vec<i64> = runs.query_map([entry], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let looks = runs.into_iter().zip(looks).map(|(run, look)| StoryLook { run, look }).collect();
+        let mut statement = self.connection.prepare(
+            "SELECT run_id, decided_ms, status, outcome, reason, action, explanation, correction FROM verdicts
+             WHERE entry_id = ? ORDER BY id",
+        )?;
+        let verdicts = statement.query_map([entry], |row| {
+            Ok(StoryVerdict {
+                run: row.get(0)?,
+                decided: Moment(row.get(1)?),
+                status: row.get(2)?,
+                outcome: row.get(3)?,
+                reason: row.get(4)?,
+                action: row.get(5)?,
+                explanation: row.get(6)?,
+                correction: row.get(7)?,
+            })
+        })?;
+        let verdicts = verdicts.collect::<rusqlite::Result<_>>()?;
+        Ok(Some(Story { row, looks, verdicts }))
+    }
+
+    /// The last run, or the one of this id.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn run_facts(&self, id: Option<i64>) -> Result<Option<RunFacts>> {
+        let mut statement = self.connection.prepare(
+            "SELECT id, command, started_ms, ended_ms, version, plan, plan_digest, server, windows, controls, examined, requests,
+                    settled, deferred, trouble
+             FROM runs WHERE ?1 IS NULL AND command = 'run' OR id = ?1 ORDER BY id DESC LIMIT 1",
+        )?;
+        let mut rows = statement.query(params![id])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let json = |text: Option<String>| {
+            text.map_or(Ok(serde_json::Value::Null), |text| serde_json::from_str(&text)).context("failed to read a run")
+        };
+        Ok(Some(RunFacts {
+            run: row.get(0)?,
+            command: row.get(1)?,
+            started: Moment(row.get(2)?).to_string(),
+            ended: row.get::<_, Option<i64>>(3)?.map(|ended| Moment(ended).to_string()),
+            version: row.get(4)?,
+            plan: row.get(5)?,
+            plan_digest: row.get(6)?,
+            server: row.get(7)?,
+            windows: json(row.get(8)?)?,
+            controls: json(row.get(9)?)?,
+            examined: row.get(10)?,
+            requests: row.get(11)?,
+            settled: row.get(12)?,
+            deferred: row.get(13)?,
+            trouble: row.get(14)?,
+        }))
+    }
+}
+
+fn report_row(row: &rusqlite::Row) -> Result<ReportRow> {
+    let entry_row = row_of(row, 15)?.context("a standing without its entry")?;
+    let facts: Option<String> = row.get(9)?;
+    let word = |column: usize| row.get::<_, Option<String>>(column);
+    let deferral: Option<String> = row.get(4)?;
+    let verdict: Option<String> = row.get(13)?;
+    let status: Status = row.get_ref(1)?.as_str()?.parse()?;
+    let settled = status != Status::Pending;
+    let of_verdict = |column: usize| Ok::<_, anyhow::Error>(if settled { word(column)? } else { None });
+    Ok(ReportRow {
+        operation_id: entry_row.operation().to_owned(),
+        request_id: entry_row.request_id.clone(),
+        facts: facts.map(|json| serde_json::from_str(&json)).transpose().context("failed to read a reading")?,
+        row: entry_row,
+        status,
+        outcome: of_verdict(10)?.map(|text| text.parse()).transpose()?,
+        reason: word(2)?.map(|text| text.parse()).transpose()?,
+        action: word(3)?.map(|text| text.parse()).transpose()?,
+        server_id: of_verdict(11)?,
+        matched_on: of_verdict(12)?,
+        explanation: if settled { verdict } else { deferral },
+        correction: settled && row.get::<_, Option<bool>>(14)?.unwrap_or(false),
+        checks: row.get(6)?,
+        first_checked: row.get::<_, Option<i64>>(7)?.map(Moment),
+        last_checked: row.get::<_, Option<i64>>(8)?.map(Moment),
+        not_before: row.get::<_, Option<i64>>(5)?.map(Moment),
+    })
+}

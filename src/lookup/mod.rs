@@ -1,0 +1,223 @@
+//! Lookups: the one concurrent stage. Requests that change nothing go out at the server's pace; what comes back is a
+//! sighting, or the reason why the server is left alone.
+//!
+//! An answer that cannot be read is a sighting too: one bad entry cannot end a run. Only refused credentials can.
+
+mod control;
+pub mod pace;
+mod token;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, anyhow};
+use tokio::sync::Mutex;
+
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::exit::Refused;
+use crate::http::{Broken, Http, Outgoing, Settings, Transport};
+use crate::plan::observe::Sighting;
+use crate::plan::search::{Answer, Found, Request, Search};
+
+pub use control::Controls;
+use pace::{LeftAlone, Pace};
+use token::Tokens;
+
+/// Why a lookup came to no sighting.
+#[derive(Debug)]
+pub enum Stop {
+    /// The server is left alone.
+    Alone(String),
+    /// The token endpoint gave no answer; the look is inconclusive.
+    Failed(String),
+    /// The run cannot go on.
+    Fatal(anyhow::Error),
+}
+
+/// All lookups of a run.
+pub struct Lookups<'a, T = Http> {
+    config: &'a Config,
+    http: T,
+    tokens: Option<Tokens<T>>,
+    pace: Pace,
+    clock: fn() -> Moment,
+    controls: HashMap<&'a str, Mutex<Option<(Moment, Controls)>>>,
+}
+
+/// Answers that a group's lookups share: two lookups may begin with the same request.
+pub type Shared = RefCell<HashMap<Request, (Answer, Moment, Moment)>>;
+
+impl<'a> Lookups<'a> {
+    /// Sets the clients up. Nothing is sent.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up or the certificate bundle cannot be read.
+    pub fn new(config: &'a Config, clock: fn() -> Moment) -> Result<Lookups<'a>> {
+        let server = &config.server;
+        let pem = match &server.ca_file {
+            Some(file) => {
+                Some(std::fs::read(file).with_context(|| format!("failed to read server.ca_file {}", file.display()))?)
+            }
+            None => None,
+        };
+        let http = |base| {
+            let settings =
+                Settings { base, timeout: server.timeout, connections: server.concurrency, ca_pem: pem.as_deref() };
+            Http::new(&settings).map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))
+        };
+        let token_http = config.auth.as_ref().map(|auth| http(&auth.token_url)).transpose()?;
+        Lookups::over(config, http(&server.base_url)?, token_http, clock)
+    }
+}
+
+impl<'a, T: Transport> Lookups<'a, T> {
+    /// Lookups over any transport: to the server, and to the token endpoint's host.
+    ///
+    /// # Errors
+    /// [`Refused`] when a credential cannot be read.
+    pub fn over(config: &'a Config, http: T, token_http: Option<T>, clock: fn() -> Moment) -> Result<Lookups<'a, T>> {
+        let server = &config.server;
+        let tokens = config.auth.as_ref().zip(token_http).map(|(auth, http)| Tokens::new(auth, http, clock));
+        let tokens = tokens.transpose().map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))?;
+        Ok(Lookups {
+            config,
+            http,
+            tokens,
+            pace: Pace::new(server.concurrency, server.requests_per_second, clock),
+            clock,
+            controls: config.plan.lookups.keys().map(|name| (name.as_str(), Mutex::new(None))).collect(),
+        })
+    }
+
+    /// The pace of the server.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Looks up one key.
+    ///
+    /// # Errors
+    /// [`Stop::Alone`] or [`Stop::Fatal`].
+    pub async fn look_up(&self, lookup: &str, key: &str, shared: &Shared) -> Result<Sighting, Stop> {
+        let plan = &self.config.plan;
+        let lookup = plan.lookup(lookup).map_err(Stop::Fatal)?;
+        let mut search = Search::start(lookup, plan.params(), key);
+        let mut sighting = Sighting {
+            found: Found::Absent,
+            asked: Moment(i64::MAX),
+            answered: Moment(i64::MIN),
+            server: None,
+            failed: false,
+        };
+        loop {
+            let request = search.request();
+            let known = shared.borrow().get(&request).cloned();
+            let (answer, asked, answered) = match known {
+                Some(known) => known,
+                None => match self.ask(&request).await {
+                    Ok(fresh) => {
+                        shared.borrow_mut().insert(request, fresh.clone());
+                        fresh
+                    }
+                    Err(Stop::Failed(cause)) => {
+                        sighting.found = Found::Inconclusive(cause);
+                        sighting.failed = true;
+                        let now = (self.clock)();
+                        sighting.asked = sighting.asked.min(now);
+                        sighting.answered = now;
+                        return Ok(sighting);
+                    }
+                    Err(stop) => return Err(stop),
+                },
+            };
+            sighting.asked = sighting.asked.min(asked);
+            sighting.answered = sighting.answered.max(answered);
+            sighting.server = sighting.server.into_iter().chain(answer.date).min();
+            if let Some(found) = search.take(&answer) {
+                sighting.found = found;
+                sighting.failed = answer.status >= 500;
+                return Ok(sighting);
+            }
+        }
+    }
+
+    /// Makes one request until it is answered, not counting 429: with a token, and once more with a new one after a 401.
+    async fn ask(&self, request: &Request) -> Result<(Answer, Moment, Moment), Stop> {
+        let mut renewed = false;
+        loop {
+            let token = match &self.tokens {
+                Some(tokens) => Some(tokens.get(&self.pace).await?),
+                None => None,
+            };
+            let permit = self.pace.admit().await.map_err(|LeftAlone(why)| Stop::Alone(why))?;
+            let asked = (self.clock)();
+            let outgoing = Outgoing {
+                method: request.method,
+                path_and_query: &request.path_and_query,
+                token: token.as_ref(),
+                json: request.json.as_deref(),
+                ..Outgoing::default()
+            };
+            let sent = self.http.send(&outgoing).await;
+            drop(permit);
+            let answered = (self.clock)();
+            match sent {
+                Err(Broken { cause, .. }) => {
+                    self.pace.failed();
+                    return Err(Stop::Failed(cause));
+                }
+                Ok(exchange) => match (exchange.answer.status, &token, &self.tokens) {
+                    (429, ..) => self.pace.refused(exchange.retry_after),
+                    (401, Some(token), Some(tokens)) if !renewed => {
+                        self.pace.answered();
+                        tokens.forget(token).await;
+                        renewed = true;
+                    }
+                    (status, ..) => {
+                        if status >= 500 {
+                            self.pace.failed();
+                        } else {
+                            self.pace.answered();
+                        }
+                        return Ok((exchange.answer, asked, answered));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Fetches a token, to see whether the credentials are good.
+    ///
+    /// # Errors
+    /// When they are refused or the endpoint gives no answer.
+    pub async fn check_credentials(&self) -> Result<()> {
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        match tokens.get(&self.pace).await {
+            Ok(_) => Ok(()),
+            Err(Stop::Fatal(error)) => Err(error),
+            Err(Stop::Alone(why) | Stop::Failed(why)) => Err(anyhow!("{why} (is token_url reachable?)")),
+        }
+    }
+
+    /// One request through an open breaker: true when the server answers again.
+    ///
+    /// # Errors
+    /// [`Stop::Fatal`] only.
+    pub async fn trial(&self) -> Result<bool, Stop> {
+        let Some(name) = self.config.plan.lookups.keys().next() else { return Ok(false) };
+        self.pace.allow_trial();
+        match self.random_key(name) {
+            Ok(key) => match self.look_up(name, &key, &Shared::default()).await {
+                Err(Stop::Fatal(error)) => Err(Stop::Fatal(error)),
+                Ok(_) | Err(_) => Ok(self.pace.left_alone().is_none()),
+            },
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+/// Credentials or configuration that the server does not take.
+fn refused_with(message: String) -> Stop {
+    Stop::Fatal(anyhow::Error::new(Refused(message)))
+}

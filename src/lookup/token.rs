@@ -1,0 +1,127 @@
+//! OAuth 2.0 client credentials: one token for all, fetched by one request however many wait for it.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::pace::{LeftAlone, Pace};
+use super::{Stop, refused_with};
+use crate::clock::{Moment, Span};
+use crate::config::Auth;
+use crate::http::{Outgoing, Transport};
+
+/// A token without `expires_in` is renewed after this time.
+const USUAL_LIFETIME: Span = Span::seconds(300);
+
+/// A token is renewed this long before it expires, or a tenth of its life if that is less.
+const MARGIN: Span = Span::seconds(60);
+
+/// The token endpoint's answer (RFC 6749, 5.1).
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: SecretString,
+    expires_in: Option<i64>,
+}
+
+struct Token {
+    value: SecretString,
+    renew_at: Moment,
+}
+
+/// The token of a run.
+pub struct Tokens<T> {
+    client_id: SecretString,
+    client_secret: SecretString,
+    scope: Option<String>,
+    http: T,
+    clock: fn() -> Moment,
+    current: Mutex<Option<Token>>,
+}
+
+impl<T: Transport> Tokens<T> {
+    /// Reads the credentials; `http` is a client for the token endpoint's host.
+    ///
+    /// # Errors
+    /// When a credential cannot be read.
+    pub fn new(auth: &Auth, http: T, clock: fn() -> Moment) -> anyhow::Result<Tokens<T>> {
+        let (client_id, client_secret) = (auth.client_id.read()?, auth.client_secret.read()?);
+        Ok(Tokens { client_id, client_secret, scope: auth.scope.clone(), http, clock, current: Mutex::new(None) })
+    }
+
+    /// The token, fetched when there is none that will do.
+    ///
+    /// # Errors
+    /// [`Stop::Fatal`] when the credentials are refused; [`Stop::Alone`] when the endpoint is left alone; [`Stop::Failed`]
+    /// when it gave no answer.
+    pub async fn get(&self, pace: &Pace) -> Result<SecretString, Stop> {
+        let mut current = self.current.lock().await;
+        match &*current {
+            Some(token) if (self.clock)() < token.renew_at => Ok(token.value.clone()),
+            _ => {
+                let token = self.fetch(pace).await?;
+                let value = token.value.clone();
+                *current = Some(token);
+                Ok(value)
+            }
+        }
+    }
+
+    /// Forgets a token that the server refused, unless another one has taken its place already.
+    pub async fn forget(&self, refused: &SecretString) {
+        let mut current = self.current.lock().await;
+        if current.as_ref().is_some_and(|token| token.value.expose_secret() == refused.expose_secret()) {
+            *current = None;
+        }
+    }
+
+    async fn fetch(&self, pace: &Pace) -> Result<Token, Stop> {
+        let mut form = vec![
+            ("grant_type", "client_credentials"),
+            ("client_id", self.client_id.expose_secret()),
+            ("client_secret", self.client_secret.expose_secret()),
+        ];
+        form.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
+        let outgoing = Outgoing { method: "POST", form: Some(&form), ..Outgoing::default() };
+        loop {
+            let permit = pace.admit().await.map_err(|LeftAlone(why)| Stop::Alone(why))?;
+            let sent = self.http.send(&outgoing).await;
+            drop(permit);
+            let exchange = match sent {
+                Ok(exchange) => exchange,
+                Err(broken) => {
+                    pace.failed();
+                    return Err(Stop::Failed(format!("no token: {}", broken.cause)));
+                }
+            };
+            match exchange.answer.status {
+                200..=299 => return self.token(pace, &exchange.answer.body),
+                429 => pace.refused(exchange.retry_after),
+                408 | 500..=599 => {
+                    pace.failed();
+                    return Err(Stop::Failed(format!("no token: status {}", exchange.answer.status)));
+                }
+                status => {
+                    let remedy = "check [auth]: token_url, client_id, client_secret and scope";
+                    return Err(refused_with(format!(
+                        "the token endpoint refused the credentials with status {status} ({remedy})"
+                    )));
+                }
+            }
+        }
+    }
+
+    fn token(&self, pace: &Pace, body: &[u8]) -> Result<Token, Stop> {
+        let Ok(answer) = serde_json::from_slice::<TokenAnswer>(body) else {
+            // A page for people, as in maintenance: not a word about the credentials.
+            pace.failed();
+            return Err(Stop::Failed("no token: the answer holds none".to_owned()));
+        };
+        pace.answered();
+        let lifetime = answer
+            .expires_in
+            .filter(|seconds| (1..=31_536_000).contains(seconds))
+            .map_or(USUAL_LIFETIME, Span::seconds);
+        let margin = Span(MARGIN.0.min(lifetime.0 / 10));
+        Ok(Token { value: answer.access_token, renew_at: (self.clock)() + lifetime + Span(-margin.0) })
+    }
+}

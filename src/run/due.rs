@@ -1,0 +1,85 @@
+//! When an entry is looked at again.
+
+use crate::clock::{Moment, Span};
+use crate::decide::Deferral;
+use crate::evidence::{Look, Windows};
+use crate::words::{Outcome, Reason};
+
+/// Between two looks at a pending entry, at the least (or `confirm_after`, if that is less).
+const SOON: Span = Span::seconds(60);
+
+/// Between two looks at a pending entry, at the most.
+const LATE: Span = Span::seconds(6 * 3600);
+
+/// The next look at a pending entry: when more can be decided, and before that at growing intervals, for a record may
+/// turn up at any time and settle it early.
+pub fn of_pending(deferral: &Deferral, looks: &[Look], windows: &Windows, now: Moment) -> Moment {
+    if deferral.reason == Reason::OtherEnvironment {
+        // Nothing but another configuration helps, and that reads it anew.
+        return now + LATE;
+    }
+    let soon = SOON.min(windows.confirm_after);
+    let looked_for = match (looks.first(), looks.last()) {
+        (Some(first), Some(last)) => last.asked.since(first.asked),
+        _ => Span::ZERO,
+    };
+    let next = now + Span(looked_for.0 / 4).max(soon).min(LATE);
+    match deferral.not_before {
+        Some(moment) if moment >= now => next.min(moment + Span(1)),
+        _ => next,
+    }
+}
+
+/// The next look at a settled entry under watch, at growing intervals; `None` when the watch is over or not due to it.
+pub fn of_watched(outcome: Outcome, reason: Reason, decided: Moment, windows: &Windows, now: Moment) -> Option<Moment> {
+    let observable = matches!(
+        reason,
+        Reason::ConfirmedAbsent | Reason::NeverSent | Reason::NotDeleted | Reason::NotUpdated | Reason::StateFetched
+    );
+    let watched = observable && (outcome == Outcome::NotApplied || reason == Reason::StateFetched);
+    let end = decided + windows.watch;
+    if !watched || now >= end {
+        return None;
+    }
+    let elapsed = now.since(decided).max(Span::ZERO);
+    let interval = Span((windows.watch.0 / 128).max(elapsed.0 / 2)).max(Span::seconds(1));
+    Some((now + interval).min(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::Action;
+
+    fn deferral(reason: Reason, not_before: Option<Moment>) -> Deferral {
+        Deferral { reason, action: Action::Wait, not_before, explanation: String::new() }
+    }
+
+    #[test]
+    fn a_pending_entry_is_looked_at_when_more_can_be_decided_or_sooner() {
+        let windows = Windows::default();
+        let now = Moment(1_000_000_000);
+        let soon = of_pending(&deferral(Reason::Unsettled, Some(now + Span::seconds(86_400))), &[], &windows, now);
+        assert_eq!(soon, now + SOON);
+        let exact = of_pending(&deferral(Reason::Unconfirmed, Some(now + Span::seconds(5))), &[], &windows, now);
+        assert_eq!(exact, now + Span::seconds(5) + Span(1));
+    }
+
+    #[test]
+    fn the_watch_grows_and_ends() {
+        let windows = Windows::default();
+        let decided = Moment(0);
+        let mut now = decided;
+        let mut looks = 0;
+        let mut last = Span::ZERO;
+        while let Some(next) = of_watched(Outcome::NotApplied, Reason::ConfirmedAbsent, decided, &windows, now) {
+            assert!(next > now);
+            last = next.since(now).max(last);
+            now = next;
+            looks += 1;
+        }
+        assert_eq!(now, decided + windows.watch);
+        assert!((5..20).contains(&looks), "{looks}");
+        assert_eq!(of_watched(Outcome::Applied, Reason::Created, decided, &windows, decided), None);
+    }
+}

@@ -1,0 +1,247 @@
+//! One group's turn: what must be looked at, the looks, and what is said of each entry then.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Moment;
+use crate::decide::{Decision, Deferral, decide};
+use crate::evidence::{Kind, Link, Look, Windows};
+use crate::http::Transport;
+use crate::ledger::{Group, Member, Stored, Told};
+use crate::lookup::{Controls, Lookups, Shared, Stop};
+use crate::plan::observe::{self, Sighting};
+use crate::plan::{Probe, Reader, Reading};
+use crate::run::due;
+use crate::words::{Action, Control, Outcome, Reason, Seen, Status};
+
+/// Which effects are looked up under one key.
+struct Wanted<'a> {
+    lookup: &'a str,
+    /// Member, effect and probe.
+    effects: Vec<(usize, usize, &'a Probe)>,
+}
+
+/// What a key's lookups came to.
+enum Sight {
+    Sightings(BTreeMap<String, Sighting>),
+    /// The controls stand against every answer, so nothing was asked.
+    Unusable(Controls),
+}
+
+/// The plan of one group's turn: which members want which looks.
+pub struct Turn {
+    group: Group,
+    readings: Vec<Reading>,
+    /// Per member: it is decided this time.
+    open: Vec<bool>,
+}
+
+impl Turn {
+    /// Prepares a group: reads the raw keys of its rows and finds out who is to be decided.
+    pub fn prepare(group: Group, reader: &Reader, windows: &Windows, now: Moment) -> Turn {
+        let readings = group.members.iter().map(|member| reader.read(&member.row, now)).collect();
+        let open = group.members.iter().map(|member| member.pending() || member.watched(now)).collect();
+        let mut turn = Turn { group, readings, open };
+        if turn.settles_unseen(windows) {
+            // All that is open can be said without a look, so no key is wanted.
+            turn.readings.clear();
+        }
+        turn
+    }
+
+    /// Whether every open member is pending and can be settled from what is known already.
+    fn settles_unseen(&self, windows: &Windows) -> bool {
+        let case = self.group.case(windows, &vec![Vec::new(); self.group.members.len()]);
+        let mut open = self.group.members.iter().zip(decide(&case)).zip(&self.open).filter(|(_, open)| **open);
+        open.all(|((member, decision), _)| {
+            member.pending()
+                && match decision {
+                    Decision::Settle(verdict) => verdict.reason != Reason::Expired,
+                    Decision::Defer(deferral) => deferral.reason == Reason::OtherEnvironment,
+                }
+        })
+    }
+
+    /// The keys to look up, each with the effects that want it. Settled and answered members of a list are compared too,
+    /// for they may have made the records.
+    fn wanted(&self) -> BTreeMap<Link, Wanted<'_>> {
+        let mut wanted: BTreeMap<Link, Wanted> = BTreeMap::new();
+        for open in [true, false] {
+            for (m, (member, reading)) in self.group.members.iter().zip(&self.readings).enumerate() {
+                // One settled under another plan may have had other effects.
+                if self.open[m] != open || reading.facts.effects != member.attempt.facts.effects {
+                    continue;
+                }
+                for (e, (effect, probe)) in member.attempt.facts.effects.iter().zip(&reading.probes).enumerate() {
+                    let (Some(key), Some(probe)) = (effect.key, probe) else { continue };
+                    if open {
+                        let new = || Wanted { lookup: &probe.lookup, effects: Vec::new() };
+                        wanted.entry(key).or_insert_with(new).effects.push((m, e, probe));
+                    } else if let (Some(wanted), Kind::Member) = (wanted.get_mut(&key), effect.kind) {
+                        wanted.effects.push((m, e, probe));
+                    }
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Makes the looks.
+    ///
+    /// # Errors
+    /// [`Stop::Alone`]: the server is left alone and the group stays as it is; [`Stop::Fatal`].
+    pub async fn look<T: Transport>(self, lookups: &Lookups<'_, T>, reader: &Reader<'_>) -> Result<Looked, Stop> {
+        let shared = Shared::default();
+        let mut looks: Vec<Vec<Look>> = vec![Vec::new(); self.group.members.len()];
+        let mut unusable = None;
+        for (_, wanted) in self.wanted() {
+            let controls = lookups.controls(wanted.lookup).await?;
+            match sight(lookups, reader, &wanted, &controls, &shared).await? {
+                Sight::Unusable(controls) => unusable = Some((wanted.lookup.to_owned(), controls)),
+                Sight::Sightings(sightings) => {
+                    for (member, effect, probe) in wanted.effects {
+                        let kind = self.group.members[member].attempt.facts.effects[effect].kind;
+                        let spelled: Vec<(&str, &Sighting)> =
+                            sightings.iter().map(|(key, s)| (key.as_str(), s)).collect();
+                        let controls = (controls.known, controls.random);
+                        looks[member].push(observe::look(reader, effect, kind, probe, &spelled, controls));
+                    }
+                }
+            }
+        }
+        looks.iter_mut().for_each(|looks| looks.sort_by_key(|look| look.effect));
+        Ok(Looked { group: self.group, open: self.open, looks, unusable })
+    }
+}
+
+async fn sight<T: Transport>(
+    lookups: &Lookups<'_, T>,
+    reader: &Reader<'_>,
+    wanted: &Wanted<'_>,
+    controls: &Controls,
+    shared: &Shared,
+) -> Result<Sight, Stop> {
+    if !controls.usable() {
+        return Ok(Sight::Unusable(controls.clone()));
+    }
+    let lookup = &reader.plan.lookups[wanted.lookup];
+    let mut sightings = BTreeMap::new();
+    for spelling in observe::spellings(lookup, wanted.effects.iter().map(|(_, _, probe)| *probe)) {
+        let sighting = lookups.look_up(wanted.lookup, &spelling, shared).await?;
+        sightings.insert(spelling, sighting);
+    }
+    Ok(Sight::Sightings(sightings))
+}
+
+/// A group that has been looked at.
+pub struct Looked {
+    group: Group,
+    open: Vec<bool>,
+    looks: Vec<Vec<Look>>,
+    unusable: Option<(String, Controls)>,
+}
+
+impl Looked {
+    /// Says of each member what becomes of it.
+    pub fn tell(self, windows: &Windows, now: Moment) -> Stored {
+        let case = self.group.case(windows, &self.looks);
+        let decisions = decide(&case);
+        let told = self.group.members.iter().zip(&case.attempts).zip(decisions).zip(&self.open);
+        let told = told.map(|(((member, attempt), decision), open)| {
+            if !open {
+                return Told::Nothing;
+            }
+            let decision = match &self.unusable {
+                Some((lookup, controls)) if needs(attempt, lookup) => held_back(decision, lookup, controls),
+                _ => decision,
+            };
+            if member.pending() {
+                of_pending(decision, &attempt.looks, windows, now)
+            } else {
+                of_watched(member, decision, &attempt.looks, windows, now)
+            }
+        });
+        let told = told.collect();
+        Stored { group: self.group, looks: self.looks, told }
+    }
+}
+
+fn needs(attempt: &crate::evidence::Attempt, lookup: &str) -> bool {
+    attempt.facts.effects.iter().any(|effect| effect.lookup.as_deref() == Some(lookup))
+}
+
+/// Nothing was asked because of the controls: what would be decided from older looks alone must wait.
+fn held_back(decision: Decision, lookup: &str, controls: &Controls) -> Decision {
+    if matches!(
+        decision.reason(),
+        Reason::BadRow | Reason::OtherEnvironment | Reason::NoEffect | Reason::NoPlan | Reason::NeverSent
+    ) {
+        return decision;
+    }
+    let contradicted = controls.known == Control::Contradicted || controls.random == Control::Contradicted;
+    let (reason, action, explanation) = if contradicted {
+        let which = if controls.random == Control::Contradicted {
+            "a random key was found"
+        } else {
+            "the configured known key was not found"
+        };
+        (
+            Reason::Uncontrolled,
+            Action::Review,
+            format!(
+                "lookup {lookup}: {which}, so no answer of this server can be believed; check base_url, the control and the plan"
+            ),
+        )
+    } else {
+        let why = controls.cause.as_deref().unwrap_or("no answer");
+        (Reason::Inconclusive, Action::Wait, format!("lookup {lookup}: a control got no answer to rely on ({why})"))
+    };
+    Decision::Defer(Deferral { reason, action, not_before: None, explanation })
+}
+
+fn of_pending(decision: Decision, looks: &[Look], windows: &Windows, now: Moment) -> Told {
+    match decision {
+        Decision::Settle(verdict) => {
+            let due = due::of_watched(verdict.outcome, verdict.reason, now, windows, now);
+            Told::Verdict { verdict, due }
+        }
+        Decision::Defer(deferral) => {
+            let due = due::of_pending(&deferral, looks, windows, now);
+            Told::Deferral { deferral, due }
+        }
+    }
+}
+
+/// A watched verdict falls only to a record that turned up (or, for a webhook, to another state).
+fn of_watched(member: &Member, decision: Decision, looks: &[Look], windows: &Windows, now: Moment) -> Told {
+    let Some(before) = &member.attempt.verdict else {
+        return of_pending(decision, &member.attempt.looks, windows, now);
+    };
+    let stands = Told::Watched { due: due::of_watched(before.outcome, before.reason, before.decided, windows, now) };
+    let Decision::Settle(verdict) = decision else { return stands };
+    if before.reason == Reason::StateFetched && verdict.reason == Reason::StateFetched {
+        let due = due::of_watched(before.outcome, before.reason, before.decided, windows, now);
+        return if state_changed(member.attempt.looks.as_slice(), looks) {
+            Told::Verdict { verdict, due }
+        } else {
+            stands
+        };
+    }
+    let turned_up = before.outcome == Outcome::NotApplied
+        && (matches!(
+            verdict.outcome,
+            Outcome::Applied | Outcome::Satisfied | Outcome::Duplicated | Outcome::PartlyApplied
+        ) || (verdict.status == Status::DuplicateRisk
+            && verdict.reason != Reason::Expired
+            && verdict.reason != Reason::RemovedSince));
+    if turned_up { Told::Verdict { verdict, due: None } } else { stands }
+}
+
+/// Whether a webhook's consent or account shows another state than when it was looked at before.
+fn state_changed(before: &[Look], all: &[Look]) -> bool {
+    let new = &all[before.len()..];
+    new.iter().any(|look| {
+        let last =
+            before.iter().rev().find(|earlier| earlier.effect == look.effect && earlier.seen != Seen::Inconclusive);
+        look.seen != Seen::Inconclusive && last.is_some_and(|last| (last.seen, &last.state) != (look.seen, &look.state))
+    })
+}

@@ -1,0 +1,335 @@
+//! A run: take in what is new, look at what is due, settle what can be, and wait if asked to.
+//!
+//! One pass streams the due groups: up to `concurrency` of them are looked at at once (the one concurrent stage), one
+//! consumer decides and writes. What was decided is written in batches, at the latest after a quarter of a second, each
+//! in one transaction: a kill loses at most looks, never an entry or half a verdict.
+
+mod due;
+mod look;
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use crate::clock::{Moment, Span};
+use crate::config::Config;
+use crate::exit::Stopped;
+use crate::http::Transport;
+use crate::ledger::{Due, Ledger, RunEnd, RunId, RunStart, Stored, Told};
+use crate::lookup::pace::TRIAL_EVERY;
+use crate::lookup::{Lookups, Stop};
+use crate::plan::Reader;
+use crate::words::Status;
+use look::{Looked, Turn};
+
+/// Groups written in one transaction, at the most.
+const BATCH: usize = 500;
+
+/// What was decided is written at the latest after this time.
+const FLUSH_AFTER: Duration = Duration::from_millis(250);
+
+/// Due entries read at once.
+const PAGE: usize = 1000;
+
+/// Waiting never polls more often than this.
+const SHORTEST_NAP: Span = Span(200);
+
+/// What a run is asked to do.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Go on until waiting can decide nothing more or this time is up.
+    pub wait: Option<Span>,
+    /// Look again at everything that was found not applied.
+    pub recheck: bool,
+}
+
+/// What a run tells while it goes on.
+pub trait Watcher {
+    /// A pass begins over so many due entries.
+    fn begins(&mut self, due: u64);
+    /// So many entries were dealt with.
+    fn did(&mut self, entries: u64);
+    /// Waiting until then.
+    fn waits(&mut self, until: Moment);
+    /// Something that a person must hear of at once: a correction, a server that is left alone.
+    fn says(&mut self, what: &str);
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    pub run: i64,
+    pub examined: u64,
+    pub requests: u64,
+    pub settled: u64,
+    pub deferred: u64,
+    /// Corrections: verdicts that were superseded loudly.
+    pub corrections: u64,
+    /// Why the server was left alone.
+    pub trouble: Option<String>,
+}
+
+/// A run under way.
+struct Run<'a, T> {
+    ledger: &'a mut Ledger,
+    config: &'a Config,
+    reader: &'a Reader<'a>,
+    lookups: &'a Lookups<'a, T>,
+    watcher: &'a mut dyn Watcher,
+    clock: fn() -> Moment,
+    id: RunId,
+    summary: Summary,
+}
+
+/// How a pass ended.
+enum Pass {
+    Done,
+    LeftAlone(String),
+}
+
+/// Runs the job once. `stop` resolves to the exit code of a signal. The lock is the caller's.
+///
+/// # Errors
+/// When the ledger cannot be read or written, when credentials are refused, or when stopped by a signal. Whatever was
+/// decided until then is kept.
+pub async fn run(
+    config: &Config,
+    ledger: &mut Ledger,
+    options: &Options,
+    watcher: &mut dyn Watcher,
+    clock: fn() -> Moment,
+    stop: impl Future<Output = u8>,
+) -> Result<Summary> {
+    let lookups = Lookups::new(config, clock)?;
+    run_over(&lookups, config, ledger, options, watcher, clock, stop).await
+}
+
+/// As [`run`], over lookups that are set up already.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_over<T: Transport>(
+    lookups: &Lookups<'_, T>,
+    config: &Config,
+    ledger: &mut Ledger,
+    options: &Options,
+    watcher: &mut dyn Watcher,
+    clock: fn() -> Moment,
+    stop: impl Future<Output = u8>,
+) -> Result<Summary> {
+    let salt = ledger.salt().to_vec();
+    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt };
+    let id = ledger.begin_run(&RunStart {
+        command: "run",
+        started: clock(),
+        plan: &config.plan.name,
+        plan_digest: &config.plan.digest,
+        server: &config.server.base_url.origin().ascii_serialization(),
+        windows: &config.windows,
+    })?;
+    if options.recheck {
+        ledger.recheck()?;
+    }
+    let summary = Summary { run: id.0, ..Summary::default() };
+    let mut run = Run { ledger, config, reader: &reader, lookups, watcher, clock, id, summary };
+    let stop = std::pin::pin!(stop);
+    let result = run.passes(options, stop).await;
+    run.summary.requests = lookups.pace().requests();
+    let controls = serde_json::to_string(&lookups.last_controls().await)?;
+    let summary = run.summary.clone();
+    let trouble = match &result {
+        Err(error) => Some(format!("{error:#}")),
+        Ok(()) => summary.trouble.clone(),
+    };
+    let end = RunEnd {
+        examined: summary.examined,
+        requests: summary.requests,
+        settled: summary.settled,
+        deferred: summary.deferred,
+        controls,
+        trouble,
+    };
+    ledger.end_run(id, clock(), &end)?;
+    result.map(|()| summary)
+}
+
+impl<T: Transport> Run<'_, T> {
+    async fn passes(
+        &mut self,
+        options: &Options,
+        mut stop: std::pin::Pin<&mut impl Future<Output = u8>>,
+    ) -> Result<()> {
+        let deadline = options.wait.map(|wait| (self.clock)() + wait);
+        loop {
+            let pass = self.pass(stop.as_mut()).await?;
+            self.summary.trouble = match &pass {
+                Pass::LeftAlone(why) => Some(why.clone()),
+                Pass::Done => None,
+            };
+            let now = (self.clock)();
+            let Some(deadline) = deadline else { return self.said_trouble() };
+            let next = match pass {
+                Pass::LeftAlone(_) if self.lookups.pace().breaker_open() => Some(now + TRIAL_EVERY),
+                Pass::LeftAlone(_) => None,
+                Pass::Done => self.ledger.next_due()?,
+            };
+            let Some(next) = next.map(|next| next.max(now + SHORTEST_NAP)).filter(|next| *next <= deadline) else {
+                return self.said_trouble();
+            };
+            self.watcher.waits(next);
+            nap(next.since(now), stop.as_mut()).await?;
+            if self.lookups.pace().breaker_open()
+                && let Err(Stop::Fatal(error)) = self.lookups.trial().await
+            {
+                return Err(error);
+            }
+        }
+    }
+
+    fn said_trouble(&mut self) -> Result<()> {
+        if let Some(why) = &self.summary.trouble {
+            self.watcher.says(why);
+        }
+        Ok(())
+    }
+
+    /// One pass over everything that is due now.
+    async fn pass(&mut self, mut stop: std::pin::Pin<&mut impl Future<Output = u8>>) -> Result<Pass> {
+        let now = (self.clock)();
+        self.ledger.take_in(self.reader, now)?;
+        self.watcher.begins(self.ledger.count_due(now)?);
+        let (lookups, reader) = (self.lookups, self.reader);
+        let mut queue = Queue { now, page: VecDeque::new(), after: None, ended: false, in_flight: HashSet::new() };
+        let mut looking = FuturesUnordered::new();
+        let mut batch: Vec<Looked> = Vec::new();
+        let mut flush = std::pin::pin!(tokio::time::sleep(FLUSH_AFTER));
+        let mut alone = None;
+        loop {
+            while alone.is_none() && looking.len() < self.config.server.concurrency {
+                let Some(turn) = queue.next(self.ledger, reader, &self.config.windows)? else { break };
+                looking.push(turn.look(lookups, reader));
+            }
+            if looking.is_empty() {
+                break;
+            }
+            tokio::select! {
+                biased;
+                code = stop.as_mut() => {
+                    self.write(std::mem::take(&mut batch), &mut queue)?;
+                    return Err(anyhow::Error::new(Stopped(code)));
+                }
+                () = flush.as_mut() => {
+                    self.write(std::mem::take(&mut batch), &mut queue)?;
+                    flush.set(tokio::time::sleep(FLUSH_AFTER));
+                }
+                Some(looked) = looking.next() => match looked {
+                    Ok(looked) => {
+                        batch.push(looked);
+                        if batch.len() >= BATCH {
+                            self.write(std::mem::take(&mut batch), &mut queue)?;
+                            flush.set(tokio::time::sleep(FLUSH_AFTER));
+                        }
+                    }
+                    Err(Stop::Alone(why) | Stop::Failed(why)) => alone = Some(why),
+                    Err(Stop::Fatal(error)) => {
+                        self.write(batch, &mut queue)?;
+                        return Err(error);
+                    }
+                },
+            }
+        }
+        self.write(batch, &mut queue)?;
+        Ok(alone.map_or(Pass::Done, Pass::LeftAlone))
+    }
+
+    /// Decides and writes a batch. A group that a writer changed meanwhile stays due.
+    fn write(&mut self, batch: Vec<Looked>, queue: &mut Queue) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let now = (self.clock)();
+        let batch: Vec<Stored> = batch.into_iter().map(|looked| looked.tell(&self.config.windows, now)).collect();
+        let passed_over = self.ledger.store(self.id, &batch, self.reader, now)?;
+        for (index, stored) in batch.iter().enumerate() {
+            for member in &stored.group.members {
+                queue.in_flight.remove(&member.attempt.entry);
+            }
+            if !passed_over.contains(&index) {
+                self.count(stored);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, stored: &Stored) {
+        let mut did = 0;
+        for (member, told) in stored.group.members.iter().zip(&stored.told) {
+            match told {
+                Told::Nothing => continue,
+                Told::Verdict { verdict, .. } => {
+                    self.summary.settled += 1;
+                    if verdict.correction {
+                        self.summary.corrections += 1;
+                        let id = crate::mask::id(&member.row.request_id);
+                        self.watcher.says(&format!(
+                            "correction: {id} is {} after all ({}); see `show`",
+                            verdict.outcome, verdict.reason
+                        ));
+                    }
+                }
+                Told::Deferral { .. } => self.summary.deferred += 1,
+                Told::Watched { .. } => {}
+            }
+            did += u64::from(member.status != Some(Status::DuplicateRisk));
+            self.summary.examined += 1;
+        }
+        self.watcher.did(did);
+    }
+}
+
+/// The due groups in their order, each once.
+struct Queue {
+    /// The pass began then; what became due later is the next pass's.
+    now: Moment,
+    page: VecDeque<Due>,
+    after: Option<Due>,
+    ended: bool,
+    /// Entries of groups that are looked at or not written yet.
+    in_flight: HashSet<i64>,
+}
+
+impl Queue {
+    fn next(&mut self, ledger: &Ledger, reader: &Reader, windows: &crate::evidence::Windows) -> Result<Option<Turn>> {
+        loop {
+            let Some(due) = self.page.pop_front() else {
+                if self.ended {
+                    return Ok(None);
+                }
+                let page = ledger.due(self.now, self.after, PAGE)?;
+                self.ended = page.len() < PAGE;
+                self.after = page.last().copied().or(self.after);
+                self.page.extend(page);
+                if self.page.is_empty() {
+                    return Ok(None);
+                }
+                continue;
+            };
+            if self.in_flight.contains(&due.entry) {
+                continue;
+            }
+            let Some(group) = ledger.group_of(due.entry, self.now)? else { continue };
+            self.in_flight.extend(group.members.iter().map(|member| member.attempt.entry));
+            return Ok(Some(Turn::prepare(group, reader, windows, self.now)));
+        }
+    }
+}
+
+async fn nap(span: Span, stop: std::pin::Pin<&mut impl Future<Output = u8>>) -> Result<()> {
+    tokio::select! {
+        code = stop => Err(anyhow::Error::new(Stopped(code))),
+        () = tokio::time::sleep(span.duration()) => Ok(()),
+    }
+}

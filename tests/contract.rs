@@ -1,0 +1,464 @@
+//! Proves the contract with writers and readers: the ledger takes what any language inserts, keeps evidence, and refuses
+//! what would bend it; the report is the same bytes for the same ledger, to the letter of its form.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+mod util;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use privo_reconcile::clock::{Moment, Span};
+use rusqlite::types::Value;
+use util::{Dir, Entry, Platform, Setup, finish, said, until};
+
+/// A server that nobody asks.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// Another environment, whose entries stay pending and ask nobody.
+const ELSEWHERE: &str = "http://127.0.0.1:10";
+
+fn schema() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/schema.sql")).unwrap()
+}
+
+/// Runs SQL through the sqlite3 shell. `None` where there is no such program.
+fn shell(dir: &Dir, sql: &str) -> Option<String> {
+    let started = Command::new("sqlite3")
+        .arg("-bail")
+        .arg(dir.file("ledger.db"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = started else {
+        eprintln!("skipped: there is no sqlite3 on this machine");
+        return None;
+    };
+    child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+    let ran = finish(child);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    Some(ran.out)
+}
+
+/// What SQLite says against a statement.
+fn refused(dir: &Dir, sql: &str) -> String {
+    match dir.db().execute(sql, []) {
+        Ok(changed) => panic!("{sql} changed {changed} rows"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_ledger_made_and_filled_by_the_sqlite3_shell_is_taken() {
+    let platform = Platform::start();
+    let dir = Dir::without_ledger(&Setup::of(&platform));
+    let Some(_) = shell(&dir, &schema()) else { return };
+    let url = format!("{}/api/v1.0/account", platform.url);
+    let sql = format!(
+        "INSERT INTO entries (request_id, method, url, body, sent_at, failure) \
+         VALUES ('r1', 'POST', '{url}', json_object('email', 'ann@example.com'), '2026-03-01T12:00:00+01:00', 'timeout');"
+    );
+    shell(&dir, &sql).unwrap();
+    dir.runs(4);
+    dir.runs(0);
+    assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
+    assert_eq!(dir.row("r1")["sent_at"], "2026-03-01T11:00:00.000Z");
+    assert_eq!(dir.run(&["verify"]).code, 0);
+}
+
+#[test]
+fn init_and_schema_sql_make_the_same_ledger() {
+    let (one, two) = (Dir::new(&Setup::bare(NOWHERE)), Dir::without_ledger(&Setup::bare(NOWHERE)));
+    two.db().execute_batch(&schema()).unwrap();
+    let made = |dir: &Dir| {
+        let text = "SELECT group_concat(type || ' ' || name || ' ' || coalesce(sql, ''), char(10)) FROM sqlite_schema";
+        dir.db().query_row(text, [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    assert_eq!(made(&one), made(&two));
+    assert_eq!((one.count("PRAGMA user_version"), two.count("PRAGMA user_version")), (1, 1));
+}
+
+#[test]
+fn init_leaves_a_ledger_that_is_there_as_it_is() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::new("r1", "GET", NOWHERE));
+    assert_eq!(dir.run(&["init"]).code, 0);
+    assert_eq!(dir.count("SELECT count(*) FROM entries"), 1);
+}
+
+#[test]
+fn a_writer_inserts_while_a_run_goes_on() {
+    let platform = Platform::start();
+    let setup = Setup::of(&platform).windows(&[("confirm_after", "1s")]);
+    let dir = Dir::new(&setup);
+    let entry = |n: u32| Entry::register(&format!("r{n}"), &platform.url, &format!("p{n}@example.com"));
+    dir.insert(&entry(0));
+    let run = dir.command(&["run", "--wait", "20s"]).spawn().unwrap();
+    let checked = |request: &str| {
+        let sql =
+            format!("SELECT checks FROM standings JOIN entries e ON e.id = entry_id WHERE request_id = '{request}'");
+        dir.count(&sql)
+    };
+    until("the first look", || checked("r0") > 0);
+    for n in 1..20 {
+        dir.insert(&entry(n));
+    }
+    assert_eq!(finish(run).code, 0);
+    assert!(dir.report().iter().all(|row| said(row) == "resolved not-applied confirmed-absent resend"));
+    assert_eq!(dir.report().len(), 20);
+}
+
+#[test]
+fn null_is_as_good_as_left_out() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let sent = Moment::parse("2026-03-01T12:00:00Z").unwrap();
+    let url = format!("{NOWHERE}/api/v1.0/account/shadow");
+    let least = Entry::new("r1", "POST", &url).sent(sent);
+    let optional = ["operation_id", "direction", "body", "ended_at", "http_status", "error"];
+    let nulls = optional.iter().fold(least.clone().with("request_id", "r2".to_owned()), |e, c| e.with(c, Value::Null));
+    dir.insert(&least);
+    dir.insert(&nulls);
+    dir.runs(3);
+    let (mut one, two) = (dir.row("r1"), dir.row("r2"));
+    one.insert("request_id".to_owned(), "r2".to_owned());
+    one.insert("operation_id".to_owned(), "r2".to_owned());
+    assert_eq!(one, two);
+    assert_eq!(said(&two), "duplicate-risk unknown unobservable ask-privo");
+}
+
+#[test]
+fn the_same_request_id_again_changes_nothing() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let entry = Entry::new("r1", "POST", &format!("{NOWHERE}/nowhere"));
+    dir.insert(&entry);
+    let again = entry.with("method", "DELETE".to_owned());
+    assert_eq!(again.insert(&dir.db()).unwrap(), 0);
+    dir.runs(3);
+    assert_eq!(again.insert(&dir.db()).unwrap(), 0);
+    assert_eq!((dir.row("r1")["method"].as_str(), dir.report().len()), ("POST", 1));
+}
+
+/// Every entry has its one standing, and every standing its entry.
+fn is_whole(dir: &Dir) {
+    let orphans = "SELECT count(*) FROM standings WHERE entry_id NOT IN (SELECT id FROM entries)";
+    let bare = "SELECT count(*) FROM entries WHERE id NOT IN (SELECT entry_id FROM standings)";
+    let links = "SELECT count(*) FROM links WHERE entry_id NOT IN (SELECT id FROM entries)";
+    assert_eq!([dir.count(orphans), dir.count(bare), dir.count(links)], [0, 0, 0], "standings, entries, links alone");
+    let said: String = dir.db().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(said, "ok");
+}
+
+#[test]
+fn insert_or_replace_takes_no_verdict_away() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::new("settled", "POST", &format!("{NOWHERE}/nowhere")));
+    dir.insert(&Entry::register("pending", ELSEWHERE, "a@example.com"));
+    dir.runs(3);
+    let before = dir.row("settled");
+    for request in ["settled", "pending"] {
+        let sql = format!(
+            "INSERT OR REPLACE INTO entries (request_id, method, url, sent_at, failure)
+             VALUES ('{request}', 'GET', '{NOWHERE}', '2026-01-01T00:00:00Z', 'timeout')"
+        );
+        assert!(refused(&dir, &sql).contains("keeps its entries"));
+    }
+    let by_id = format!(
+        "INSERT OR REPLACE INTO entries (id, request_id, method, url, sent_at, failure)
+         VALUES (1, 'new', 'GET', '{NOWHERE}', '2026-01-01T00:00:00Z', 'timeout')"
+    );
+    assert!(refused(&dir, &by_id).contains("keeps its entries"));
+    is_whole(&dir);
+    dir.runs(3);
+    is_whole(&dir);
+    assert_eq!(dir.row("settled"), before);
+    assert_eq!(dir.report().len(), 2);
+}
+
+#[test]
+fn insert_or_replace_of_an_intent_is_refused_and_a_deleted_one_may_come_again() {
+    let dir = Dir::new(&Setup::bare(NOWHERE).windows(&[("intent", "1h")]));
+    let intent = Entry::register("r1", ELSEWHERE, "ann@example.com").failure("intent");
+    dir.insert(&intent);
+    assert_eq!(intent.insert(&dir.db()).unwrap(), 0);
+    let replace = "INSERT OR REPLACE INTO entries SELECT NULL, request_id, NULL, NULL, method, url, body, sent_at, NULL, 'answered', 201, NULL FROM entries";
+    assert!(refused(&dir, replace).contains("keeps its entries"));
+    dir.runs(4);
+    is_whole(&dir);
+    dir.db().execute("DELETE FROM entries", []).unwrap();
+    dir.insert(&Entry::register("r0", ELSEWHERE, "ann@example.com"));
+    dir.insert(&intent);
+    dir.runs(4);
+    is_whole(&dir);
+    assert_eq!(dir.report().len(), 2);
+}
+
+#[test]
+fn an_upsert_is_an_update_and_held_to_its_rules() {
+    let dir = Dir::new(&Setup::bare(NOWHERE).windows(&[("intent", "1h")]));
+    let intent = Entry::register("r1", ELSEWHERE, "ann@example.com").failure("intent");
+    dir.insert(&intent);
+    dir.insert(&Entry::register("r2", ELSEWHERE, "bob@example.com"));
+    dir.runs(4);
+    let upsert = |request: &str| {
+        format!(
+            "INSERT INTO entries (request_id, method, url, sent_at, failure) VALUES ('{request}', 'POST', '{NOWHERE}', '2026', 'not_sent')
+             ON CONFLICT (request_id) DO UPDATE SET failure = excluded.failure"
+        )
+    };
+    assert_eq!(dir.db().execute(&upsert("r1"), []).unwrap(), 1);
+    assert!(refused(&dir, &upsert("r2")).contains("as it was recorded"));
+    dir.runs(4);
+    assert_eq!(dir.row("r1")["failure"], "not_sent");
+    is_whole(&dir);
+}
+
+#[test]
+fn evidence_is_only_ever_added_to() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
+    dir.runs(4);
+    dir.runs(0);
+    for table in ["observations", "verdicts", "readings", "decisions"] {
+        assert!(dir.count(&format!("SELECT count(*) FROM {table}")) > 0, "{table}");
+        assert!(refused(&dir, &format!("UPDATE {table} SET id = id + 1000")).contains("append-only"), "{table}");
+        assert!(refused(&dir, &format!("DELETE FROM {table}")).contains("append-only"), "{table}");
+    }
+}
+
+#[test]
+fn entries_stay_as_they_were_recorded() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::register("r1", ELSEWHERE, "ann@example.com"));
+    dir.runs(4);
+    for column in ["request_id", "url", "body", "failure", "sent_at", "error"] {
+        let said = refused(&dir, &format!("UPDATE entries SET {column} = 'x'"));
+        assert!(said.contains("as it was recorded"), "{column}: {said}");
+    }
+    assert!(refused(&dir, "DELETE FROM entries").contains("keeps its entries"));
+}
+
+#[test]
+fn an_intent_is_updated_once() {
+    let dir = Dir::new(&Setup::bare(NOWHERE).windows(&[("intent", "1h")]));
+    dir.insert(&Entry::register("r1", ELSEWHERE, "ann@example.com").failure("intent"));
+    dir.runs(4);
+    for column in ["url", "body", "sent_at", "operation_id", "method"] {
+        let said = refused(&dir, &format!("UPDATE entries SET {column} = '{NOWHERE}'"));
+        assert!(said.contains("of an intent only"), "{column}: {said}");
+    }
+    let news = "UPDATE entries SET failure = 'http', http_status = 503, ended_at = '2026-01-01T00:00:00Z', error = 'x'";
+    assert_eq!(dir.db().execute(news, []).unwrap(), 1);
+    dir.runs(4);
+    assert_eq!((dir.row("r1")["failure"].as_str(), dir.row("r1")["http_status"].as_str()), ("http", "503"));
+    assert!(refused(&dir, "UPDATE entries SET failure = 'not_sent'").contains("as it was recorded"));
+}
+
+#[test]
+fn an_intent_is_deleted_while_nothing_was_observed_for_it() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform));
+    let intent = |request: &str| Entry::register(request, &platform.url, "ann@example.com").failure("intent");
+    dir.insert(&intent("gone"));
+    dir.db().execute("DELETE FROM entries WHERE request_id = 'gone'", []).unwrap();
+    is_whole(&dir);
+    dir.runs(0);
+    dir.insert(&intent("seen"));
+    dir.runs(4);
+    assert!(refused(&dir, "DELETE FROM entries").contains("never looked up"));
+}
+
+#[test]
+fn a_bad_row_is_corrected_by_update_and_opened_again() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let url = format!("{NOWHERE}/api/v1.0/account/shadow");
+    dir.insert(&Entry::new("r1", "POST", &url).failure("not sent"));
+    dir.runs(3);
+    assert_eq!(dir.says("r1"), "duplicate-risk unknown bad-row review");
+    dir.db().execute("UPDATE entries SET failure = 'not_sent'", []).unwrap();
+    assert_eq!(dir.says("r1"), "pending . inconclusive wait");
+    dir.runs(0);
+    assert_eq!(dir.says("r1"), "resolved not-applied never-sent resend");
+    assert_eq!(dir.count("SELECT count(*) FROM verdicts"), 2);
+    assert!(refused(&dir, "UPDATE entries SET failure = 'timeout'").contains("as it was recorded"));
+}
+
+#[test]
+fn answered_rows_are_evidence_and_never_reported() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::register("r1", NOWHERE, "ann@example.com").answered(201));
+    dir.runs(0);
+    assert_eq!(dir.report().len(), 0);
+    assert_eq!(dir.run(&["show", "r1"]).code, 2);
+}
+
+#[test]
+fn the_columns_stand_in_their_order_and_lines_end_as_in_rfc_4180() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::new("a\"b,c\nd", "GET", NOWHERE));
+    dir.runs(0);
+    let text = dir.run(&["report"]).out;
+    let header = "request_id,operation_id,operation,method,path,sent_at,failure,http_status,status,outcome,reason,action,server_id,\
+                  matched_on,subject,checks,first_checked_at,last_checked_at,not_before,explanation\r\n";
+    assert!(text.starts_with(header), "{text}");
+    assert!(text[header.len()..].starts_with("\"a\"\"b,c\nd\",\"a\"\"b,c\nd\",,GET,"), "{text}");
+    assert!(text.ends_with("\r\n") && !text.starts_with('\u{feff}'));
+}
+
+#[test]
+fn rows_are_sorted_by_the_instant_sent_then_by_bytes() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    for (request, sent) in [
+        ("z", "2026-03-01T12:00:00+05:00"),
+        ("a", "2026-03-01T08:00:00Z"),
+        ("é", "2026-03-01T07:30:00Z"),
+        ("Z", "2026-03-01T07:30:00.000Z"),
+        ("b", "2026-03-01T02:30:00-05:00"),
+        ("y", "2026-02-28T23:30:00-08:00"),
+    ] {
+        dir.insert(&Entry::new(request, "GET", NOWHERE).with("sent_at", sent.to_owned()));
+    }
+    dir.runs(0);
+    let order: Vec<String> = dir.report().into_iter().map(|row| row["request_id"].clone()).collect();
+    assert_eq!(order, ["z", "Z", "b", "y", "é", "a"]);
+}
+
+#[test]
+fn the_same_ledger_gives_the_same_bytes() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    for n in 0..20 {
+        dir.insert(&Entry::register(&format!("r{n}"), &platform.url, &format!("p{}@example.com", n % 7)));
+    }
+    dir.runs(4);
+    let (one, two) = (dir.run(&["report"]).out, dir.run(&["report"]).out);
+    assert_eq!(one, two);
+    dir.run(&["report", "out.csv"]);
+    assert_eq!(dir.read("out.csv"), one);
+    dir.run(&["run", "--report", "run.csv"]);
+    assert_eq!(dir.read("run.csv"), dir.run(&["report"]).out);
+}
+
+#[test]
+fn a_cell_that_a_spreadsheet_could_run_gets_an_apostrophe() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let ids = ["=1+1", "+1", "-1", "\t=1", " =1", "plain"];
+    for id in ids {
+        dir.insert(&Entry::new(id, "GET", NOWHERE).operation(id));
+    }
+    dir.runs(0);
+    let mut found: Vec<String> = dir.report().into_iter().map(|row| row["operation_id"].clone()).collect();
+    found.sort();
+    assert_eq!(found, ["'\t=1", "' =1", "'+1", "'-1", "'=1+1", "plain"]);
+}
+
+#[test]
+fn subjects_and_ids_with_an_at_are_masked_unless_asked_for() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    dir.insert(&Entry::register("sue@example.com", &platform.url, "Sue@Example.com").operation("op-1"));
+    dir.runs(4);
+    let masked = dir.run(&["report"]).out;
+    assert!(!masked.to_lowercase().contains("sue@") && masked.contains("s•••@e•••.com"), "{masked}");
+    assert!(masked.contains("S•••@E•••.com") && masked.contains("op-1"), "{masked}");
+    let full = dir.run(&["report", "--reveal"]).out;
+    assert!(full.contains("sue@example.com,op-1") && full.contains("Sue@Example.com"), "{full}");
+    for told in [dir.run(&["show", "sue@example.com"]), dir.run(&["status"]), dir.run(&["status", "--json"])] {
+        assert_eq!(told.code, 0);
+        assert!(!format!("{told:?}").to_lowercase().contains("sue@"), "{told:?}");
+    }
+}
+
+#[test]
+fn the_jobs_own_tables_hold_no_personal_values() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    dir.attempt(&platform, Entry::register("r1", &platform.url, "Zebedee@quux.example"), "lost-after");
+    dir.runs(0);
+    for table in ["readings", "observations", "verdicts", "standings", "decisions", "runs"] {
+        let db = dir.db();
+        let mut statement = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = statement.column_count();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            for column in 0..columns {
+                let Ok(Some(cell)) = row.get_ref(column).unwrap().as_str_or_null() else { continue };
+                for value in ["ebedee", "quux", "Ann", "19900102", "1990-01-02"] {
+                    assert!(!cell.contains(value), "{table}: {cell}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stands_behind_a_report_goes_beside_it() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
+    assert_eq!(dir.run(&["run", "--report", "out.csv"]).code, 4);
+    let meta: serde_json::Value = serde_json::from_str(&dir.read("out.csv.meta.json")).unwrap();
+    assert_eq!(meta["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((meta["rows"].as_u64(), meta["run"]["run"].as_i64()), (Some(1), Some(1)));
+    assert_eq!(meta["run"]["plan_digest"].as_str().unwrap().len(), 64);
+    assert_eq!(meta["run"]["windows"]["expire_after"], Span::seconds(30 * 86_400).0);
+    assert_eq!(meta["run"]["controls"][0][1]["known"], "held");
+}
+
+#[test]
+fn a_dated_report_of_what_changed_is_left_where_the_configuration_says() {
+    let platform = Platform::start();
+    let setup = Setup { rest: "[report]\ndir = \"reports\"\n".to_owned(), ..Setup::of(&platform) };
+    let dir = Dir::new(&setup);
+    let reports = || -> Vec<String> {
+        let folder = std::fs::read_dir(dir.file("reports"));
+        let names = folder.into_iter().flatten().map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".csv")).collect()
+    };
+    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
+    dir.runs(4);
+    assert!(reports().is_empty(), "nothing was settled");
+    dir.insert(&Entry::new("r2", "GET", &platform.url));
+    dir.runs(0);
+    let [name] = reports().try_into().unwrap();
+    let rows = util::rows(&dir.read(&format!("reports/{name}")));
+    assert_eq!(rows.len(), 2);
+    dir.runs(0);
+    assert_eq!(reports().len(), 1);
+}
+
+#[test]
+fn a_newer_ledger_is_refused_with_both_versions_named() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.db().execute_batch("PRAGMA user_version = 9").unwrap();
+    for command in ["run", "report", "status", "init"] {
+        let ran = dir.run(&[command]);
+        assert_eq!(ran.code, 2, "{command}: {ran:?}");
+        assert!(ran.err.contains("version 9") && ran.err.contains("up to 1"), "{ran:?}");
+    }
+}
+
+#[test]
+fn what_is_no_ledger_is_refused_and_left_alone() {
+    let dir = Dir::without_ledger(&Setup::bare(NOWHERE));
+    let other = "SQLite format 3\0 but not really a database, only some bytes that begin like one".repeat(40);
+    for content in ["", "Dear diary, this is no database at all.", other.as_str()] {
+        std::fs::write(dir.file("ledger.db"), content).unwrap();
+        for command in ["run", "report", "status", "init"] {
+            let ran = dir.run(&[command]);
+            assert_eq!(ran.code, 2, "{command} {ran:?}");
+            assert!(ran.err.contains("is not a ledger") && ran.err.contains("init"), "{ran:?}");
+            assert_eq!(dir.read("ledger.db"), content, "{command} changed it");
+        }
+    }
+}
+
+#[test]
+fn a_database_of_somebody_else_is_refused() {
+    let dir = Dir::without_ledger(&Setup::bare(NOWHERE));
+    dir.db().execute_batch("CREATE TABLE t (a); PRAGMA user_version = 1").unwrap();
+    let ran = dir.run(&["run"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.err.contains("is not a ledger"), "{ran:?}");
+}

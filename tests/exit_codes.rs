@@ -1,0 +1,347 @@
+//! Proves that the exit code says how the ledger stands or why a command could not do its work, that the message names the
+//! remedy and no secret, and that a command which has nothing to say is silent.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+mod util;
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+
+use privo_reconcile::sandbox::{Faults, NewAccount};
+use util::{Dir, Entry, Platform, Ran, Setup, finish, signal, until};
+
+/// A server that nobody asks.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// The command was refused for a mistake that the user can mend; gives what it said.
+fn refused(ran: &Ran) -> &str {
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.out.is_empty() && !ran.err.contains("panicked"), "{ran:?}");
+    &ran.err
+}
+
+#[test]
+fn an_empty_ledger_is_done_in_silence() {
+    let dir = Dir::without_ledger(&Setup::bare(NOWHERE));
+    for arguments in [&["init"][..], &["run"], &["run", "--wait", "10s"], &["run", "--report", "out.csv"]] {
+        let ran = dir.run(arguments);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_settled_ledger_is_0() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::new("r1", "GET", NOWHERE));
+    let ran = dir.runs(0);
+    assert!(ran.out.is_empty() && ran.err.is_empty(), "{ran:?}");
+}
+
+#[test]
+fn a_duplicate_risk_is_3_until_a_person_closes_it() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::new("r1", "POST", &format!("{NOWHERE}/unknown")));
+    dir.runs(3);
+    dir.runs(3);
+    let closed = dir.run(&["close", "r1", "--who", "Ann", "--why", "asked PRIVO", "--outcome", "applied"]);
+    assert_eq!(closed.code, 0, "{closed:?}");
+    dir.runs(0);
+    let row = dir.row("r1");
+    assert_eq!(util::said(&row), "resolved applied closed none");
+    assert!(row["explanation"].contains("Ann: asked PRIVO") && row["explanation"].contains("no-plan"), "{row:?}");
+    assert_eq!(dir.run(&["verify"]).code, 0);
+}
+
+#[test]
+fn close_takes_filters_and_refuses_what_is_not_there() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    for id in ["r1", "r2"] {
+        dir.insert(&Entry::new(id, "POST", &format!("{NOWHERE}/unknown")));
+    }
+    dir.insert(&Entry::new("r3", "POST", "nowhere"));
+    dir.runs(3);
+    let who = ["--who", "Ann", "--why", "asked"];
+    let close = |what: &[&str]| dir.run(&[&["close"], what, &who].concat());
+    assert!(refused(&close(&["r1", "r9"])).contains("nothing was closed"));
+    assert!(refused(&close(&[])).contains("filter"));
+    assert!(refused(&dir.run(&["close", "r1", "--who", " ", "--why", "x"])).contains("must say something"));
+    assert_eq!(dir.says("r1"), "duplicate-risk unknown no-plan review");
+    assert_eq!(close(&["--reason", "no-plan"]).code, 3, "r3 is still open");
+    assert_eq!(close(&["--status", "duplicate-risk"]).code, 0);
+}
+
+#[test]
+fn what_is_pending_is_4_and_3_wins() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::register("r1", "https://elsewhere.example", "ann@example.com"));
+    dir.runs(4);
+    dir.insert(&Entry::new("r2", "POST", &format!("{NOWHERE}/unknown")));
+    dir.runs(3);
+}
+
+#[test]
+fn reading_commands_are_0_whatever_stands_there() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::register("r1", "https://elsewhere.example", "ann@example.com"));
+    dir.insert(&Entry::new("r2", "POST", &format!("{NOWHERE}/unknown")));
+    dir.runs(3);
+    for arguments in [&["report"][..], &["status"], &["status", "--json"], &["show", "r1"], &["show", "r2"]] {
+        let ran = dir.run(arguments);
+        assert!(ran.code == 0 && ran.err.is_empty() && !ran.out.is_empty(), "{arguments:?} {ran:?}");
+    }
+    let ran = dir.run(&["report", "out.csv"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", ""));
+}
+
+#[test]
+fn a_server_that_is_down_leaves_everything_pending() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    for n in 0..3 {
+        dir.insert(&Entry::register(&format!("r{n}"), NOWHERE, "ann@example.com"));
+    }
+    let ran = dir.runs(4);
+    assert!(!ran.err.contains("@example"), "{ran:?}");
+    for row in dir.report() {
+        assert_eq!(util::said(&row), "pending . inconclusive wait");
+    }
+}
+
+#[test]
+fn usage_is_2() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    for arguments in [&["frobnicate"][..], &[], &["run", "--wait", "soon"], &["run", "--wait", "1.5h"], &["show"]] {
+        assert_eq!(dir.run(arguments).code, 2, "{arguments:?}");
+    }
+    assert!(refused(&dir.run(&["show", "r9"])).contains("no entry"));
+    assert!(refused(&dir.run(&["sandbox", "--listen", "0.0.0.0:0"])).contains("127.0.0.1"));
+}
+
+#[test]
+fn no_configuration_is_2_and_says_where_it_was_looked_for() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    std::fs::remove_file(dir.file("privo-reconcile.toml")).unwrap();
+    let ran = dir.run(&["run"]);
+    assert!(refused(&ran).contains("privo-reconcile.toml") && ran.err.contains("--config"), "{ran:?}");
+    let ran = dir.run(&["--config", "missing.toml", "run"]);
+    assert!(refused(&ran).contains("missing.toml"), "{ran:?}");
+}
+
+#[test]
+fn the_configuration_is_found_in_the_users_folder_and_by_name() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let text = dir
+        .read("privo-reconcile.toml")
+        .replace("\"ledger.db\"", "\"../ledger.db\"")
+        .replace("\"secret\"", "\"../secret\"");
+    std::fs::create_dir(dir.file("privo-reconcile")).unwrap();
+    std::fs::rename(dir.file("privo-reconcile.toml"), dir.file("old.toml")).unwrap();
+    std::fs::write(dir.file("privo-reconcile/config.toml"), text).unwrap();
+    dir.runs(0);
+    assert_eq!(dir.run(&["--config", "old.toml", "run"]).code, 0);
+    assert_eq!(dir.run(&["run", "--config", "old.toml"]).code, 0);
+}
+
+#[test]
+fn a_missing_ledger_is_2_and_says_init() {
+    let dir = Dir::without_ledger(&Setup::bare(NOWHERE));
+    let who = ["close", "r1", "--who", "a", "--why", "b"];
+    for arguments in [&["run"][..], &["report"], &["status"], &["show", "r1"], &who, &["run", "--dry-run"]] {
+        let ran = dir.run(arguments);
+        assert!(refused(&ran).contains("ledger.db") && ran.err.contains("run `privo-reconcile init`"), "{ran:?}");
+    }
+    assert!(!dir.file("ledger.db").exists());
+}
+
+#[test]
+fn mistakes_in_the_configuration_are_2_with_line_and_remedy() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let good = dir.read("privo-reconcile.toml");
+    for (from, to, says) in [
+        ("[settle]", "[setle]", "unknown field"),
+        ("confirm_after = \"0s\"", "confirm_after = \"0\"", "not a duration"),
+        ("watch = \"0s\"", "watch = \"7 days\"", "not a duration"),
+        ("[settle]", "[[control]]\nlookup = \"by-magic\"\nkey = \"x\"\n[settle]", "account-by-email"),
+        ("{ file = \"secret\" }", "{ value = \"hunter2\" }", "never written"),
+        ("{ file = \"secret\" }", "{ env = \"PRIVO_UNSET\" }", "PRIVO_UNSET is not set"),
+        ("{ file = \"secret\" }", "{ file = \"nosuch\" }", "nosuch"),
+        ("plan = \"privo-gateway\"", "plan = \"privo-consent\"", "service"),
+        ("plan = \"privo-gateway\"", "plan = \"mine.toml\"", "shipped plans"),
+        ("requests_per_second = 10000", "requests_per_second = 0", "requests_per_second"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        std::fs::write(dir.file("privo-reconcile.toml"), good.replacen(from, to, 1)).unwrap();
+        let ran = dir.run(&["run"]);
+        assert!(refused(&ran).contains(says) && ran.err.contains("privo-reconcile.toml"), "{to}: {ran:?}");
+        assert!(!ran.err.contains("hunter2") && ran.err.lines().count() == 1, "{ran:?}");
+    }
+}
+
+#[test]
+fn refused_credentials_are_2_and_lose_nothing() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
+    std::fs::write(dir.file("secret"), "hunter2-wrong").unwrap();
+    let ran = dir.run(&["run"]);
+    assert!(refused(&ran).contains("client_secret"), "{ran:?}");
+    assert!(!ran.err.contains("hunter2") && !ran.err.contains("@example"), "{ran:?}");
+    assert_eq!(dir.says("r1"), "pending . inconclusive wait");
+    let check = dir.run(&["check"]);
+    assert!(check.code == 2 && check.out.contains("BAD") && !check.out.contains("hunter2"), "{check:?}");
+}
+
+#[test]
+fn a_healthy_setup_passes_its_check() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    let ran = dir.run(&["check"]);
+    assert!(ran.code == 0 && ran.out.contains("ok    credentials"), "{ran:?}");
+}
+
+#[test]
+fn a_report_into_a_missing_folder_is_1_and_the_ledger_keeps_its_verdicts() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::new("r1", "GET", NOWHERE));
+    let ran = dir.run(&["run", "--report", "no/such/out.csv"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("no/such/out.csv"), "{ran:?}");
+    assert_eq!(dir.run(&["report", "no/such/out.csv"]).code, 1);
+    assert_eq!(dir.says("r1"), "resolved not-applied no-effect resend");
+}
+
+#[test]
+fn a_report_that_fails_leaves_the_last_one_whole() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::new("r1", "GET", NOWHERE));
+    assert_eq!(dir.run(&["run", "--report", "out.csv"]).code, 0);
+    let before = dir.read("out.csv");
+    std::fs::create_dir(dir.file("folder.csv")).unwrap();
+    assert_eq!(dir.run(&["report", "folder.csv"]).code, 1);
+    assert_eq!(dir.read("out.csv"), before);
+    let left = std::fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with(".privo-reconcile-"));
+    assert_eq!(left.count(), 0, "half a report was left behind");
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_is_1() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::new("r1", "GET", NOWHERE));
+    std::fs::set_permissions(dir.file("ledger.db"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    if std::fs::File::open(dir.file("ledger.db")).is_ok() {
+        eprintln!("skipped: this user may read every file");
+        return;
+    }
+    assert_eq!(dir.run(&["run"]).code, 1);
+}
+
+#[test]
+fn a_damaged_ledger_is_1_and_said_by_check() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    for n in 0..200 {
+        dir.insert(&Entry::register(&format!("r{n}"), &platform.url, "ann@example.com"));
+    }
+    dir.db().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    let mut bytes = std::fs::read(dir.file("ledger.db")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0xa5);
+    std::fs::write(dir.file("ledger.db"), &bytes).unwrap();
+    let ran = dir.run(&["run"]);
+    assert!(ran.code == 1 && !ran.err.contains("panicked"), "{ran:?}");
+    assert_eq!(dir.run(&["check"]).code, 1);
+}
+
+#[test]
+fn two_runs_at_once_is_11() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let lock = std::fs::File::options().create(true).append(true).open(dir.file("ledger.db.lock")).unwrap();
+    lock.try_lock().unwrap();
+    let close = ["close", "--status", "pending", "--who", "a", "--why", "b"];
+    for arguments in [&["run"][..], &["run", "--dry-run"], &close] {
+        let ran = dir.run(arguments);
+        assert!(ran.code == 11 && ran.err.contains("another run holds the ledger"), "{ran:?}");
+    }
+    assert_eq!(dir.run(&["report"]).code, 0);
+    drop(lock);
+    dir.runs(0);
+}
+
+/// A run over many slow lookups, interrupted in the middle.
+fn interrupted(name: &str, code: i32) {
+    let platform = Platform::with(Faults { latency_ms: 20, ..Faults::default() });
+    let dir = Dir::of(&platform);
+    platform.add(NewAccount { email: Some("p1@example.com".to_owned()), ..NewAccount::default() });
+    for n in 0..200 {
+        dir.insert(&Entry::register(&format!("r{n}"), &platform.url, &format!("p{n}@example.com")));
+    }
+    let run = dir.command(&["run", "--wait", "60s"]).spawn().unwrap();
+    until("the first looks", || dir.count("SELECT count(*) FROM observations") > 0);
+    signal(name, run.id());
+    let ran = finish(run);
+    assert_eq!(ran.code, code, "{ran:?}");
+    assert!(ran.err.contains("nothing is lost"), "{ran:?}");
+    let looked = dir.count("SELECT count(*) FROM observations");
+    assert!(looked > 0 && looked < 200, "{looked}");
+    assert_eq!(dir.report().len(), 200);
+    assert_eq!(dir.count("SELECT count(*) FROM runs WHERE ended_ms IS NOT NULL"), 1);
+    platform.set_faults(Faults::default());
+    dir.run(&["run"]);
+    assert_eq!(dir.run(&["run"]).code, 0);
+    assert_eq!(dir.run(&["verify"]).code, 0);
+}
+
+#[test]
+fn sigint_is_130_and_loses_nothing() {
+    interrupted("-INT", 130);
+}
+
+#[test]
+fn sigterm_is_143_and_loses_nothing() {
+    interrupted("-TERM", 143);
+}
+
+#[test]
+fn a_run_that_waits_is_interrupted_at_once() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "1h"), ("confirm_after", "1h")]));
+    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com").sent(privo_reconcile::clock::Moment::now()));
+    let run = dir.command(&["run", "--wait", "10m"]).spawn().unwrap();
+    until("the first look", || dir.count("SELECT count(*) FROM observations") > 0);
+    signal("-TERM", run.id());
+    assert_eq!(finish(run).code, 143);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let db = dir.db();
+    db.execute_batch("BEGIN").unwrap();
+    for n in 0..3000 {
+        Entry::new(&format!("r{n}"), "GET", NOWHERE).insert(&db).unwrap();
+    }
+    db.execute_batch("COMMIT").unwrap();
+    dir.runs(0);
+    let mut report = dir.command(&["report"]).spawn().unwrap();
+    let mut line = String::new();
+    // `report | head -1`
+    BufReader::new(report.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let mut said = String::new();
+    report.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((report.wait().unwrap().code(), said.as_str()), (Some(0), ""));
+    assert!(line.starts_with("request_id,"));
+}
+
+#[test]
+fn the_sandbox_serves_until_it_is_stopped() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let mut sandbox = dir.command(&["sandbox", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut url = String::new();
+    BufReader::new(sandbox.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let answer = util::http(url.trim(), "GET", "/_sandbox/truth", &[], "");
+    signal("-TERM", sandbox.id());
+    assert_eq!(finish(sandbox).code, 0);
+    assert_eq!(answer.unwrap().0, 200);
+}

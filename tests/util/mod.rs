@@ -1,0 +1,268 @@
+//! The harness: a folder with configuration and ledger, a platform (the sandbox, in this process), and the real binary.
+//!
+//! A test is then a few lines: what happened at the platform, what the partner wrote down, a run, what the report says.
+
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use privo_reconcile::clock::{Moment, Span};
+use rusqlite::Connection;
+
+mod entry;
+mod platform;
+
+pub use entry::Entry;
+pub use platform::{Platform, http};
+
+/// No command of a test takes longer.
+pub const LONGEST: Duration = Duration::from_secs(60);
+
+/// The secret of the configuration's client; no output may ever show it.
+pub const SECRET: &str = "sandbox";
+
+/// The key of the controls by email.
+pub const CANARY: &str = "canary@control.example";
+
+pub type Row = BTreeMap<String, String>;
+
+/// What a configuration says; the windows are none unless a test is about them.
+pub struct Setup {
+    pub plan: String,
+    pub base_url: String,
+    pub token_url: String,
+    pub settle: Vec<(&'static str, &'static str)>,
+    pub controls: String,
+    pub server: String,
+    /// Appended as it is.
+    pub rest: String,
+}
+
+impl Setup {
+    /// For a platform, with every control.
+    pub fn of(platform: &Platform) -> Setup {
+        let control = |lookup: &str, key: &str| format!("[[control]]\nlookup = \"{lookup}\"\nkey = \"{key}\"\n");
+        let controls = [
+            control("account-by-email", CANARY),
+            control("account-by-user-name", "canary"),
+            control("account-by-display-name", "canary"),
+            control("account-by-external-id", "canary"),
+            control("children-of-parent", CANARY) + &format!("member = \"{}\"\n", platform.canary_child),
+        ];
+        Setup { controls: controls.concat(), ..Setup::bare(&platform.url) }
+    }
+
+    /// For a platform under the plan of the consent service.
+    pub fn consent(platform: &Platform) -> Setup {
+        let control = |lookup: &str, key: &str| format!("[[control]]\nlookup = \"{lookup}\"\nkey = \"{key}\"\n");
+        let controls = control("account-by-eid", "canary") + &control("account-by-sid", &platform.canary_sid);
+        Setup { plan: "privo-consent".to_owned(), controls, ..Setup::bare(&platform.url) }
+    }
+
+    /// For any server, without controls.
+    pub fn bare(url: &str) -> Setup {
+        Setup {
+            plan: "privo-gateway".to_owned(),
+            base_url: url.to_owned(),
+            token_url: format!("{url}/oauth/token"),
+            settle: Vec::new(),
+            controls: String::new(),
+            server: String::new(),
+            rest: String::new(),
+        }
+    }
+
+    /// With these windows.
+    pub fn windows(mut self, settle: &[(&'static str, &'static str)]) -> Setup {
+        self.settle.extend(settle);
+        self
+    }
+
+    pub fn text(&self) -> String {
+        let mut settle = BTreeMap::from([
+            ("network", "0s"),
+            ("server_error", "0s"),
+            ("intent", "0s"),
+            ("confirm_after", "0s"),
+            ("webhook", "0s"),
+            ("watch", "0s"),
+        ]);
+        settle.extend(self.settle.iter().copied());
+        let settle: String = settle.iter().map(|(name, value)| format!("{name} = \"{value}\"\n")).collect();
+        let params = if self.plan == "privo-consent" { "params = { service = \"sandbox\" }\n" } else { "" };
+        let Setup { plan, base_url, token_url, controls, server, rest, .. } = self;
+        format!(
+            "plan = \"{plan}\"\n{params}[ledger]\npath = \"ledger.db\"\n\
+             [server]\nbase_url = \"{base_url}\"\nrequests_per_second = 10000\n{server}\n\
+             [auth]\ntoken_url = \"{token_url}\"\nclient_id = {{ value = \"sandbox\" }}\nclient_secret = {{ file = \"secret\" }}\n\
+             [settle]\n{settle}{controls}{rest}"
+        )
+    }
+}
+
+/// A folder with configuration, secret and ledger.
+pub struct Dir {
+    folder: tempfile::TempDir,
+}
+
+/// What a command gave.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Dir {
+    /// With a ledger that `init` made.
+    pub fn new(setup: &Setup) -> Dir {
+        let dir = Dir::without_ledger(setup);
+        assert_eq!(dir.run(&["init"]).code, 0);
+        dir
+    }
+
+    pub fn without_ledger(setup: &Setup) -> Dir {
+        let dir = Dir { folder: tempfile::tempdir().unwrap() };
+        dir.configure(setup);
+        std::fs::write(dir.file("secret"), format!("{SECRET}\n")).unwrap();
+        dir
+    }
+
+    pub fn of(platform: &Platform) -> Dir {
+        Dir::new(&Setup::of(platform))
+    }
+
+    pub fn configure(&self, setup: &Setup) {
+        std::fs::write(self.file("privo-reconcile.toml"), setup.text()).unwrap();
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.file(name)).unwrap()
+    }
+
+    /// The command, in this folder and with nothing of the environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_privo-reconcile"));
+        command.args(arguments).current_dir(self.path()).env_clear().env("XDG_CONFIG_HOME", self.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        finish(self.command(arguments).spawn().unwrap())
+    }
+
+    /// `run`, with the exit code that is expected.
+    pub fn runs(&self, code: i32) -> Ran {
+        let ran = self.run(&["run"]);
+        assert_eq!(ran.code, code, "{ran:?}");
+        ran
+    }
+
+    pub fn db(&self) -> Connection {
+        let db = Connection::open(self.file("ledger.db")).unwrap();
+        db.busy_timeout(LONGEST).unwrap();
+        db
+    }
+
+    /// A single number out of the ledger.
+    pub fn count(&self, sql: &str) -> i64 {
+        self.db().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    pub fn insert(&self, entry: &Entry) {
+        entry.insert(&self.db()).unwrap();
+    }
+
+    /// Sends a request that meets this fate, and writes down what the partner knows of it.
+    pub fn attempt(&self, platform: &Platform, entry: Entry, fate: &str) {
+        let sent = Moment::now();
+        let answer =
+            platform.send(&entry.text("request_id"), &entry.method(), &entry.path(), &entry.text("body"), fate);
+        let entry = match answer {
+            None => entry.failure("network"),
+            Some((status, _)) if status >= 500 => entry.http(status),
+            Some((status, _)) => entry.answered(status),
+        };
+        self.insert(&entry.sent(sent).ended(Moment::now()));
+    }
+
+    /// The report's rows.
+    pub fn report(&self) -> Vec<Row> {
+        let ran = self.run(&["report"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        rows(&ran.out)
+    }
+
+    pub fn row(&self, request_id: &str) -> Row {
+        let found = self.report().into_iter().find(|row| row["request_id"] == request_id);
+        found.unwrap_or_else(|| panic!("the report has no {request_id}"))
+    }
+
+    /// Status, outcome, reason and action of an entry; a dot for what is empty.
+    pub fn says(&self, request_id: &str) -> String {
+        said(&self.row(request_id))
+    }
+}
+
+/// Status, outcome, reason and action of a row; a dot for what is empty.
+pub fn said(row: &Row) -> String {
+    let cells = ["status", "outcome", "reason", "action"].map(|name| row[name].as_str());
+    cells.map(|cell| if cell.is_empty() { "." } else { cell }).join(" ")
+}
+
+/// The rows of a report.
+pub fn rows(text: &str) -> Vec<Row> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().unwrap().clone();
+    let row = |cells: csv::StringRecord| {
+        header.iter().map(str::to_owned).zip(cells.iter().map(str::to_owned)).collect::<Row>()
+    };
+    reader.records().map(|cells| row(cells.unwrap())).collect()
+}
+
+/// Waits for a command; kills it when it takes too long.
+pub fn finish(child: Child) -> Ran {
+    let (done, ended) = mpsc::channel::<()>();
+    let id = child.id();
+    let watchdog = std::thread::spawn(move || {
+        if ended.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {
+            signal("-KILL", id);
+        }
+    });
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    drop(done);
+    watchdog.join().unwrap();
+    Ran {
+        code: status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&stdout).into_owned(),
+        err: String::from_utf8_lossy(&stderr).into_owned(),
+    }
+}
+
+/// Sends a signal to a process that the test started.
+pub fn signal(name: &str, process: u32) {
+    let _ = Command::new("kill").args([name, &process.to_string()]).status();
+}
+
+/// Waits until something holds, a bounded time.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Moment::now() + Span::seconds(30);
+    while !holds() {
+        assert!(Moment::now() < end, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
