@@ -192,9 +192,9 @@ impl Record {
         self.fields.iter().any(|(_, compared)| *compared != Compared::NotShown)
     }
 
-    /// Whether every field was shown and is equal.
+    /// Whether every field was shown and is equal, of at least one.
     pub fn equals(&self) -> bool {
-        self.fields.iter().all(|(_, compared)| *compared == Compared::Equal)
+        !self.fields.is_empty() && self.fields.iter().all(|(_, compared)| *compared == Compared::Equal)
     }
 }
 

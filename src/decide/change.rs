@@ -3,7 +3,7 @@
 use super::create::Age;
 use super::group::Group;
 use super::view::{self, Absence, matched_on};
-use super::{Decision, defer, settle};
+use super::{Decision, defer, settle, unobservable};
 use crate::clock::Moment;
 use crate::evidence::{Attempt, Effect, Link, Look, Record};
 use crate::words::{Action, Outcome, Reason, Seen, Status};
@@ -16,12 +16,14 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
         Ok(look) => look,
         Err(doubt) => return doubt,
     };
-    let Some(record) = look.records.first().filter(|_| look.seen == Seen::Present) else {
-        return gone(group, key, look, &looks);
+    let record = match (look.seen, look.records.first()) {
+        (Seen::Absent, _) => return gone(group, key, look, &looks),
+        (Seen::Present, Some(record)) => record,
+        _ => return super::create::ambiguous(look, group.settled),
     };
     let first = group.first_sent(attempt.facts.identity);
     let known = first.and_then(|first| group.known_id(key, first));
-    let earlier = looks.iter().filter_map(|look| look.records.first()?.id.as_deref()).next();
+    let earlier = looks.iter().filter(|look| view::sound(look)).find_map(|look| look.records.first()?.id.as_deref());
     let other_id = known.or(earlier).is_some_and(|before| record.id.as_deref().is_some_and(|id| id != before));
     if other_id || made_after(record, look, first) {
         return settle(Status::Resolved, Outcome::Satisfied, Reason::Recreated, Action::DoNotResend)
@@ -30,7 +32,7 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     }
     let same = (known.is_some() && known == record.id.as_deref())
         || Age::of(record, look, first, group.settled) == Age::Before;
-    let absence = view::absence(&looks, group.settled, group.windows, |look| look.seen == Seen::Present);
+    let absence = view::absence(&looks, group.settled, group.windows, false, |look| look.seen == Seen::Present);
     view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
         let action = if same { Action::Resend } else { Action::Review };
         settle(Status::Resolved, Outcome::NotApplied, Reason::NotDeleted, action)
@@ -42,7 +44,7 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
 /// The record is not there (any more).
 fn gone(group: &Group, key: Link, look: &Look, looks: &[&Look]) -> Decision {
     if group.create_in_doubt(key) {
-        let absence = view::absence(looks, group.settled, group.windows, |look| look.seen == Seen::Absent);
+        let absence = view::absence(looks, group.settled, group.windows, true, |look| look.seen == Seen::Absent);
         if let Some(not_yet) = view::not_yet(absence, Action::Wait) {
             return not_yet;
         }
@@ -96,10 +98,10 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     }
     let decision = match record {
         Some(record) if record.equals() && !group.also_written(identity, effect, None) => {
-            equal(group, look, record, first)
+            equal(look, record, first, group.own_settled(identity))
         }
         Some(_) if from_before(look) && !group.also_written(identity, effect, first) => {
-            let absence = view::absence(&looks, group.settled, group.windows, from_before);
+            let absence = view::absence(&looks, group.settled, group.windows, false, from_before);
             view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
                 settle(Status::Resolved, Outcome::NotApplied, Reason::NotUpdated, Action::Resend)
                     .because(still_there(group, absence, true))
@@ -116,9 +118,9 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     }
 }
 
-fn equal(group: &Group, look: &Look, record: &Record, first: Option<Moment>) -> Decision {
+fn equal(look: &Look, record: &Record, first: Option<Moment>, settled: Moment) -> Decision {
     let changed = Record { made: record.changed, ..Record::default() };
-    if matches!(Age::of(&changed, look, first, group.settled), Age::Within(_)) {
+    if matches!(Age::of(&changed, look, first, settled), Age::Within(_)) {
         return settle(Status::Resolved, Outcome::Applied, Reason::Updated, Action::None)
             .because("every sent field is equal, and the record was changed after the first attempt".into());
     }
@@ -134,16 +136,9 @@ fn as_before(group: &Group, effect: &Effect, look: &Look, record: &Record, first
     let (Some(key), Some(first)) = (effect.key, first) else { return record.as_before };
     record.as_before
         || record.values.is_some_and(|values| {
-            let earlier = group.looks_at(key).filter(|earlier| earlier.answered < first);
-            earlier
-                .flat_map(|earlier| &earlier.records)
-                .filter(|r| r.values.is_some())
-                .last()
-                .is_some_and(|r| r.values == Some(values))
+            let earlier = group.looks_at(key).filter(|earlier| earlier.answered < first && view::sound(earlier));
+            let shown = earlier.flat_map(|earlier| earlier.records.iter().map(move |r| (earlier.answered, r.values)));
+            let latest = shown.filter(|(_, values)| values.is_some()).max();
+            latest.is_some_and(|(_, before)| before == Some(values))
         })
-}
-
-fn unobservable() -> Decision {
-    settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Unobservable, Action::AskPrivo)
-        .because("nothing that the server can be asked shows whether this was applied".into())
 }

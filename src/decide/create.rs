@@ -10,14 +10,7 @@ use crate::words::{Action, Outcome, Reason, Seen, Status};
 /// The rows "create, unique key" of the verdict table.
 pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
     let identity = attempt.facts.identity;
-    let Some(key) = effect.key else {
-        return super::decide_effect(
-            group,
-            attempt,
-            index,
-            &Effect { kind: crate::evidence::Kind::Blind, ..effect.clone() },
-        );
-    };
+    let Some(key) = effect.key else { return super::unobservable() };
     let looks = view::in_order(&attempt.looks, index);
     let wait = if attempt.facts.repeat_blocked { Action::MayResend } else { Action::Wait };
     match view::view(&looks, group.settled, group.windows, |look| look.seen == Seen::Absent) {
@@ -29,7 +22,11 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
         },
         View::Absent(absence) => view::not_yet(absence, wait).unwrap_or_else(|| {
             let first = group.first_sent(identity);
-            if group.seen_present(key) || group.answered_success(identity) || group.deleted_since(key, first) {
+            if group.seen_present(key)
+                || group.answered_success(identity)
+                || group.made_since(key, first)
+                || group.deleted_since(key, first)
+            {
                 removed_since()
             } else {
                 settle(Status::Resolved, Outcome::NotApplied, Reason::ConfirmedAbsent, Action::Resend)
@@ -42,7 +39,10 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
 fn present(group: &Group, identity: Link, key: Link, effect: &Effect, look: &Look, record: &Record) -> Decision {
     let matched = matched_on(effect.found_by.as_deref(), record);
     let store = store_or_review(effect, record);
-    match Age::of(record, look, group.first_sent(identity), group.settled) {
+    match Age::of(record, look, group.first_sent(identity), group.own_settled(identity)) {
+        Age::Before if group.delete_in_doubt(key) && look.surely_asked() <= group.settled => return super::defer(Reason::Unsettled, Action::Wait)
+            .because("the record was made before the first attempt, but a delete of it is in doubt too: until both windows are over the one may be applied and then the other".into())
+            .not_before(group.settled),
         Age::Before => settle(Status::Resolved, Outcome::NotApplied, Reason::Preexisting, Action::DoNotResend)
             .because("the record was made before the first attempt, and the server keeps its key unique".into()),
         _ if record.differs() => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::KeyTaken, Action::Review)
@@ -78,6 +78,7 @@ pub enum Age {
 }
 
 impl Age {
+    /// `settled` is when the operation itself can have made nothing any more, however long its group waits for others.
     pub fn of(record: &Record, look: &Look, first: Option<Moment>, settled: Moment) -> Age {
         let (Some(made), Some(first)) = (record.made, first) else { return Age::Unknown };
         let (least, most) = look.skew();
@@ -93,7 +94,8 @@ impl Age {
     }
 }
 
-fn ambiguous(look: &Look, settled: Moment) -> Decision {
+/// It cannot be said whose record it is.
+pub fn ambiguous(look: &Look, settled: Moment) -> Decision {
     if look.surely_asked() <= settled {
         return super::defer(Reason::Unsettled, Action::Wait)
             .because("a record is found under another spelling of the key only; what it is cannot be said before the window is over".into())

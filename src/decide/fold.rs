@@ -1,11 +1,14 @@
 //! Several effects of one request, folded into one answer.
 
-use super::{Decision, Verdict, defer, settle};
+use super::{Decision, Verdict, defer, settle, unobservable};
 use crate::evidence::Effect;
 use crate::words::{Action, Outcome, Reason, Status};
 
 /// Folds what is said of each effect. One effect stands for itself.
 pub fn fold(effects: &[Effect], mut parts: Vec<Decision>) -> Decision {
+    if parts.is_empty() {
+        return unobservable();
+    }
     if parts.len() == 1 {
         return parts.remove(0);
     }
@@ -31,8 +34,10 @@ pub fn fold(effects: &[Effect], mut parts: Vec<Decision>) -> Decision {
     let decision = if fulfilled == verdicts.len() {
         all_fulfilled(&verdicts)
     } else if fulfilled == 0 {
-        let (_, first) = verdicts[0];
-        settle(Status::Resolved, Outcome::NotApplied, first.reason, first.action)
+        // A part that a person must look at holds back the resend of the others.
+        let lead = verdicts.iter().find(|(_, verdict)| verdict.action == Action::Review);
+        let (_, lead) = lead.unwrap_or(&verdicts[0]);
+        settle(Status::Resolved, Outcome::NotApplied, lead.reason, lead.action)
     } else {
         settle(Status::DuplicateRisk, Outcome::PartlyApplied, Reason::PartlyApplied, Action::Review)
     };

@@ -2,6 +2,7 @@
 //! record.
 
 use super::member::{self, Matchings};
+use super::view;
 use crate::clock::{Moment, Span};
 use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Window, Windows};
 use crate::words::{Failure, Seen};
@@ -22,27 +23,13 @@ pub struct Group<'a> {
 impl<'a> Group<'a> {
     pub fn of(case: &'a Case) -> Group<'a> {
         let windows = &case.windows;
-        let longest = windows.network.max(windows.server_error);
-        let latest = |span: &dyn Fn(Window) -> Option<Span>| {
-            let here = case.attempts.iter().filter(|a| reached_server(a));
-            here.filter_map(|a| Some(a.facts.ended + span(a.facts.window)?)).max().unwrap_or(Moment(i64::MIN))
-                + windows.replica_lag
-        };
+        let all = || case.attempts.iter();
         let mut group = Group {
             windows,
             attempts: &case.attempts,
-            settled: latest(&|window| match window {
-                Window::None => None,
-                Window::Network => Some(windows.network),
-                Window::ServerError => Some(windows.server_error),
-                Window::Intent => Some(windows.intent + windows.network),
-            }),
-            settled_longest: latest(&|window| match window {
-                Window::None => None,
-                Window::Network | Window::ServerError => Some(longest),
-                Window::Intent => Some(windows.intent + longest),
-            }),
-            replicated: latest(&|window| match window {
+            settled: settled(windows, all(), |attempt| window(windows, attempt)),
+            settled_longest: settled(windows, all(), |attempt| longest(windows, attempt)),
+            replicated: settled(windows, all(), |attempt| match attempt.facts.window {
                 Window::Intent => Some(windows.intent),
                 _ => Some(Span::ZERO),
             }),
@@ -50,6 +37,21 @@ impl<'a> Group<'a> {
         };
         group.matchings = member::matchings(&group);
         group
+    }
+
+    /// Later than this, no attempt of this operation can become applied any more.
+    pub fn own_settled(&self, identity: Link) -> Moment {
+        settled(self.windows, self.operation(identity), |attempt| window(self.windows, attempt))
+    }
+
+    /// The same when every attempt waits for the longest window.
+    pub fn own_settled_longest(&self, identity: Link) -> Moment {
+        settled(self.windows, self.operation(identity), |attempt| longest(self.windows, attempt))
+    }
+
+    /// The same for one attempt.
+    pub fn alone_settled_longest(&self, attempt: &Attempt) -> Moment {
+        settled(self.windows, std::iter::once(attempt), |attempt| longest(self.windows, attempt))
     }
 
     /// The attempts of the same operation, this one among them.
@@ -93,6 +95,23 @@ impl<'a> Group<'a> {
         })
     }
 
+    /// A delete of the record whose outcome is not known.
+    pub fn delete_in_doubt(&self, key: Link) -> bool {
+        self.attempts.iter().any(|other| in_doubt(other) && has(other, Kind::Delete, key))
+    }
+
+    /// An operation was told that it made the record, sent at or after `from`.
+    pub fn made_since(&self, key: Link, from: Option<Moment>) -> bool {
+        self.attempts.iter().any(|other| {
+            succeeded(other)
+                && has(other, Kind::Create, key)
+                && match (other.facts.sent(), from) {
+                    (Some(sent), Some(from)) => sent >= from,
+                    _ => true,
+                }
+        })
+    }
+
     /// A create of the record whose outcome is not known.
     pub fn create_in_doubt(&self, key: Link) -> bool {
         self.attempts.iter().any(|other| in_doubt(other) && has(other, Kind::Create, key))
@@ -121,11 +140,13 @@ impl<'a> Group<'a> {
     /// The id that the record of this key had before `moment`: of a look, or of a settled create.
     pub fn known_id(&self, key: Link, moment: Moment) -> Option<&'a str> {
         let seen = self.looks_at(key).filter(|look| look.answered < moment && look.seen == Seen::Present);
-        let by_look = seen.last().and_then(|look| look.records.first()?.id.as_deref());
+        let shown = seen.filter(|look| view::sound(look)).map(|look| (look.answered, look.records.first()));
+        let by_look = shown.max_by_key(|(when, record)| (*when, record.and_then(|r| r.id.as_deref())));
+        let by_look = by_look.and_then(|(_, record)| record?.id.as_deref());
         by_look.or_else(|| {
             let creates = self.attempts.iter().filter(|a| a.facts.effects.len() == 1 && has(a, Kind::Create, key));
             let settled = creates.filter_map(|a| a.verdict.as_ref()).filter(|v| v.decided < moment);
-            settled.filter_map(|verdict| verdict.server_id.as_deref()).next_back()
+            settled.filter_map(|verdict| Some((verdict.decided, verdict.server_id.as_deref()?))).max().map(|(_, id)| id)
         })
     }
 
@@ -155,6 +176,37 @@ impl<'a> Group<'a> {
         let told = |attempt: &Attempt| attempt.facts.told_there && has(attempt, Kind::Create, key);
         self.attempts.iter().any(told)
             || self.looks_at(key).any(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own))
+    }
+}
+
+/// Later than this, none of these attempts can do anything any more, and what they did shows on every replica.
+fn settled<'a>(
+    windows: &Windows,
+    attempts: impl Iterator<Item = &'a Attempt>,
+    span: impl Fn(&Attempt) -> Option<Span>,
+) -> Moment {
+    let here = attempts.filter(|attempt| reached_server(attempt));
+    let ends = here.filter_map(|attempt| Some(attempt.facts.ended + span(attempt)?));
+    ends.max().unwrap_or(Moment(i64::MIN)) + windows.replica_lag
+}
+
+/// How long after its end an attempt may still become applied; `None` when it never can have been.
+fn window(windows: &Windows, attempt: &Attempt) -> Option<Span> {
+    match attempt.facts.window {
+        Window::None => succeeded(attempt).then_some(Span::ZERO),
+        Window::Network => Some(windows.network),
+        Window::ServerError => Some(windows.server_error),
+        Window::Intent => Some(windows.intent + windows.network),
+    }
+}
+
+/// The same for creates that the server does not keep unique, which always wait for the longest window.
+fn longest(windows: &Windows, attempt: &Attempt) -> Option<Span> {
+    let longest = windows.network.max(windows.server_error);
+    match attempt.facts.window {
+        Window::None => window(windows, attempt),
+        Window::Network | Window::ServerError => Some(longest),
+        Window::Intent => Some(windows.intent + longest),
     }
 }
 

@@ -25,6 +25,10 @@ mod member;
 mod view;
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod table;
 
 use crate::clock::Moment;
@@ -102,8 +106,7 @@ fn decide_effect(group: &Group, attempt: &Attempt, index: usize, effect: &Effect
     match effect.kind {
         Kind::Create => create::decide(group, attempt, index, effect),
         Kind::Member => member::decide(group, attempt, index, effect),
-        Kind::Blind => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Unobservable, Action::AskPrivo)
-            .because("nothing that the server can be asked shows whether this was applied".into()),
+        Kind::Blind => unobservable(),
         Kind::Delete => change::decide_delete(group, attempt, index, effect),
         Kind::Update => change::decide_update(group, attempt, index, effect),
         Kind::Inbound => inbound::decide(group, attempt, index),
@@ -144,15 +147,24 @@ fn superseding(group: &Group, attempt: &Attempt, decision: Decision) -> Decision
     Decision::Settle(verdict)
 }
 
-/// Whether what was found can be the work of a resend that followed the verdict: one is recorded, or the server says
-/// that it was made after the verdict.
+/// Whether what was found can be the work of a resend that followed the verdict: made after it by the server's own
+/// word, or, where the server does not say, recorded as sent again after it.
 fn resend_explains(group: &Group, attempt: &Attempt, decided: Moment) -> bool {
-    if group.sent_again_since(attempt, decided) {
-        return true;
-    }
-    let Some(look) = attempt.looks.last() else { return false };
-    let (least, _) = look.skew();
-    !look.records.is_empty() && look.records.iter().all(|record| record.made.is_some_and(|made| made > decided + least))
+    let sent_again = group.sent_again_since(attempt, decided);
+    let first = group.first_sent(attempt.facts.identity);
+    attempt.facts.effects.iter().enumerate().all(|(index, effect)| {
+        let looks = view::in_order(&attempt.looks, index);
+        let Some(look) = looks.last() else { return sent_again };
+        let (least, _) = look.skew();
+        let older = |made: Option<Moment>| matches!((made, first), (Some(made), Some(first)) if made < first + least);
+        let times: Vec<Option<Moment>> = match effect.kind {
+            Kind::Update => look.records.iter().map(|record| record.changed).collect(),
+            Kind::Create | Kind::Member => look.records.iter().map(|r| r.made).filter(|made| !older(*made)).collect(),
+            Kind::Blind | Kind::Delete | Kind::Inbound => Vec::new(),
+        };
+        let after = |time: &Option<Moment>| time.map_or(sent_again, |time| time > decided + least);
+        if times.is_empty() { sent_again } else { times.iter().all(after) }
+    })
 }
 
 /// Starts a settled answer.
@@ -167,6 +179,12 @@ fn settle(status: Status, outcome: Outcome, reason: Reason, action: Action) -> D
         explanation: String::new(),
         correction: false,
     })
+}
+
+/// The row "create, nothing to look up by" of the verdict table; so is anything else that cannot be looked up.
+fn unobservable() -> Decision {
+    settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Unobservable, Action::AskPrivo)
+        .because("nothing that the server can be asked shows whether this was applied".into())
 }
 
 /// Starts a deferral.

@@ -54,7 +54,10 @@ pub fn in_order(looks: &[Look], effect: usize) -> Vec<&Look> {
         (doubt, seen)
     };
     for instant in looks.chunk_by_mut(|a, b| a.asked == b.asked) {
-        instant.sort_by_key(|look| caution(look));
+        if instant.len() > 1 {
+            // Any fixed order does for looks that are equally cautious.
+            instant.sort_by_cached_key(|look| (caution(look), look.answered, look.server, format!("{look:?}")));
+        }
     }
     looks
 }
@@ -67,7 +70,7 @@ pub fn view<'a>(looks: &[&'a Look], settled: Moment, windows: &Windows, absent: 
         Err(doubt) => return View::Nothing(doubt),
     };
     match last.seen {
-        _ if absent(last) => View::Absent(absence(looks, settled, windows, absent)),
+        _ if absent(last) => View::Absent(absence(looks, settled, windows, true, absent)),
         Seen::Several => View::Several(last),
         Seen::Present | Seen::Absent | Seen::Inconclusive => View::Present(last),
     }
@@ -79,6 +82,11 @@ pub fn believed<'a>(looks: &[&'a Look], absent: impl Fn(&Look) -> bool) -> Resul
         return Err(defer(Reason::Inconclusive, Action::Wait).because("the server has not been asked yet".into()));
     };
     controls(last, absent(last)).map(|()| *last)
+}
+
+/// Whether a look that found something may be used as evidence of what was there then.
+pub fn sound(look: &Look) -> bool {
+    controls(look, false).is_ok()
 }
 
 /// Whether the controls stand behind what a look saw; an absence needs both.
@@ -114,13 +122,16 @@ fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
 }
 
 /// How far a streak of looks that show the same is believed: absences, or for a delete and an update the state from
-/// before.
-pub fn absence(looks: &[&Look], settled: Moment, windows: &Windows, absent: impl Fn(&Look) -> bool) -> Absence {
+/// before. `missing` says that what was looked for was not found, so that each look needs the known key's control too.
+pub fn absence(
+    looks: &[&Look],
+    settled: Moment,
+    windows: &Windows,
+    missing: bool,
+    absent: impl Fn(&Look) -> bool,
+) -> Absence {
     let counts = |look: &&&Look| {
-        look.current
-            && look.surely_asked() > settled
-            && controls(look, look.seen != Seen::Present).is_ok()
-            && absent(look)
+        look.current && look.surely_asked() > settled && controls(look, missing).is_ok() && absent(look)
     };
     let streak: Vec<&&Look> = looks.iter().rev().take_while(counts).collect();
     let (Some(last), Some(first)) = (streak.first(), streak.last()) else {

@@ -1,0 +1,311 @@
+//! Laws that hold for every case, however odd: properties over random groups, shrunk to the smallest that breaks one.
+//!
+//! The cases are not histories of a world (those are the oracle's); they are any evidence that the types allow, so that
+//! deciding is shown to be total, fair to the order of things, and never bolder for knowing less.
+
+use proptest::prelude::*;
+
+use super::table::*;
+use super::{Decision, decide};
+use crate::clock::{Moment, Span};
+use crate::evidence::{Attempt, Case, Class, Effect, Kind, Look, Record, Settled, Window, Windows};
+use crate::words::{Action, Compared, Control, Failure, Outcome, Reason, Seen, Status};
+
+fn kind() -> impl Strategy<Value = Kind> {
+    use Kind::*;
+    prop_oneof![4 => Just(Create), 4 => Just(Member), 1 => Just(Blind), 2 => Just(Delete), 2 => Just(Update), 1 => Just(Inbound)]
+}
+
+fn an_effect() -> impl Strategy<Value = Effect> {
+    let key = prop_oneof![6 => Just(Some(200)), 1 => Just(Some(201)), 1 => Just(None)];
+    (kind(), key, any::<bool>(), any::<bool>(), 220u8..222).prop_map(|(kind, key, own_key, comparable, target)| {
+        Effect { key: key.map(link), own_key, comparable, targets: vec![link(target)], ..effect(kind) }
+    })
+}
+
+/// Minutes that fall before, into and after the windows.
+fn minute() -> impl Strategy<Value = i64> {
+    prop_oneof![3 => -20i64..60, 2 => (DAY - 5)..(DAY + 60), 1 => 0i64..(40 * DAY)]
+}
+
+fn a_record() -> impl Strategy<Value = Record> {
+    let compared = proptest::sample::select(Compared::ALL);
+    let when = || proptest::option::weighted(0.7, minute());
+    (
+        0u8..3,
+        when(),
+        when(),
+        proptest::collection::vec(compared, 0..2),
+        any::<[bool; 2]>(),
+        proptest::option::of(230u8..232),
+    )
+        .prop_map(|(id, made, changed, fields, [own, as_before], values)| Record {
+            id: (id > 0).then(|| id.to_string()),
+            made: made.map(at),
+            changed: changed.map(at),
+            own,
+            fields: fields.into_iter().map(|compared| ("name".to_owned(), compared)).collect(),
+            as_before,
+            values: values.map(link),
+        })
+}
+
+fn control() -> impl Strategy<Value = Control> {
+    use Control::*;
+    prop_oneof![12 => Just(Held), 1 => Just(Contradicted), 1 => Just(Unanswered), 1 => Just(Missing)]
+}
+
+fn a_look() -> impl Strategy<Value = Look> {
+    let seen = prop_oneof![4 => Just(Seen::Absent), 3 => Just(Seen::Present), 1 => Just(Seen::Several), 1 => Just(Seen::Inconclusive)];
+    let server = prop_oneof![6 => Just(Some(0)), 1 => Just(None), 1 => (-30i64..30).prop_map(Some)];
+    let effect = prop_oneof![8 => Just(0usize), 2 => Just(1), 1 => Just(9)];
+    (
+        minute(),
+        seen,
+        server,
+        effect,
+        prop::bool::weighted(0.9),
+        proptest::collection::vec(a_record(), 0..3),
+        control(),
+        control(),
+    )
+        .prop_map(|(minute, seen, server, effect, current, mut records, known, random)| {
+            if matches!(seen, Seen::Absent | Seen::Inconclusive) {
+                records.clear();
+            }
+            let server = server.map(|ahead: i64| at(minute + ahead));
+            Look { effect, current, server, known, random, ..look(minute, seen, records) }
+        })
+}
+
+fn an_attempt() -> impl Strategy<Value = Attempt> {
+    let class = prop_oneof![
+        20 => Just(Class::Planned),
+        1 => Just(Class::Read),
+        1 => Just(Class::NoPlan),
+        1 => Just(Class::OtherEnvironment),
+        1 => Just(Class::BadRow { why: "body".into() }),
+    ];
+    let failed = prop_oneof![
+        4 => Just((Some(Failure::Timeout), Window::Network, None)),
+        2 => Just((Some(Failure::Http), Window::ServerError, Some(503))),
+        1 => Just((Some(Failure::Intent), Window::Intent, None)),
+        1 => Just((Some(Failure::NotSent), Window::None, None)),
+        1 => Just((Some(Failure::Answered), Window::None, Some(201))),
+        1 => Just((Some(Failure::Answered), Window::None, Some(412))),
+        1 => Just((None, Window::ServerError, None)),
+    ];
+    let sent = prop_oneof![4 => (0i64..10).prop_map(Some), 1 => minute().prop_map(Some), 1 => Just(None)];
+    let verdict = (minute(), proptest::sample::select(Outcome::ALL), proptest::option::of(0u8..3));
+    (
+        (class, failed, sent, 1u8..4),
+        proptest::collection::vec(an_effect(), 0..3),
+        proptest::collection::vec(a_look(), 0..5),
+        proptest::option::weighted(0.15, verdict),
+        any::<bool>(),
+        prop::bool::weighted(0.05),
+    )
+        .prop_map(
+            |(
+                (class, (failure, window, status), sent, op),
+                effects,
+                mut looks,
+                verdict,
+                repeat_blocked,
+                sent_ahead,
+            )| {
+                looks.sort_by_key(|look| look.asked);
+                let mut told = attempt(Kind::Create).op(op).class(class).sent(sent.unwrap_or(0));
+                let facts = &mut told.facts;
+                (facts.failure, facts.window, facts.http_status) = (failure, window, status);
+                (facts.sent, facts.sent_ahead) = (sent.map(at), sent_ahead);
+                (facts.effects, facts.repeat_blocked) = (effects, repeat_blocked);
+                told.verdict = verdict.map(|(decided, outcome, id)| Settled {
+                    decided: at(decided),
+                    status: Status::Resolved,
+                    outcome,
+                    reason: Reason::ConfirmedAbsent,
+                    server_id: id.map(|id| id.to_string()),
+                });
+                told.looks = looks;
+                told
+            },
+        )
+}
+
+fn a_case() -> impl Strategy<Value = Case> {
+    let lag = prop_oneof![3 => Just(0i64), 1 => 0i64..30];
+    (proptest::collection::vec(an_attempt(), 1..4), lag).prop_map(|(mut attempts, lag)| {
+        for (entry, attempt) in (1..).zip(&mut attempts) {
+            attempt.entry = entry;
+        }
+        Case { windows: Windows { replica_lag: Span(lag * 60_000), ..Windows::default() }, attempts }
+    })
+}
+
+/// A case in which one operation's attempts share their effects, as they do when one plan reads them.
+fn a_kept_case() -> impl Strategy<Value = Case> {
+    a_case().prop_map(|mut case| {
+        for i in 1..case.attempts.len() {
+            let identity = case.attempts[i].facts.identity;
+            if let Some(first) = (0..i).find(|first| case.attempts[*first].facts.identity == identity) {
+                case.attempts[i].facts.effects = case.attempts[first].facts.effects.clone();
+            }
+        }
+        case
+    })
+}
+
+fn outcome(decision: &Decision) -> Option<Outcome> {
+    match decision {
+        Decision::Settle(verdict) => Some(verdict.outcome),
+        Decision::Defer(_) => None,
+    }
+}
+
+/// The last moment at which an attempt of the group, for all the row says, may still become applied.
+fn windows_end(case: &Case) -> Moment {
+    let ends = case.attempts.iter().filter_map(|attempt| {
+        let windows = &case.windows;
+        let window = match (&attempt.facts.class, attempt.facts.window) {
+            (Class::Read | Class::OtherEnvironment, _) | (_, Window::None) => return None,
+            (_, Window::Network) => windows.network,
+            (_, Window::ServerError) => windows.server_error,
+            (_, Window::Intent) => windows.intent + windows.network,
+        };
+        Some(attempt.facts.ended + window)
+    });
+    ends.max().unwrap_or(Moment(i64::MIN))
+}
+
+const STRETCH: Span = Span(60 * 60_000);
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn deciding_is_total(
+        case in a_case(),
+        odd in proptest::collection::vec(any::<(i64, i64, Option<i64>)>(), 0..4),
+        windows in any::<[i64; 8]>(),
+    ) {
+        let mut case = case;
+        let w = windows.map(|ms| Span(ms.saturating_abs()));
+        case.windows = Windows {
+            network: w[0], server_error: w[1], intent: w[2], replica_lag: w[3],
+            confirm_after: w[4], expire_after: w[5], webhook: w[6], watch: w[7],
+        };
+        let looks = case.attempts.iter_mut().flat_map(|attempt| &mut attempt.looks);
+        for (look, (asked, answered, server)) in looks.zip(odd) {
+            (look.asked, look.answered, look.server) = (Moment(asked), Moment(answered), server.map(Moment));
+        }
+        prop_assert_eq!(decide(&case).len(), case.attempts.len());
+    }
+
+    #[test]
+    fn an_inconclusive_answer_settles_nothing(case in a_case(), which in any::<prop::sample::Index>(), effect in 0usize..2) {
+        let before = decide(&case);
+        let mut after = case.clone();
+        let attempt = &mut after.attempts[which.index(case.attempts.len())];
+        let last = attempt.looks.last().map_or(at(0), |look| look.asked);
+        attempt.looks.push(Look { effect, asked: last + STRETCH, answered: last + STRETCH, ..inconclusive_at(0) });
+        for (before, after) in before.iter().zip(decide(&after)) {
+            let was_pending = outcome(before).is_none();
+            if was_pending && outcome(&after).is_some() {
+                prop_assert_eq!(after.reason(), Reason::Expired);
+            }
+        }
+    }
+
+    #[test]
+    fn time_alone_reverses_nothing(case in a_kept_case(), which in any::<prop::sample::Index>(), times in 1usize..4) {
+        let mut later = case.clone();
+        let attempt = &mut later.attempts[which.index(case.attempts.len())];
+        for _ in 0..times {
+            let Some(last) = attempt.looks.last().cloned() else { break };
+            let server = last.server.map(|server| server + STRETCH);
+            attempt.looks.push(Look { asked: last.asked + STRETCH, answered: last.answered + STRETCH, server, ..last });
+        }
+        for (before, after) in decide(&case).iter().zip(decide(&later)) {
+            let (Some(before), Some(after)) = (outcome(before), outcome(&after)) else { continue };
+            let done = |outcome| matches!(outcome, Outcome::Applied | Outcome::Satisfied);
+            prop_assert!(!(done(before) && after == Outcome::NotApplied), "{before} became {after}");
+            prop_assert!(!(before == Outcome::NotApplied && done(after)), "{before} became {after}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_looks_at_one_instant_does_not_matter(
+        case in a_case(),
+        which in any::<prop::sample::Index>(),
+        minute in minute(),
+        seed in any::<u64>(),
+    ) {
+        let mut case = case;
+        let which = which.index(case.attempts.len());
+        let end = case.attempts[which].looks.last().map_or(at(0), |look| look.asked).max(at(minute));
+        for look in &mut case.attempts[which].looks {
+            (look.asked, look.answered) = (end, end + Span(200));
+        }
+        let mut shuffled = case.clone();
+        fastrand::Rng::with_seed(seed).shuffle(&mut shuffled.attempts[which].looks);
+        prop_assert_eq!(decide(&case), decide(&shuffled));
+    }
+
+    #[test]
+    fn swapped_entries_have_swapped_verdicts(case in a_kept_case()) {
+        let mut swapped = case.clone();
+        swapped.attempts.reverse();
+        let mut decisions = decide(&swapped);
+        decisions.reverse();
+        prop_assert_eq!(decide(&case), decisions);
+    }
+
+    #[test]
+    fn dropping_controls_adds_no_verdict(
+        case in a_case(),
+        drop in proptest::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 15),
+    ) {
+        let mut without = case.clone();
+        let looks = without.attempts.iter_mut().flat_map(|attempt| &mut attempt.looks);
+        for (look, (known, random, missing)) in looks.zip(drop) {
+            let to = if missing { Control::Missing } else { Control::Unanswered };
+            for (control, dropped) in [(&mut look.known, known), (&mut look.random, random)] {
+                if dropped && *control == Control::Held {
+                    *control = to;
+                }
+            }
+        }
+        for (before, after) in decide(&case).iter().zip(decide(&without)) {
+            if let Decision::Settle(verdict) = &after && outcome(before).is_none() {
+                prop_assert_eq!(verdict.reason, Reason::Expired);
+            }
+        }
+    }
+
+    #[test]
+    fn no_resend_of_what_is_not_unique_inside_a_window(case in a_case()) {
+        let not_unique = |effect: &Effect| match effect.kind {
+            Kind::Member | Kind::Blind => true,
+            Kind::Create => effect.own_key,
+            Kind::Delete | Kind::Update | Kind::Inbound => false,
+        };
+        let end = windows_end(&case);
+        for (attempt, decision) in case.attempts.iter().zip(decide(&case)) {
+            let alone = matches!(decision.reason(), Reason::NeverSent | Reason::NoEffect);
+            if alone || decision.action() != Action::Resend || !attempt.facts.effects.iter().any(not_unique) {
+                continue;
+            }
+            let last = attempt.looks.iter().map(|look| look.asked).max();
+            prop_assert!(last.is_some_and(|last| last > end), "resend inside a window: {decision:?}");
+        }
+    }
+
+    #[test]
+    fn stored_evidence_decides_the_same(case in a_case()) {
+        let stored = serde_json::to_string(&case).unwrap();
+        let read: Case = serde_json::from_str(&stored).unwrap();
+        prop_assert_eq!(&read, &case);
+        prop_assert_eq!(decide(&read), decide(&case));
+    }
+}

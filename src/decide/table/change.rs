@@ -1,0 +1,213 @@
+//! The rows "delete" and "update".
+
+use super::*;
+
+fn delete() -> Attempt {
+    attempt(Kind::Delete)
+}
+
+fn update() -> Attempt {
+    attempt(Kind::Update)
+}
+
+const CONFIRMED: [i64; 2] = [16, 27];
+const DELETED: &str = "resolved satisfied deleted none";
+const OVERWRITTEN: &str = "duplicate-risk unknown overwritten review";
+
+#[test]
+fn delete_absent_is_deleted() {
+    assert_eq!(said([delete().saw([absent_at(1)])]), [DELETED]);
+}
+
+#[test]
+fn delete_absent_beside_a_create_in_doubt_waits_for_it() {
+    let told = |looks: &[i64]| {
+        let deleting = delete().told(|a| a.looks = looks.iter().map(|m| absent_at(*m)).collect());
+        said([deleting, attempt(Kind::Create).op(2)])[0].clone()
+    };
+    assert_eq!(told(&[1]), "pending unsettled wait");
+    assert_eq!(told(&[16]), "pending unconfirmed wait");
+    assert_eq!(told(&CONFIRMED), DELETED);
+    let made_for_sure = [delete().saw([absent_at(1)]), attempt(Kind::Create).op(2).answered(201)];
+    assert_eq!(said(made_for_sure)[0], DELETED);
+}
+
+#[test]
+fn delete_absent_may_be_a_replica_that_lags() {
+    let lag = Windows { replica_lag: Span::seconds(120), ..Windows::default() };
+    assert_eq!(said_under(&lag, [delete().saw([absent_at(2)])]), ["pending unsettled wait"]);
+    assert_eq!(said_under(&lag, [delete().saw([absent_at(3)])]), [DELETED]);
+}
+
+#[test]
+fn delete_present_the_same_by_creation_time() {
+    let told = |looks: &[i64]| {
+        said([delete().told(|a| a.looks = looks.iter().map(|m| present_at(*m, record("a", -9))).collect())])[0].clone()
+    };
+    assert_eq!(told(&[15]), "pending unsettled wait");
+    assert_eq!(told(&[16]), "pending unconfirmed wait");
+    assert_eq!(told(&CONFIRMED), "resolved not-applied not-deleted resend");
+}
+
+#[test]
+fn delete_present_the_same_by_id() {
+    let known_by_a_look = [
+        delete().saw(CONFIRMED.map(|m| present_at(m, undated("a")))),
+        attempt(Kind::Update).op(2).saw([present_at(-5, undated("a"))]),
+    ];
+    assert_eq!(said(known_by_a_look)[0], "resolved not-applied not-deleted resend");
+    let made_by_us = attempt(Kind::Create).op(2).sent(-99).settled(-60, Outcome::Applied, Reason::Created, Some("a"));
+    let known_by_a_verdict = [delete().saw(CONFIRMED.map(|m| present_at(m, undated("a")))), made_by_us];
+    assert_eq!(said(known_by_a_verdict)[0], "resolved not-applied not-deleted resend");
+}
+
+#[test]
+fn delete_present_not_known_to_be_the_same() {
+    let entry = delete().saw(CONFIRMED.map(|m| present_at(m, undated("a"))));
+    assert_eq!(said([entry]), ["resolved not-applied not-deleted review"]);
+}
+
+#[test]
+fn delete_present_with_another_id_is_recreated() {
+    let earlier = attempt(Kind::Update).op(2).saw([present_at(-5, undated("a"))]);
+    let recreated = [delete().saw([present_at(16, undated("b"))]), earlier];
+    assert_eq!(said(recreated)[0], "resolved satisfied recreated do-not-resend");
+    let between_looks = delete().saw([present_at(2, undated("a")), present_at(16, undated("b"))]);
+    assert_eq!(said([between_looks]), ["resolved satisfied recreated do-not-resend"]);
+}
+
+#[test]
+fn delete_present_made_later_is_recreated() {
+    let entry = delete().saw([present_at(16, record("b", 5))]);
+    assert_eq!(said([entry]), ["resolved satisfied recreated do-not-resend"]);
+}
+
+/// The latest id from before counts, whatever order the entries stand in.
+#[test]
+fn delete_the_id_of_before_is_the_latest_by_time() {
+    let old = attempt(Kind::Update).op(2).saw([present_at(-9, undated("old"))]);
+    let new = attempt(Kind::Update).op(3).saw([present_at(-5, undated("new"))]);
+    let looks = CONFIRMED.map(|m| present_at(m, undated("new")));
+    let expected = "resolved not-applied not-deleted resend";
+    assert_eq!(said([delete().saw(looks.clone()), old.clone(), new.clone()])[0], expected);
+    assert_eq!(said([delete().saw(looks), new, old])[0], expected);
+}
+
+/// A look that its controls void names no id of before.
+#[test]
+fn delete_a_void_look_names_no_record() {
+    let void = present_at(2, undated("elsewhere")).random(Control::Contradicted);
+    let [first, second] = CONFIRMED.map(|m| present_at(m, undated("a")));
+    assert_eq!(said([delete().saw([void, first, second])]), ["resolved not-applied not-deleted review"]);
+}
+
+/// More than one record is no absence.
+#[test]
+fn delete_several_is_not_deleted() {
+    let several = |minute| delete().saw([list_at(minute, [record("a", -9), record("b", -9)])]);
+    assert_eq!(said([several(9)]), ["pending unsettled wait"]);
+    assert_eq!(said([several(16)]), ["duplicate-risk unknown ambiguous-match review"]);
+}
+
+fn changed(minute: i64) -> Record {
+    Record { changed: Some(at(minute) + Span(500)), ..record("a", -99) }
+}
+
+fn before(record: Record) -> Record {
+    Record { as_before: true, ..with_field(record, Compared::Differs) }
+}
+
+fn valued(values: u8, record: Record) -> Record {
+    Record { values: Some(link(values)), ..record }
+}
+
+#[test]
+fn update_equal_is_equivalent() {
+    assert_eq!(said([update().saw([present_at(15, record("a", -99))])]), ["pending unsettled wait"]);
+    let settled = update().saw([present_at(16, record("a", -99))]);
+    assert_eq!(said([settled]), ["resolved satisfied equivalent none"]);
+}
+
+#[test]
+fn update_equal_and_changed_within_the_window_is_updated() {
+    assert_eq!(said([update().saw([present_at(16, changed(3))])]), ["resolved applied updated none"]);
+    for minute in [-3, 20] {
+        let entry = update().saw([present_at(30, changed(minute))]);
+        assert_eq!(said([entry]), ["resolved satisfied equivalent none"]);
+    }
+}
+
+#[test]
+fn update_equal_beside_another_write_is_overwritten() {
+    let told = |other: Attempt| said([update().saw([present_at(19, record("a", -99))]), other])[0].clone();
+    assert_eq!(told(update().op(2).sent(3)), OVERWRITTEN);
+    assert_eq!(told(update().op(2).sent(3).answered(200)), OVERWRITTEN);
+    let equivalent = "resolved satisfied equivalent none";
+    assert_eq!(told(update().op(2).sent(3).answered(400)), equivalent);
+    assert_eq!(told(update().op(2).sent(3).not_sent()), equivalent);
+    assert_eq!(told(update().op(2).sent(3).changed(|e| e.targets = vec![link(221)])), equivalent);
+    assert_eq!(told(update().sent(3)), equivalent);
+}
+
+#[test]
+fn update_still_the_values_of_before_by_a_field_of_two_states() {
+    let told = |looks: &[i64]| {
+        let looks = looks.iter().map(|m| present_at(*m, before(record("a", -99)))).collect();
+        said([update().told(|a| a.looks = looks)])[0].clone()
+    };
+    assert_eq!(told(&[15]), "pending unsettled wait");
+    assert_eq!(told(&[16]), "pending unconfirmed wait");
+    assert_eq!(told(&CONFIRMED), "resolved not-applied not-updated resend");
+}
+
+#[test]
+fn update_still_the_values_of_before_by_an_earlier_look() {
+    let differing = |values| valued(values, with_field(record("a", -99), Compared::Differs));
+    let earlier = |values| update().op(2).answered(400).saw([present_at(-5, differing(values))]);
+    let looks = CONFIRMED.map(|m| present_at(m, differing(7)));
+    assert_eq!(said([update().saw(looks.clone()), earlier(7)])[0], "resolved not-applied not-updated resend");
+    assert_eq!(said([update().saw(looks.clone()), earlier(8)])[0], OVERWRITTEN);
+    assert_eq!(said([update().saw(looks)]), [OVERWRITTEN]);
+}
+
+/// What a look with a contradicted control saw is no value of before.
+#[test]
+fn update_a_void_look_shows_no_values_of_before() {
+    let differing = || valued(7, with_field(record("a", -99), Compared::Differs));
+    let void = present_at(-5, differing()).random(Control::Contradicted);
+    let looks = CONFIRMED.map(|m| present_at(m, differing()));
+    assert_eq!(said([update().saw(looks), update().op(2).answered(400).saw([void])])[0], OVERWRITTEN);
+}
+
+#[test]
+fn update_still_as_before_with_a_later_write_known_is_overwritten() {
+    let told = |other: Attempt| {
+        let looks = [19, 30].map(|m| present_at(m, before(record("a", -99))));
+        said([update().saw(looks), other])[0].clone()
+    };
+    assert_eq!(told(update().op(2).sent(3)), OVERWRITTEN);
+    assert_eq!(told(update().op(2).sent(-3).answered(200)), "resolved not-applied not-updated resend");
+}
+
+#[test]
+fn update_else_is_overwritten_once_settled() {
+    for record in [with_field(record("a", -99), Compared::Differs), with_field(record("a", -99), Compared::NotShown)] {
+        assert_eq!(said([update().saw([present_at(15, record.clone())])]), ["pending unsettled wait"]);
+        assert_eq!(said([update().saw([present_at(16, record)])]), [OVERWRITTEN]);
+    }
+    assert_eq!(said([update().saw([absent_at(16)])]), [OVERWRITTEN]);
+}
+
+#[test]
+fn update_with_nothing_compared_is_not_equal() {
+    let nothing = Record { fields: vec![], ..record("a", -99) };
+    assert_eq!(said([update().saw([present_at(16, nothing)])]), [OVERWRITTEN]);
+}
+
+#[test]
+fn changes_without_a_key_are_unobservable() {
+    for kind in [Kind::Delete, Kind::Update] {
+        let entry = attempt(kind).changed(|e| e.key = None).saw(CONFIRMED.map(absent_at));
+        assert_eq!(said([entry]), ["duplicate-risk unknown unobservable ask-privo"]);
+    }
+}

@@ -1,0 +1,227 @@
+//! The rows "create, not unique, listed under a known owner". They always wait for the longest window: a day.
+
+use super::*;
+
+fn member() -> Attempt {
+    attempt(Kind::Member)
+}
+
+const SETTLED: i64 = DAY + 1;
+const CONFIRMED: [i64; 2] = [SETTLED, SETTLED + 11];
+
+fn stranger() -> Record {
+    with_field(record("s", 2), Compared::Differs)
+}
+
+#[test]
+fn member_none_match_unsettled() {
+    for minute in [1, 16, DAY] {
+        let decision = &decided(&Windows::default(), [member().blocked().saw([absent_at(minute)])])[0];
+        assert_eq!((text(decision).as_str(), not_before(decision)), ("pending unsettled wait", Some(at(DAY))));
+    }
+}
+
+#[test]
+fn member_none_match_unconfirmed() {
+    assert_eq!(said([member().saw([absent_at(SETTLED)])]), ["pending unconfirmed wait"]);
+    assert_eq!(said([member().saw([list_at(SETTLED, [stranger()])])]), ["pending unconfirmed wait"]);
+}
+
+#[test]
+fn member_none_match_confirmed() {
+    let confirmed = ["resolved not-applied confirmed-absent resend"];
+    assert_eq!(said([member().saw(CONFIRMED.map(absent_at))]), confirmed);
+    assert_eq!(said([member().saw(CONFIRMED.map(|m| list_at(m, [stranger()])))]), confirmed);
+    assert_eq!(said([member().saw(CONFIRMED.map(|m| list_at(m, [record("old", -2)])))]), confirmed);
+}
+
+#[test]
+fn member_none_match_an_uncontrolled_look_starts_no_streak() {
+    for control in [Control::Missing, Control::Unanswered] {
+        let [first, second] = CONFIRMED.map(|m| list_at(m, [stranger()]));
+        assert_eq!(said([member().saw([first.known(control), second])]), ["pending unconfirmed wait"], "{control}");
+    }
+}
+
+#[test]
+fn member_none_match_but_one_did_once() {
+    let removed = "duplicate-risk unknown removed-since review";
+    let looks = [list_at(9, [record("a", 2)]), absent_at(SETTLED), absent_at(SETTLED + 11)];
+    assert_eq!(said([member().saw(looks)]), [removed]);
+    let told = [member().saw(CONFIRMED.map(absent_at)), member().sent(1).answered(201)];
+    assert_eq!(said(told)[0], removed);
+    let seen_by_the_retry = [
+        member().saw([absent_at(SETTLED + 1), absent_at(SETTLED + 13)]),
+        member().sent(1).saw([list_at(9, [record("a", 2)])]),
+    ];
+    assert_eq!(said(seen_by_the_retry)[0], removed);
+}
+
+#[test]
+fn member_one_matches_waits_for_the_window() {
+    assert_eq!(said([member().saw([list_at(DAY, [record("a", 2)])])]), ["pending unsettled wait"]);
+}
+
+#[test]
+fn member_one_matches_one_operation() {
+    let decision = &decided(&Windows::default(), [member().saw([list_at(SETTLED, [record("a", 2)])])])[0];
+    assert_eq!(text(decision), "resolved applied created store-id");
+    let Decision::Settle(verdict) = decision else { unreachable!() };
+    assert_eq!(verdict.server_id.as_deref(), Some("a"));
+    let may_be_older = member().saw([list_at(SETTLED, [undated("a")])]);
+    assert_eq!(said([may_be_older]), ["resolved satisfied present store-id"]);
+    let with_strangers = member().saw([list_at(SETTLED, [record("old", -3), record("a", 2), stranger()])]);
+    assert_eq!(said([with_strangers]), ["resolved applied created store-id"]);
+}
+
+#[test]
+fn member_one_matches_an_operation_that_was_told_of_success() {
+    let two = [member().saw([list_at(SETTLED + 1, [record("a", 2)])]), member().sent(1).answered(201)];
+    assert_eq!(said(two)[0], "resolved satisfied present store-id");
+}
+
+#[test]
+fn member_retries_of_one_operation_that_made_one_record() {
+    let looks = [list_at(SETTLED + 1, [record("a", 1)])];
+    let two = [member().saw(looks.clone()), member().sent(1).saw(looks)];
+    assert_eq!(said(two), ["resolved applied created store-id", "resolved applied created store-id"]);
+}
+
+#[test]
+fn member_siblings_each_with_its_record() {
+    let equal = |id| record(id, 1);
+    let differs = |id| with_field(record(id, 1), Compared::Differs);
+    let two = [
+        member().saw([list_at(SETTLED, [equal("a"), differs("b")])]),
+        member().op(2).saw([list_at(SETTLED, [differs("a"), equal("b")])]),
+    ];
+    let decisions = decided(&Windows::default(), two);
+    for (decision, id) in decisions.iter().zip(["a", "b"]) {
+        assert_eq!(text(decision), "resolved applied created store-id");
+        assert!(matches!(decision, Decision::Settle(v) if v.server_id.as_deref() == Some(id)));
+    }
+}
+
+#[test]
+fn member_a_forced_choice_decides_the_other() {
+    let only_a = [record("a", 1), with_field(record("b", 1), Compared::Differs)];
+    let two = [
+        member().saw([list_at(SETTLED, only_a)]),
+        member().op(2).saw([list_at(SETTLED, [record("a", 1), record("b", 1)])]),
+    ];
+    assert_eq!(said(two), ["resolved applied created store-id", "resolved applied created store-id"]);
+}
+
+/// "b" may be older than both, and then the second operation may have made "a".
+#[test]
+fn member_a_forced_choice_is_no_proof_where_a_record_may_be_older() {
+    let only_a = [record("a", 1), with_field(undated("b"), Compared::Differs)];
+    let two = [
+        member().saw([list_at(SETTLED, only_a)]),
+        member().op(2).saw([list_at(SETTLED, [record("a", 1), undated("b")])]),
+    ];
+    assert_eq!(said(two), ["resolved satisfied present store-id", "resolved satisfied present store-id"]);
+}
+
+#[test]
+fn member_duplicated() {
+    let looks = [list_at(SETTLED + 1, [record("a", 0), record("b", 1)])];
+    let two = [member().saw(looks.clone()), member().sent(1).saw(looks)];
+    let duplicated = "duplicate-risk duplicated duplicated ask-privo";
+    assert_eq!(said(two), [duplicated, duplicated]);
+}
+
+#[test]
+fn member_foreign_records() {
+    let looks = [list_at(SETTLED, [record("a", 0), record("b", 1)])];
+    assert_eq!(said([member().saw(looks)]), ["duplicate-risk unknown foreign-records review"]);
+    let beside_not_sent =
+        [member().saw([list_at(SETTLED + 1, [record("a", 0), record("b", 1)])]), member().sent(1).not_sent()];
+    assert_eq!(said(beside_not_sent)[0], "duplicate-risk unknown foreign-records review");
+}
+
+#[test]
+fn member_underdetermined() {
+    let looks = [list_at(SETTLED, [record("a", 0)])];
+    let twins = [member().saw(looks.clone()), member().op(2).saw(looks)];
+    let underdetermined = "duplicate-risk partly-applied underdetermined review";
+    assert_eq!(said(twins), [underdetermined, underdetermined]);
+}
+
+#[test]
+fn member_ambiguous_match() {
+    let looks = [list_at(SETTLED, [record("a", 0), record("b", 1)])];
+    let twins = [member().saw(looks.clone()), member().op(2).saw(looks)];
+    let ambiguous = "duplicate-risk unknown ambiguous-match review";
+    assert_eq!(said(twins), [ambiguous, ambiguous]);
+}
+
+#[test]
+fn member_waits_until_every_sibling_was_looked_at() {
+    let two = [member().saw([list_at(SETTLED, [record("a", 0)])]), member().op(2)];
+    assert_eq!(said(two), ["pending inconclusive wait", "pending inconclusive wait"]);
+}
+
+/// What a twin saw before the record was made, or with a void control, does not say that the record is not its.
+#[test]
+fn member_an_old_or_void_look_of_a_sibling_excludes_nothing() {
+    let found = || list_at(SETTLED + 20, [record("a", 0)]);
+    let early = [list_at(9, []), inconclusive_at(SETTLED + 20)];
+    let void = [absent_at(SETTLED + 20).known(Control::Contradicted)];
+    let inconclusive_first = [absent_at(2), inconclusive_at(SETTLED + 20)];
+    for twin in [member().op(2).saw(early), member().op(2).saw(void), member().op(2).saw(inconclusive_first)] {
+        let told = said([member().saw([found()]), twin]);
+        assert!(!told[0].starts_with("resolved"), "{told:?}");
+    }
+}
+
+/// A sibling that was told of success, and is never looked for, made one of the new records and not the old one.
+#[test]
+fn member_an_older_record_takes_up_no_answered_sibling() {
+    let look = list_at(SETTLED, [record("old", -2), record("a", 0)]);
+    let two = [member().saw([look]), member().op(2).answered(201)];
+    assert_eq!(said(two)[0], "duplicate-risk partly-applied underdetermined review");
+}
+
+/// Nothing that it sent was taken, so a sibling's record is not its.
+#[test]
+fn member_that_cannot_have_been_applied_is_confirmed_absent() {
+    let looks = CONFIRMED.map(|m| list_at(m, [record("a", 0)]));
+    let attempts = [member().not_sent().saw(looks.clone()), member().answered(400), member().op(2).saw(looks)];
+    let told = said(attempts);
+    assert_eq!(told[0], "resolved not-applied confirmed-absent resend");
+    assert_eq!(told[2], "resolved applied created store-id");
+}
+
+/// Between the windows of its two attempts neither can have made the record, so it is the sibling's.
+#[test]
+fn member_made_between_the_windows_of_two_attempts_is_the_siblings() {
+    let (made, late) = (DAY + 60, 2 * DAY);
+    let new = || record("new", made);
+    let end = 4 * DAY;
+    let told = said([
+        member().saw([list_at(end, [new()])]),
+        member().sent(late).saw([list_at(end, [new()])]),
+        member().op(2).sent(DAY).saw([list_at(end, [new(), undated("old")])]),
+    ]);
+    assert!(told[..2].iter().all(|told| !told.starts_with("resolved")), "{told:?}");
+}
+
+#[test]
+fn member_with_another_owner_has_nothing_to_do_with_it() {
+    let look = list_at(SETTLED, [record("a", 0)]);
+    let other = member().op(2).changed(|e| e.key = Some(link(201)));
+    assert_eq!(said([member().saw([look]), other])[0], "resolved applied created store-id");
+}
+
+#[test]
+fn member_comparable_but_nothing_shown_is_for_review() {
+    let silent = with_field(record("a", 0), Compared::NotShown);
+    assert_eq!(said([member().saw([list_at(SETTLED, [silent])])]), ["resolved applied created review"]);
+}
+
+#[test]
+fn member_without_an_owner_is_unobservable() {
+    let entry = member().changed(|e| e.key = None).saw(CONFIRMED.map(absent_at));
+    assert_eq!(said([entry]), ["duplicate-risk unknown unobservable ask-privo"]);
+}
