@@ -81,6 +81,9 @@ pub fn believed<'a>(looks: &[&'a Look], absent: impl Fn(&Look) -> bool) -> Resul
     let Some(last) = looks.last() else {
         return Err(defer(Reason::Inconclusive, Action::Wait).because("the server has not been asked yet".into()));
     };
+    if !last.current {
+        return Err(defer(Reason::Inconclusive, Action::Wait).because("not looked at under this plan yet".into()));
+    }
     controls(last, absent(last)).map(|()| *last)
 }
 
