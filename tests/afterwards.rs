@@ -1,0 +1,205 @@
+//! Proves what holds after a verdict: `verify` finds out any change of evidence or verdict, corrections come first in the
+//! report, answers to retries are evidence, a changed row or plan opens an entry again; and that the shipped plans know
+//! every call of the platform.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod util;
+
+use privo_reconcile::clock::{Moment, Span};
+use privo_reconcile::sandbox::NewAccount;
+use util::{CANARY, Dir, Entry, Platform, Setup};
+
+fn settled(platform: &Platform) -> Dir {
+    let dir = Dir::of(platform);
+    dir.attempt(platform, Entry::register("lost", &platform.url, "ann@example.com"), "lost-before");
+    dir.attempt(platform, Entry::register("made", &platform.url, "bob@example.com"), "lost-after");
+    dir.runs(4);
+    dir.runs(0);
+    dir
+}
+
+#[test]
+fn verify_finds_no_difference_in_an_honest_ledger() {
+    let platform = Platform::start();
+    let dir = settled(&platform);
+    let ran = dir.run(&["verify"]);
+    assert_eq!((ran.code, ran.out.trim()), (0, "2 verdicts decided again, no difference"));
+}
+
+#[test]
+fn verify_finds_out_whatever_was_changed() {
+    let platform = Platform::start();
+    for (table, change) in [
+        ("observations", "UPDATE observations SET seen = 'absent', records = NULL WHERE seen = 'present'"),
+        ("observations", "UPDATE observations SET known_control = 'missing' WHERE seen = 'absent'"),
+        ("observations", "DELETE FROM observations WHERE id = (SELECT max(id) FROM observations)"),
+        ("verdicts", "UPDATE verdicts SET action = 'store-id' WHERE reason = 'confirmed-absent'"),
+        ("verdicts", "UPDATE verdicts SET server_id = '4711' WHERE reason = 'present'"),
+        (
+            "readings",
+            "UPDATE readings SET facts = replace(facts, '\"failure\":\"network\"', '\"failure\":\"not_sent\"')",
+        ),
+        ("runs", "UPDATE runs SET windows = replace(windows, '\"network\":0', '\"network\":86400000')"),
+        ("standings", "UPDATE standings SET status = 'resolved', reason = 'present' WHERE reason = 'confirmed-absent'"),
+    ] {
+        let dir = settled(&platform);
+        let db = dir.db();
+        let triggers = format!("DROP TRIGGER IF EXISTS {table}_kept; DROP TRIGGER IF EXISTS {table}_not_deleted;");
+        db.execute_batch(&triggers).unwrap();
+        assert!(db.execute(change, []).unwrap() > 0, "{change}");
+        let ran = dir.run(&["verify"]);
+        assert_eq!(ran.code, 1, "{change}: {ran:?}");
+        assert!(ran.out.contains(':'), "{change}: {ran:?}");
+    }
+}
+
+#[test]
+fn corrections_come_first_in_the_report() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("watch", "1h")]));
+    dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "lost-before");
+    dir.attempt(&platform, Entry::register("r2", &platform.url, "bob@example.com"), "lost-before");
+    dir.runs(4);
+    dir.runs(0);
+    platform.world().repair(Moment::now().0, "r2");
+    dir.run(&["run", "--recheck"]);
+    let order: Vec<String> = dir.report().iter().map(|row| row["request_id"].clone()).collect();
+    assert_eq!(order, ["r2", "r1"]);
+}
+
+#[test]
+fn a_record_of_the_advised_resend_is_no_correction() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("watch", "1h")]));
+    dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "lost-before");
+    dir.runs(4);
+    dir.runs(0);
+    let resend = Entry::register("r2", &platform.url, "ann@example.com").operation("r1");
+    platform.send("r2", "POST", "/api/v1.0/account", &resend.text("body"), "plain").unwrap();
+    dir.insert(&resend.answered(201).sent(Moment::now()));
+    let ran = dir.run(&["run", "--recheck"]);
+    assert!(!ran.err.contains("correction"), "{ran:?}");
+    assert_eq!(dir.says("r1"), "resolved satisfied present store-id");
+}
+
+#[test]
+fn a_retry_that_was_told_the_email_exists_keeps_an_absence_from_being_believed() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com").operation("o"), "lost-before");
+    dir.insert(&Entry::register("r2", &platform.url, "ann@example.com").operation("o").answered(412));
+    dir.runs(4);
+    dir.runs(3);
+    assert_eq!(dir.says("r1"), "duplicate-risk unknown removed-since review");
+}
+
+#[test]
+fn a_plan_that_learns_a_call_opens_what_it_did_not_know() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    let body = r#"{"email":"ann@example.com"}"#;
+    dir.insert(&Entry::new("r1", "POST", &format!("{}/api/v2/people", platform.url)).body(body));
+    dir.runs(3);
+    assert_eq!(dir.says("r1"), "duplicate-risk unknown no-plan review");
+    platform.add(NewAccount { email: Some("ann@example.com".into()), ..NewAccount::default() });
+    let plan = std::fs::read_to_string("plans/privo-gateway.toml").unwrap();
+    let plan = plan.replace("\"/api/v1.0/account\", \"/api/account\"]\nneeds", "\"/api/v2/people\"]\nneeds");
+    std::fs::write(dir.file("mine.toml"), plan).unwrap();
+    dir.configure(&Setup { plan: "mine.toml".to_owned(), ..Setup::of(&platform) });
+    dir.runs(0);
+    assert!(dir.says("r1").starts_with("resolved satisfied present"), "{}", dir.says("r1"));
+    assert_eq!(dir.run(&["verify"]).code, 0);
+}
+
+#[test]
+fn many_children_of_one_parent_are_told_apart() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    let children = 300;
+    for child in 0..children {
+        let given = format!("Kid{child}");
+        let account = NewAccount {
+            given_name: Some(given.clone()),
+            birth_date_yyyymmdd: Some("20150102".into()),
+            parent_email: Some(CANARY.into()),
+            ..NewAccount::default()
+        };
+        if child % 2 == 0 {
+            platform.add(account);
+        }
+        let body = format!(r#"{{"parentEmail":"{CANARY}","firstName":"{given}","birthDate_YYYYMMDD":"20150102"}}"#);
+        let entry = Entry::new(&format!("r{child}"), "POST", &format!("{}/api/account", platform.url)).body(&body);
+        dir.insert(&entry.sent(Moment::now() - Span::seconds(60)));
+    }
+    dir.runs(4);
+    dir.runs(0);
+    let of = |reason: &str| dir.report().iter().filter(|row| row["reason"] == reason).count();
+    assert_eq!((of("present"), of("confirmed-absent")), (children / 2, children / 2));
+}
+
+/// Every call of both generations, as the platform documents them.
+const CALLS: &[(&str, &str, &str, &str, &str)] = &[
+    ("privo-gateway", "POST", "/oauth/token", "", "no-effect"),
+    ("privo-gateway", "POST", "/api/v1.0/account", r#"{"email":"a@b.example"}"#, "register-account"),
+    (
+        "privo-gateway",
+        "POST",
+        "/api/v1.0/account",
+        r#"{"parentEmail":"a@b.example","firstName":"K"}"#,
+        "register-account",
+    ),
+    ("privo-gateway", "POST", "/api/account", r#"{"parentEmail":"a@b.example","userName":"k"}"#, "register-account"),
+    (
+        "privo-gateway",
+        "POST",
+        "/api/v1.0/account/parent",
+        r#"{"email":"a@b.example","minor_registrations":[{"first_name":"K"}]}"#,
+        "register-parent",
+    ),
+    ("privo-gateway", "POST", "/api/account/shadow", r#"{"roleIdentifier":"x"}"#, "register-shadow"),
+    ("privo-gateway", "GET", "/api/v1.0/account/lookup?email=a%40b.example", "", "no-effect"),
+    ("privo-gateway", "POST", "/api/v1.0/account/check/email", r#"{"email":"a@b.example"}"#, "no-effect"),
+    ("privo-gateway", "POST", "/api/v1.0/account/check/display-name", r#"{"display_name":"k"}"#, "no-effect"),
+    ("privo-gateway", "GET", "/userinfo?service_id=1", "", "no-effect"),
+    ("privo-gateway", "POST", "/api/v1.0/consent/resend", r#"{"requester_service_id":"1"}"#, "resend-consent"),
+    ("privo-gateway", "DELETE", "/api/v1.0/account/4711", "", "delete-account"),
+    ("privo-consent", "POST", "/token", "", "no-effect"),
+    ("privo-consent", "POST", "/s2s/api/v1.0/sandbox/requests", r#"{"principal":{"eid":"1"}}"#, "request-consent"),
+    ("privo-consent", "POST", "/s2s/api/v1.0/sandbox/requests", r#"{"principal":{}}"#, "request-consent"),
+    ("privo-consent", "GET", "/s2s/api/v1.0/sandbox/accounts/eid/1", "", "no-effect"),
+    ("privo-consent", "GET", "/s2s/api/v1.0/sandbox/consents/1", "", "no-effect"),
+    (
+        "privo-consent",
+        "PATCH",
+        "/s2s/api/v1.0/sandbox/accounts/sid/1/attributes/a/ial",
+        r#"{"ial":"2"}"#,
+        "set-assurance-level",
+    ),
+    (
+        "privo-consent",
+        "POST",
+        "/s2s/api/v1.0/sandbox/accounts/sid/1/2/features/revoke",
+        r#"{"features":["chat"]}"#,
+        "revoke-features",
+    ),
+    ("privo-consent", "DELETE", "/s2s/api/v1.0/sandbox/accounts/eid/1", "", "delete-account"),
+];
+
+#[test]
+fn the_shipped_plans_know_every_call_of_the_platform() {
+    let platform = Platform::start();
+    for (plan, setup) in [("privo-gateway", Setup::of(&platform)), ("privo-consent", Setup::consent(&platform))] {
+        let dir = Dir::new(&setup);
+        for (number, (_, method, path, body, _)) in CALLS.iter().enumerate().filter(|(_, call)| call.0 == plan) {
+            dir.insert(&Entry::new(&format!("r{number}"), method, &format!("{}{path}", platform.url)).body(body));
+        }
+        dir.run(&["run"]);
+        for (number, (_, method, path, _, expected)) in CALLS.iter().enumerate().filter(|(_, call)| call.0 == plan) {
+            let row = dir.row(&format!("r{number}"));
+            let known = if *expected == "no-effect" { &row["reason"] } else { &row["operation"] };
+            assert_eq!(known, expected, "{method} {path}: {row:?}");
+            assert!(row["reason"] != "no-plan" && row["reason"] != "bad-row", "{method} {path}: {row:?}");
+        }
+    }
+}
