@@ -15,9 +15,11 @@ use privo_reconcile::clock::{Moment, Span};
 use rusqlite::Connection;
 
 mod entry;
+mod hostile;
 mod platform;
 
 pub use entry::Entry;
+pub use hostile::{Answer, Asked, Hostile};
 pub use platform::{Platform, http};
 
 /// No command of a test takes longer.
