@@ -214,6 +214,54 @@ fn an_upsert_is_an_update_and_held_to_its_rules() {
 }
 
 #[test]
+fn cells_of_any_kind_stop_nothing_and_are_reported() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let kinds = [
+        Value::Null,
+        Value::Integer(-1),
+        Value::Integer(i64::MAX),
+        Value::Real(503.5),
+        Value::Real(f64::INFINITY),
+        Value::Text(String::new()),
+        Value::Text("\0\u{202e}".to_owned()),
+        Value::Text("[".repeat(100_000)),
+        Value::Blob(vec![0xff, 0x00, 0xfe]),
+        Value::Blob(Vec::new()),
+    ];
+    let columns = [
+        "request_id",
+        "operation_id",
+        "direction",
+        "method",
+        "url",
+        "body",
+        "sent_at",
+        "ended_at",
+        "failure",
+        "http_status",
+        "error",
+    ];
+    let mut taken = 1;
+    for column in columns {
+        for (number, kind) in kinds.iter().enumerate() {
+            let entry =
+                Entry::new(&format!("{column}-{number}"), "POST", &format!("{NOWHERE}/api/v1.0/account/shadow"));
+            // What the table itself refuses is no entry: the writer hears of it.
+            taken += entry.with(column, kind.clone()).insert(&dir.db()).unwrap_or(0);
+        }
+    }
+    dir.insert(&Entry::new("good", "GET", NOWHERE));
+    let ran = dir.runs(3);
+    assert!(ran.err.is_empty(), "{ran:?}");
+    assert_eq!(dir.says("good"), "resolved not-applied no-effect resend");
+    let rows = dir.report();
+    assert_eq!(rows.len(), taken);
+    assert!(taken > 90 && rows.iter().all(|row| row["status"] != "pending"), "{taken}");
+    assert_eq!(dir.run(&["verify"]).code, 0);
+    is_whole(&dir);
+}
+
+#[test]
 fn evidence_is_only_ever_added_to() {
     let platform = Platform::start();
     let dir = Dir::of(&platform);

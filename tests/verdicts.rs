@@ -283,19 +283,6 @@ fn an_absence_is_believed_when_seen_twice_far_enough_apart_across_restarts() {
 }
 
 #[test]
-fn an_inconclusive_answer_breaks_a_streak_of_absences() {
-    let platform = Platform::start();
-    let dir = Dir::of(&platform);
-    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
-    dir.runs(4);
-    // The known keys are looked up unharmed; only this entry's answer is without its second step.
-    let sid = platform.add(ann("ann@example.com"));
-    platform.remove(&sid);
-    dir.runs(0);
-    assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
-}
-
-#[test]
 fn a_late_application_is_found_before_its_window_is_over() {
     let platform = Platform::dated();
     let dir = Dir::new(&Setup::of(&platform).windows(&[("server_error", "1h")]));
