@@ -372,6 +372,9 @@ fn what_is_no_ledger_is_refused_and_left_alone() {
     for content in ["", "Dear diary, this is no database at all.", other.as_str()] {
         std::fs::write(dir.file("ledger.db"), content).unwrap();
         for command in ["run", "report", "status", "init"] {
+            if command == "init" && content.is_empty() {
+                continue;
+            }
             let ran = dir.run(&[command]);
             assert_eq!(ran.code, 2, "{command} {ran:?}");
             assert!(ran.err.contains("is not a ledger") && ran.err.contains("init"), "{ran:?}");
@@ -381,8 +384,21 @@ fn what_is_no_ledger_is_refused_and_left_alone() {
 }
 
 #[test]
+fn init_finishes_a_ledger_that_an_earlier_one_left_empty() {
+    let dir = Dir::without_ledger(&Setup::bare(NOWHERE));
+    std::fs::write(dir.file("ledger.db"), "").unwrap();
+    assert_eq!(dir.run(&["init"]).code, 0);
+    dir.runs(0);
+}
+
+#[test]
 fn a_database_of_somebody_else_is_refused() {
     let dir = Dir::without_ledger(&Setup::bare(NOWHERE));
+    dir.db().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    for command in ["init", "run"] {
+        assert_eq!(dir.run(&[command]).code, 2, "{command}");
+    }
+    assert_eq!(dir.count("SELECT count(*) FROM sqlite_schema"), 1);
     dir.db().execute_batch("CREATE TABLE t (a); PRAGMA user_version = 1").unwrap();
     let ran = dir.run(&["run"]);
     assert_eq!(ran.code, 2, "{ran:?}");

@@ -5,7 +5,6 @@
 
 mod util;
 
-use privo_reconcile::clock::Span;
 use util::{Dir, Entry, Platform, Setup};
 
 /// A server that nobody asks.
@@ -107,7 +106,7 @@ fn what_stands_behind_a_report_goes_beside_it() {
     assert_eq!(meta["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!((meta["rows"].as_u64(), meta["run"]["run"].as_i64()), (Some(1), Some(1)));
     assert_eq!(meta["run"]["plan_digest"].as_str().unwrap().len(), 64);
-    assert_eq!(meta["run"]["windows"]["expire_after"], Span::seconds(30 * 86_400).0);
+    assert_eq!(meta["run"]["windows"]["expire_after"], "30d");
     assert_eq!(meta["run"]["controls"][0][1]["known"], "held");
 }
 
