@@ -7,6 +7,7 @@
 //! looks. No I/O happens here.
 
 mod file;
+mod minimal;
 pub mod observe;
 pub mod parts;
 mod read;

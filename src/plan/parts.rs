@@ -33,6 +33,13 @@ impl Path {
         self.0.query(document).all().into_iter().filter(|value| !value.is_null()).collect()
     }
 
+    /// Where the values stand, as JSON pointers.
+    pub fn places(&self, document: &Value) -> Vec<String> {
+        let located = self.0.query_located(document);
+        let there = located.into_iter().filter(|node| !node.node().is_null());
+        there.map(|node| node.location().to_json_pointer()).collect()
+    }
+
     /// The first value at the path.
     pub fn first<'a>(&self, document: &'a Value) -> Option<&'a Value> {
         self.all(document).into_iter().next()

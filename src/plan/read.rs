@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::file::{Effect as EffectPlan, EffectKind, Key, Operation, Source};
-use super::parts::{Form, Path, Vars, normalise, path_literal, scalar};
+use super::parts::{Form, Path, Template, Vars, normalise, path_literal, scalar};
 use super::{Lookup, Plan};
 use crate::clock::Moment;
 use crate::evidence::{Class, Effect, Facts, Kind, Link, Window};
@@ -170,17 +170,8 @@ impl Reader<'_> {
         }
         let here = url.host_str() == self.server.host_str()
             && url.port_or_known_default() == self.server.port_or_known_default();
-        let prefix = self.server.path().trim_end_matches('/');
-        let path = url.path().strip_prefix(prefix).filter(|rest| rest.starts_with('/')).unwrap_or(url.path());
         let read = matches!(facts.method.as_str(), "GET" | "HEAD");
-        let matched =
-            self.plan.operations.iter().filter(|o| o.direction == Direction::Outbound && o.method == facts.method);
-        let matched = matched.into_iter().find_map(|operation| {
-            operation.paths.iter().find_map(|template| {
-                let vars = template.as_ref().captures(path, self.plan.params())?;
-                Some((operation, template.as_ref(), vars))
-            })
-        });
+        let matched = self.outbound_operation(&facts.method, &url);
         let Some((operation, template, mut vars)) = matched.filter(|_| !read) else {
             let class = match (here, read) {
                 (false, _) => Class::OtherEnvironment,
@@ -208,14 +199,48 @@ impl Reader<'_> {
     }
 
     fn understand_inbound(&self, body: &Value) -> Understood {
-        let mut inbound = self.plan.operations.iter().filter(|o| o.direction == Direction::Inbound);
-        let Some(operation) = inbound.find(|operation| check_needs(operation, body).is_ok()) else {
+        let Some(operation) = self.inbound_operation(body) else {
             return Understood { class: Class::NoPlan, ..Understood::nothing() };
         };
         let event = operation.event.as_ref().and_then(|path| path.text(body));
         match self.effects(operation, body, self.plan.params()) {
             Ok(understood) => Understood { class: Class::Planned, event, ..understood },
             Err(why) => Understood { class: Class::BadRow { why }, ..Understood::nothing() },
+        }
+    }
+
+    /// The plan's operation of a request, with the path's template and its variables.
+    fn outbound_operation(&self, method: &str, url: &Url) -> Option<(&Operation, &Template, Vars)> {
+        let prefix = self.server.path().trim_end_matches('/');
+        let path = url.path().strip_prefix(prefix).filter(|rest| rest.starts_with('/')).unwrap_or(url.path());
+        let outbound = self.plan.operations.iter().filter(|o| o.direction == Direction::Outbound && o.method == method);
+        outbound.into_iter().find_map(|operation| {
+            operation.paths.iter().find_map(|template| {
+                let vars = template.as_ref().captures(path, self.plan.params())?;
+                Some((operation, template.as_ref(), vars))
+            })
+        })
+    }
+
+    fn inbound_operation(&self, body: &Value) -> Option<&Operation> {
+        let mut inbound = self.plan.operations.iter().filter(|o| o.direction == Direction::Inbound);
+        inbound.find(|operation| check_needs(operation, body).is_ok())
+    }
+
+    /// The plan's operation of a request or a webhook.
+    pub(super) fn operation_of(
+        &self,
+        direction: Direction,
+        method: &str,
+        url: &str,
+        body: &Value,
+    ) -> Option<&Operation> {
+        match direction {
+            Direction::Inbound => self.inbound_operation(body),
+            Direction::Outbound => {
+                let url = Url::parse(url.trim()).ok()?;
+                Some(self.outbound_operation(&method.trim().to_ascii_uppercase(), &url)?.0)
+            }
         }
     }
 

@@ -1,0 +1,245 @@
+//! Of a body, only what the plan reads: keys, compared fields, owners. The rest is a child's, and nobody here needs it.
+
+use serde_json::{Map, Value};
+
+use super::file::{Effect, Key, Operation, Source};
+use super::parts::Path;
+use super::read::{Reader, Row};
+use crate::clock::Moment;
+use crate::words::Direction;
+
+/// A place in a document, from its root.
+type Place = Vec<Step>;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Name(String),
+    Index(usize),
+}
+
+impl Reader<'_> {
+    /// The part of a body that the plan reads, as JSON. `None` when it reads nothing: no operation matches, the body is no
+    /// JSON, or the operation needs none of it. An entry with this body is decided exactly as one with the whole.
+    pub fn minimal(&self, direction: Direction, method: &str, url: &str, body: &str) -> Option<String> {
+        let document: Value = serde_json::from_str(body).ok()?;
+        let operation = self.operation_of(direction, method, url, &document)?;
+        let mut places = places_read(operation, &document);
+        places.sort();
+        places.dedup();
+        let kept = places.iter().fold(Value::Null, |kept, place| put(kept, place, &document));
+        let narrow = (!kept.is_null()).then(|| kept.to_string());
+        let means = |body: Option<&str>| self.meaning(direction, method, url, body);
+        if means(narrow.as_deref()) == means(Some(body)) {
+            return narrow;
+        }
+        // A filter (`[?@.name=='…']`) reads what it does not select: keep the elements of arrays whole.
+        let whole = places.iter().map(|place| {
+            let end = place.iter().position(|step| matches!(step, Step::Index(_))).map_or(place.len(), |at| at + 1);
+            place[..end].to_vec()
+        });
+        let wide = whole.fold(Value::Null, |kept, place| put_whole(kept, &place, &document)).to_string();
+        if means(Some(&wide)) == means(Some(body)) { Some(wide) } else { Some(body.to_owned()) }
+    }
+
+    /// What an entry with this body would be understood as, compared by its facts and raw keys.
+    fn meaning(&self, direction: Direction, method: &str, url: &str, body: Option<&str>) -> String {
+        let cell = |text: &str| Ok(Some(text.to_owned()));
+        let row = Row {
+            entry: 0,
+            revision: 0,
+            request_id: "-".to_owned(),
+            operation_id: Ok(None),
+            direction: cell(direction.text()),
+            method: cell(method),
+            url: cell(url),
+            body: Ok(body.map(str::to_owned)),
+            sent_at: cell("2000-01-01T00:00:00Z"),
+            ended_at: Ok(None),
+            failure: cell("timeout"),
+            http_status: Ok(None),
+        };
+        let reading = self.read(&row, Moment(1_000_000_000_000));
+        format!("{:?} {:?} {:?}", reading.facts, reading.probes, reading.subject)
+    }
+}
+
+/// Every place of the document that an operation reads.
+fn places_read(operation: &Operation, document: &Value) -> Vec<Place> {
+    let root = vec![(Vec::new(), document)];
+    let mut places = Vec::new();
+    for path in operation.needs.iter().flatten().chain(&operation.event) {
+        places.extend(located(path, &root));
+    }
+    for effect in &operation.effects {
+        let elements = match &effect.each {
+            Some(each) => {
+                let places = located(each, &root);
+                places.into_iter().filter_map(|place| Some((place.clone(), at(document, &place)?))).collect()
+            }
+            None => root.clone(),
+        };
+        // The element itself counts, even when nothing of it is read.
+        places.extend(elements.iter().map(|(place, _)| place.clone()).filter(|place| !place.is_empty()));
+        for path in paths_of(effect) {
+            places.extend(located(path, &elements));
+        }
+        for path in effect.owner.iter().flat_map(body_paths) {
+            places.extend(located(path, &root));
+        }
+    }
+    places
+}
+
+fn paths_of(effect: &Effect) -> impl Iterator<Item = &Path> {
+    let sets = effect.sets.iter().flat_map(|set| &set.value).filter_map(|source| match source {
+        Source::Body(path) => Some(path),
+        Source::Url(_) => None,
+    });
+    effect.keys.iter().flat_map(body_paths).chain(&effect.when).chain(effect.compare.values().flatten()).chain(sets)
+}
+
+fn body_paths(key: &Key) -> impl Iterator<Item = &Path> {
+    key.value.iter().filter_map(|source| match source {
+        Source::Body(path) => Some(path),
+        Source::Url(_) => None,
+    })
+}
+
+fn located(path: &Path, roots: &[(Place, &Value)]) -> Vec<Place> {
+    let below = |(root, value): &(Place, &Value)| {
+        let found = path.places(value);
+        found
+            .into_iter()
+            .map(|pointer| root.iter().cloned().chain(steps(&pointer, value)).collect())
+            .collect::<Vec<Place>>()
+    };
+    roots.iter().flat_map(below).collect()
+}
+
+/// A JSON pointer's steps; a number is an index where the document has an array.
+fn steps(pointer: &str, document: &Value) -> Place {
+    let mut here = Some(document);
+    let step = |token: &str| {
+        let name = token.replace("~1", "/").replace("~0", "~");
+        let step = match (here, name.parse()) {
+            (Some(Value::Array(_)), Ok(index)) => Step::Index(index),
+            _ => Step::Name(name),
+        };
+        here = here.and_then(|value| child(value, &step));
+        step
+    };
+    pointer.split('/').skip(1).map(step).collect()
+}
+
+fn child<'a>(value: &'a Value, step: &Step) -> Option<&'a Value> {
+    match step {
+        Step::Name(name) => value.get(name),
+        Step::Index(index) => value.get(index),
+    }
+}
+
+fn at<'a>(document: &'a Value, place: &[Step]) -> Option<&'a Value> {
+    place.iter().try_fold(document, child)
+}
+
+/// Puts a place's value into what is kept; of an object or array only that it is there.
+fn put(kept: Value, place: &[Step], document: &Value) -> Value {
+    let value = match at(document, place) {
+        Some(Value::Object(_)) => Value::Object(Map::new()),
+        Some(Value::Array(items)) => Value::Array(items.iter().filter(|item| !item.is_object()).cloned().collect()),
+        Some(value) => value.clone(),
+        None => return kept,
+    };
+    set(kept, place, value)
+}
+
+fn put_whole(kept: Value, place: &[Step], document: &Value) -> Value {
+    match at(document, place) {
+        Some(value) => set(kept, place, value.clone()),
+        None => kept,
+    }
+}
+
+/// Sets a value at a place, making what is missing on the way. Array elements keep their order; gaps are empty objects.
+fn set(kept: Value, place: &[Step], value: Value) -> Value {
+    let Some((step, rest)) = place.split_first() else {
+        // What is kept of it already is more than that it is there.
+        return if kept.is_null() { value } else { kept };
+    };
+    match step {
+        Step::Name(name) => {
+            let mut object = if let Value::Object(object) = kept { object } else { Map::new() };
+            let inner = object.remove(name).unwrap_or(Value::Null);
+            object.insert(name.clone(), set(inner, rest, value));
+            Value::Object(object)
+        }
+        Step::Index(index) => {
+            let mut items = if let Value::Array(items) = kept { items } else { Vec::new() };
+            while items.len() <= *index {
+                items.push(Value::Object(Map::new()));
+            }
+            let inner = std::mem::take(&mut items[*index]);
+            let inner = if inner == Value::Object(Map::new()) { Value::Null } else { inner };
+            let inner = set(inner, rest, value);
+            items[*index] = if inner.is_null() { Value::Object(Map::new()) } else { inner };
+            Value::Array(items)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::parts::Vars;
+    use crate::plan::{Plan, SHIPPED};
+    use serde_json::json;
+    use url::Url;
+
+    fn kept(plan: usize, method: &str, path: &str, body: Value) -> Option<Value> {
+        let params = if plan == 1 { Vars::from([("service".into(), "acme".into())]) } else { Vars::new() };
+        let plan = Plan::load("plan", SHIPPED[plan].1, &params).unwrap();
+        let server = Url::parse("http://127.0.0.1:1").unwrap();
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let url = format!("http://127.0.0.1:1{path}");
+        reader
+            .minimal(Direction::Outbound, method, &url, &body.to_string())
+            .map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn only_what_the_plan_reads_is_kept() {
+        let body = json!({"role_identifier": "adult", "email": "ann@example.com", "first_name": "Ann", "phone": "555",
+            "birth_date_yyyymmdd": "19900102", "features": ["chat"], "password": "hush"});
+        let minimal = json!({"email": "ann@example.com", "first_name": "Ann", "birth_date_yyyymmdd": "19900102"});
+        assert_eq!(kept(0, "POST", "/api/v1.0/account", body), Some(minimal));
+    }
+
+    #[test]
+    fn children_keep_their_places_and_their_fields() {
+        let body = json!({"email": "mum@example.com", "pin": 1, "minor_registrations": [
+            {"first_name": "Kim", "birth_date_yyyymmdd": "20150102", "school": "x"}, {"first_name": "Lee", "school": "y"}]});
+        let minimal = json!({"email": "mum@example.com", "minor_registrations": [
+            {"first_name": "Kim", "birth_date_yyyymmdd": "20150102"}, {"first_name": "Lee"}]});
+        assert_eq!(kept(0, "POST", "/api/v1.0/account/parent", body), Some(minimal));
+    }
+
+    #[test]
+    fn what_a_filter_reads_is_kept_too() {
+        let body = json!({"first_name": "Kim", "attributes": [
+            {"name": "shoe", "value": "38"}, {"name": "displayName", "value": "kim1"}]});
+        let minimal = kept(0, "POST", "/api/v1.0/account", body).unwrap();
+        assert_eq!(minimal["attributes"][1], json!({"name": "displayName", "value": "kim1"}));
+        assert!(!minimal.to_string().contains("38"));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_what_nothing_reads() {
+        assert_eq!(kept(0, "POST", "/api/account/shadow", json!({"roleIdentifier": "x"})), None);
+        assert_eq!(kept(0, "PUT", "/unknown", json!({"email": "ann@example.com"})), None);
+        let body = json!({"locale": "en", "granter": {"email": "mum@example.com"}, "principal": {"eid": "7", "given_name": "Kim", "ssn": 1}});
+        assert_eq!(
+            kept(1, "POST", "/s2s/api/v1.0/acme/requests", body),
+            Some(json!({"principal": {"eid": "7", "given_name": "Kim"}}))
+        );
+    }
+}
