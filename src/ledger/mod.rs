@@ -16,7 +16,7 @@
 
 mod groups;
 mod intake;
-mod record;
+pub mod record;
 mod runs;
 mod settle;
 mod tell;
