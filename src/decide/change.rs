@@ -1,6 +1,6 @@
 //! Deletes and updates: effects on a record that was there before.
 
-use super::create::Age;
+use super::age::Age;
 use super::group::Group;
 use super::view::{self, Absence, matched_on};
 use super::{Decision, defer, settle, unobservable};

@@ -1,9 +1,10 @@
 //! Creates of a record with a key that the server keeps unique.
 
+use super::age::Age;
 use super::group::Group;
-use super::view::{self, View, matched_on};
+use super::view::{self, View, matched_on, store_or_review};
 use super::{Decision, settle};
-use crate::clock::{Moment, Span};
+use crate::clock::Moment;
 use crate::evidence::{Attempt, Effect, Link, Look, Record};
 use crate::words::{Action, Outcome, Reason, Seen, Status};
 
@@ -59,39 +60,6 @@ fn present(group: &Group, identity: Link, key: Link, effect: &Effect, look: &Loo
         }
     }
     .found(record.id.as_deref(), matched)
-}
-
-/// Store the id, unless nothing but a key that is not the partner's own says that it is the right record.
-pub fn store_or_review(effect: &Effect, record: &Record) -> Action {
-    if effect.comparable && !record.shows_any() && !effect.own_key { Action::Review } else { Action::StoreId }
-}
-
-/// When a record was made, seen from the attempts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Age {
-    Before,
-    /// Between the first attempt and the end of its window; with the latest moment of the writer's clock it can have been.
-    Within(Moment),
-    After,
-    /// The server does not say, or the first attempt's time is not known.
-    Unknown,
-}
-
-impl Age {
-    /// `settled` is when the operation itself can have made nothing any more, however long its group waits for others.
-    pub fn of(record: &Record, look: &Look, first: Option<Moment>, settled: Moment) -> Age {
-        let (Some(made), Some(first)) = (record.made, first) else { return Age::Unknown };
-        let (least, most) = look.skew();
-        // A time without a fraction may be cut to the second.
-        let cut = if made.0 % 1000 == 0 { Span(999) } else { Span::ZERO };
-        if made + cut < first + least {
-            Age::Before
-        } else if made <= settled + most {
-            Age::Within(made + cut - least)
-        } else {
-            Age::After
-        }
-    }
 }
 
 /// It cannot be said whose record it is.

@@ -1,7 +1,8 @@
 //! What a group knows as a whole: when it is settled, which attempts belong to one operation, what else could explain a
 //! record.
 
-use super::member::{self, Matchings};
+use std::collections::BTreeMap;
+
 use super::view;
 use crate::clock::{Moment, Span};
 use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Window, Windows};
@@ -16,15 +17,18 @@ pub struct Group<'a> {
     pub settled_longest: Moment,
     /// Later than this, what the server has shows on every replica.
     pub replicated: Moment,
-    /// Whose the listed records are.
-    pub matchings: Matchings,
+    operations: BTreeMap<Link, Vec<&'a Attempt>>,
 }
 
 impl<'a> Group<'a> {
     pub fn of(case: &'a Case) -> Group<'a> {
         let windows = &case.windows;
         let all = || case.attempts.iter();
-        let mut group = Group {
+        let mut operations: BTreeMap<Link, Vec<&Attempt>> = BTreeMap::new();
+        for attempt in &case.attempts {
+            operations.entry(attempt.facts.identity).or_default().push(attempt);
+        }
+        Group {
             windows,
             attempts: &case.attempts,
             settled: settled(windows, all(), |attempt| window(windows, attempt)),
@@ -33,10 +37,8 @@ impl<'a> Group<'a> {
                 Window::Intent => Some(windows.intent),
                 _ => Some(Span::ZERO),
             }),
-            matchings: Matchings::default(),
-        };
-        group.matchings = member::matchings(&group);
-        group
+            operations,
+        }
     }
 
     /// Later than this, no attempt of this operation can become applied any more.
@@ -56,7 +58,7 @@ impl<'a> Group<'a> {
 
     /// The attempts of the same operation, this one among them.
     pub fn operation(&self, identity: Link) -> impl Iterator<Item = &'a Attempt> {
-        self.attempts.iter().filter(move |other| other.facts.identity == identity)
+        self.operations.get(&identity).into_iter().flatten().copied()
     }
 
     /// No byte of any attempt of the operation left its sender.

@@ -8,13 +8,14 @@
 //! |---|---|
 //! | bad-row, other-environment, read, no-plan, not_sent, expired | here |
 //! | create with a unique key | [`create`] |
-//! | create listed under an owner | [`member`], on [`matching`] |
+//! | create listed under an owner | [`member`], on [`whose`] and [`matching`] |
 //! | delete, update | [`change`] |
 //! | inbound webhook | [`inbound`] |
 //! | several effects | [`fold`] |
 //!
 //! What a look may be believed for (controls, settled, confirmed) is [`view`]; what the group knows is [`group`].
 
+mod age;
 mod change;
 mod create;
 mod fold;
@@ -23,6 +24,7 @@ mod inbound;
 pub mod matching;
 mod member;
 mod view;
+mod whose;
 
 #[cfg(test)]
 mod laws;
@@ -35,6 +37,7 @@ use crate::clock::Moment;
 use crate::evidence::{Attempt, Case, Class, Effect, Kind};
 use crate::words::{Action, Outcome, Reason, Status};
 use group::Group;
+use whose::Matchings;
 
 /// What is said of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,11 +79,13 @@ pub struct Deferral {
 /// the caller drops it, for they are evidence.
 pub fn decide(case: &Case) -> Vec<Decision> {
     let group = Group::of(case);
-    case.attempts.iter().map(|attempt| superseding(&group, attempt, decide_attempt(&group, attempt))).collect()
+    let whose = whose::matchings(&group);
+    let decided = |attempt| superseding(&group, attempt, decide_attempt(&group, &whose, attempt));
+    case.attempts.iter().map(decided).collect()
 }
 
 /// The verdict table, in its order.
-fn decide_attempt(group: &Group, attempt: &Attempt) -> Decision {
+fn decide_attempt(group: &Group, whose: &Matchings, attempt: &Attempt) -> Decision {
     match &attempt.facts.class {
         Class::BadRow { why } => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::BadRow, Action::Review)
             .because(format!("the row cannot be read: {why}; correct it by UPDATE and it is examined again")),
@@ -96,16 +101,16 @@ fn decide_attempt(group: &Group, attempt: &Attempt) -> Decision {
         }
         Class::Planned => {
             let parts: Vec<Decision> =
-                attempt.facts.effects.iter().enumerate().map(|(i, effect)| decide_effect(group, attempt, i, effect)).collect();
+                attempt.facts.effects.iter().enumerate().map(|(i, effect)| decide_effect(group, whose, attempt, i, effect)).collect();
             expired(group, attempt, fold::fold(&attempt.facts.effects, parts))
         }
     }
 }
 
-fn decide_effect(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
+fn decide_effect(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
     match effect.kind {
         Kind::Create => create::decide(group, attempt, index, effect),
-        Kind::Member => member::decide(group, attempt, index, effect),
+        Kind::Member => member::decide(group, whose, attempt, index, effect),
         Kind::Blind => unobservable(),
         Kind::Delete => change::decide_delete(group, attempt, index, effect),
         Kind::Update => change::decide_update(group, attempt, index, effect),

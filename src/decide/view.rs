@@ -6,7 +6,7 @@
 
 use super::{Decision, defer};
 use crate::clock::{Moment, Span};
-use crate::evidence::{Look, Record, Windows};
+use crate::evidence::{Effect, Look, Record, Windows};
 use crate::words::{Action, Control, Reason, Seen};
 
 /// The latest look, as far as it may be believed.
@@ -170,6 +170,11 @@ pub fn not_yet(absence: Absence, action: Action) -> Option<Decision> {
         ),
         Absence::Confirmed { .. } => None,
     }
+}
+
+/// Store the id, unless nothing but a key that is not the partner's own says that it is the right record.
+pub fn store_or_review(effect: &Effect, record: &Record) -> Action {
+    if effect.comparable && !record.shows_any() && !effect.own_key { Action::Review } else { Action::StoreId }
 }
 
 /// What the record was recognised by: the key's name and the fields that are equal on both sides.
