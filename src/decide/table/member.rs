@@ -225,3 +225,20 @@ fn member_without_an_owner_is_unobservable() {
     let entry = member().changed(|e| e.key = None).saw(CONFIRMED.map(absent_at));
     assert_eq!(said([entry]), ["duplicate-risk unknown unobservable ask-privo"]);
 }
+
+/// The worst case: everybody may have made everything.
+#[test]
+fn a_few_hundred_members_that_look_the_same_are_decided_at_once() {
+    let many = 300;
+    let attempts = (0..many).map(|n| {
+        let records = (0..many).map(|r| record(&format!("id{r}"), 1)).collect();
+        let mut attempt = member().saw([look(SETTLED, Seen::Several, records)]);
+        attempt.entry = n;
+        let n = u8::try_from(n % 256).unwrap();
+        attempt.facts.identity = Link([n, n / 3, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, u8::from(attempt.entry > 255)]);
+        attempt
+    });
+    let case = Case { windows: Windows::default(), attempts: attempts.collect() };
+    let decisions = decide(&case);
+    assert!(decisions.iter().all(|decision| decision.reason() == Reason::AmbiguousMatch));
+}
