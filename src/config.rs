@@ -20,12 +20,17 @@ use crate::plan::{Plan, SHIPPED};
 pub struct Config {
     /// The file it came from.
     pub file: PathBuf,
+    /// The plan with its parameters.
     pub plan: Plan,
+    /// Where the ledger is.
     pub ledger: PathBuf,
+    /// The server that is asked.
     pub server: Server,
     /// `None`: the server asks for no token.
     pub auth: Option<Auth>,
+    /// The settle windows.
     pub windows: Windows,
+    /// The known keys.
     pub controls: Vec<Known>,
     /// Where `run` leaves a dated report of what changed.
     pub report_dir: Option<PathBuf>,
@@ -34,6 +39,7 @@ pub struct Config {
 /// The server that is asked.
 #[derive(Clone, Debug)]
 pub struct Server {
+    /// Scheme, host and port name the environment; a path is put before every lookup.
     pub base_url: Url,
     /// Never more than this.
     pub requests_per_second: f64,

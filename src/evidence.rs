@@ -119,7 +119,9 @@ pub enum Class {
 pub enum Window {
     /// The attempt cannot be applied any more, or never could: a definite answer, or nothing sent.
     None,
+    /// [`Windows::network`].
     Network,
+    /// [`Windows::server_error`].
     ServerError,
     /// The sender's own limit first, then as for a timeout.
     Intent,
@@ -156,7 +158,9 @@ pub enum Kind {
     Member,
     /// Makes something that nothing can look up.
     Blind,
+    /// Removes a record.
     Delete,
+    /// Writes fields of a record that is there.
     Update,
     /// A webhook that PRIVO sent and the partner did not take.
     Inbound,
@@ -269,13 +273,21 @@ pub struct Attempt {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Windows {
+    /// After a timeout or network failure nothing is applied later than this.
     pub network: Span,
+    /// After a 5xx, which engineers may repair by hand, nothing is applied later than this.
     pub server_error: Span,
+    /// An intent without news ended this long after it was sent, as a timeout.
     pub intent: Span,
+    /// What the server has shows on every replica after this; added to every window.
     pub replica_lag: Span,
+    /// How far apart two absences must be to be believed.
     pub confirm_after: Span,
+    /// What is undecided this long after its first look goes to a person.
     pub expire_after: Span,
+    /// PRIVO itself delivers a webhook again no later than this.
     pub webhook: Span,
+    /// How long a `not-applied` is looked at again.
     pub watch: Span,
 }
 
