@@ -175,9 +175,16 @@ impl<'a> Group<'a> {
 
     /// The record of this key was seen once, by whichever attempt's look, or a retry was told that it is there.
     pub fn seen_present(&self, key: Link) -> bool {
-        let told = |attempt: &Attempt| attempt.facts.told_there && has(attempt, Kind::Create, key);
-        self.attempts.iter().any(told)
-            || self.looks_at(key).any(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own))
+        let found =
+            |key| self.looks_at(key).any(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own));
+        // Of several records it does not say which is there; one that was found explains it.
+        let told = |attempt: &Attempt| {
+            let others = attempt.facts.effects.iter().filter(|effect| effect.kind == Kind::Create);
+            attempt.facts.told_there
+                && has(attempt, Kind::Create, key)
+                && !others.filter_map(|effect| effect.key).any(|other| other != key && found(other))
+        };
+        self.attempts.iter().any(told) || found(key)
     }
 }
 
