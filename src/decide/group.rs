@@ -85,16 +85,18 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// A delete of the record that may have been applied, sent at or after `from`.
+    /// A delete of the record that may have been applied at or after `from`.
     pub fn deleted_since(&self, key: Link, from: Option<Moment>) -> bool {
-        self.attempts.iter().any(|other| {
-            maybe_applied(other)
-                && has(other, Kind::Delete, key)
-                && match (other.facts.sent(), from) {
-                    (Some(sent), Some(from)) => sent >= from,
-                    _ => true,
-                }
-        })
+        self.attempts
+            .iter()
+            .any(|other| maybe_applied(other) && has(other, Kind::Delete, key) && self.may_follow(other, from))
+    }
+
+    /// It may have been applied at or after `from`: it was sent then, or its window reached so far.
+    fn may_follow(&self, other: &Attempt, from: Option<Moment>) -> bool {
+        let (Some(sent), Some(from)) = (other.facts.sent(), from) else { return true };
+        let until = settled(self.windows, std::iter::once(other), |attempt| window(self.windows, attempt));
+        sent >= from || (in_doubt(other) && until >= from)
     }
 
     /// A delete of the record whose outcome is not known.
@@ -120,7 +122,7 @@ impl<'a> Group<'a> {
     }
 
     /// Another operation that writes one of the same fields, or deletes or makes the record, and may have been applied.
-    /// With `from`, only one that was sent at or after it.
+    /// With `from`, only one that may have been applied at or after it.
     pub fn also_written(&self, identity: Link, effect: &Effect, from: Option<Moment>) -> bool {
         let Some(key) = effect.key else { return true };
         let writes = |other: &Effect| match other.kind {
@@ -132,10 +134,7 @@ impl<'a> Group<'a> {
             other.facts.identity != identity
                 && maybe_applied(other)
                 && other.facts.effects.iter().any(writes)
-                && match (other.facts.sent(), from) {
-                    (Some(sent), Some(from)) => sent >= from,
-                    _ => true,
-                }
+                && self.may_follow(other, from)
         })
     }
 
