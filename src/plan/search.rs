@@ -11,6 +11,9 @@ use super::file::{Lookup, Shape, Step};
 use super::parts::{Vars, percent_encode};
 use crate::clock::Moment;
 
+/// A longer id is none: it would go into ledgers and reports as if it named a record.
+const LONGEST_ID: usize = 256;
+
 /// A request that changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
@@ -133,6 +136,9 @@ fn interpret(step: &Step, answer: &Answer) -> Read {
         return match &step.present.id {
             None => Read::Present { id: None, document },
             Some(path) => match path.text(&document) {
+                Some(id) if id.len() > LONGEST_ID => {
+                    Read::Inconclusive(format!("status {} with an id of {} bytes", answer.status, id.len()))
+                }
                 Some(id) => Read::Present { id: Some(id), document },
                 None => Read::Inconclusive(format!("status {} without the documented id", answer.status)),
             },
@@ -256,6 +262,7 @@ mod tests {
             answer(200, "application/json", r#"{"sid":null}"#),
             answer(200, "application/json", r#"{"sid":"1","sid":"2"}"#),
             answer(200, "text/html", r#"{"sid":"s1"}"#),
+            answer(200, "application/json", &format!(r#"{{"sid":"{}"}}"#, "x".repeat(300))),
             answer(200, "application/json", ""),
             answer(302, "application/json", "{}"),
             answer(401, "application/json", "{}"),
