@@ -239,6 +239,17 @@ impl Look {
         }
     }
 
+    /// The error bounds under which times of the writer's clock are compared with the server's: as this look shows, and
+    /// when that is far off, also as if the clock had been right. The writer wrote by the same host's clock, but a clock
+    /// that is off by more than a minute was set, or will be: whether before or after the writing, nothing says.
+    pub fn skews(&self) -> [(Span, Span); 3] {
+        const SLOW: Span = Span(60_000);
+        const FAST: Span = Span(-60_000);
+        let shown = self.skew();
+        let far = self.server.is_some() && (shown.0 > SLOW || shown.1 < FAST);
+        if far { [shown, (SLOW, SLOW), (FAST, FAST)] } else { [shown; 3] }
+    }
+
     /// When it was asked, by the earlier of the two clocks: a job whose clock ran ahead has not waited.
     pub fn surely_asked(&self) -> Moment {
         match self.server {

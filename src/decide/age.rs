@@ -18,7 +18,14 @@ impl Age {
     /// `settled` is when the operation itself can have made nothing any more, however long its group waits for others.
     pub fn of(record: &Record, look: &Look, first: Option<Moment>, settled: Moment) -> Age {
         let (Some(made), Some(first)) = (record.made, first) else { return Age::Unknown };
-        let (least, most) = look.skew();
+        match look.skews().map(|skew| Age::under(skew, made, first, settled)) {
+            [Age::Within(one), Age::Within(two), Age::Within(three)] => Age::Within(one.max(two).max(three)),
+            [one, two, three] if one == two && two == three => one,
+            _ => Age::Unknown,
+        }
+    }
+
+    fn under((least, most): (Span, Span), made: Moment, first: Moment, settled: Moment) -> Age {
         // A time without a fraction may be cut to the second.
         let cut = if made.0 % 1000 == 0 { Span(999) } else { Span::ZERO };
         if made + cut < first + least {

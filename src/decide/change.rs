@@ -59,8 +59,8 @@ fn gone(group: &Group, key: Link, look: &Look, looks: &[&Look]) -> Decision {
 
 /// Made after the delete was first sent, by the strictest reading of both clocks.
 fn made_after(record: &Record, look: &Look, first: Option<Moment>) -> bool {
-    let (_, most) = look.skew();
-    matches!((record.made, first), (Some(made), Some(first)) if made > first + most)
+    let (Some(made), Some(first)) = (record.made, first) else { return false };
+    look.skews().iter().all(|(_, most)| made > first + *most)
 }
 
 fn still_there(group: &Group, absence: Absence, same: bool) -> String {

@@ -160,14 +160,14 @@ fn resend_explains(group: &Group, attempt: &Attempt, decided: Moment) -> bool {
     attempt.facts.effects.iter().enumerate().all(|(index, effect)| {
         let looks = view::in_order(&attempt.looks, index);
         let Some(look) = looks.last() else { return sent_again };
-        let (least, _) = look.skew();
-        let older = |made: Option<Moment>| matches!((made, first), (Some(made), Some(first)) if made < first + least);
+        let least = look.skews().map(|(least, _)| least);
+        let older = |made: Option<Moment>| matches!((made, first), (Some(made), Some(first)) if least.iter().all(|least| made < first + *least));
         let times: Vec<Option<Moment>> = match effect.kind {
             Kind::Update => look.records.iter().map(|record| record.changed).collect(),
             Kind::Create | Kind::Member => look.records.iter().map(|r| r.made).filter(|made| !older(*made)).collect(),
             Kind::Blind | Kind::Delete | Kind::Inbound => Vec::new(),
         };
-        let after = |time: &Option<Moment>| time.map_or(sent_again, |time| time > decided + least);
+        let after = |time: &Option<Moment>| time.map_or(sent_again, |time| least.iter().all(|least| time > decided + *least));
         if times.is_empty() { sent_again } else { times.iter().all(after) }
     })
 }
