@@ -25,7 +25,10 @@ pub fn decide(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize,
         View::Present(look) | View::Several(look) => look,
         View::Absent(absence) => {
             let mut by_any = group.operation(identity).flat_map(|attempt| view::in_order(&attempt.looks, index));
-            let once = by_any.any(|look| candidates(group, identity, look).next().is_some());
+            // One that is there still, and known by now to be too old, was not removed.
+            let still =
+                |record: &Record| looks.last().is_some_and(|last| last.records.iter().any(|r| r.id == record.id));
+            let once = by_any.any(|look| candidates(group, identity, look).any(|record| !still(record)));
             return view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
                 if once || group.answered_success(identity) {
                     settle(Status::DuplicateRisk, Outcome::Unknown, Reason::RemovedSince, Action::Review)
