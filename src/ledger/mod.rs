@@ -19,6 +19,7 @@ mod intake;
 pub mod record;
 mod runs;
 mod settle;
+mod simulated;
 mod tell;
 mod verify;
 
@@ -35,6 +36,7 @@ pub use groups::{Due, Group, Member};
 pub use record::NewEntry;
 pub use runs::{RunEnd, RunId, RunStart};
 pub use settle::{Close, Stored, Told};
+pub use simulated::WrittenRow;
 
 const SCHEMA: &str = include_str!("../../schema.sql");
 

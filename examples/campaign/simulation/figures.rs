@@ -1,0 +1,85 @@
+//! What is counted, over one world or many.
+
+use std::collections::BTreeMap;
+
+/// One row of the table by kind.
+#[derive(Clone, Debug, Default)]
+pub struct OfKind {
+    pub entries: u64,
+    pub applied: u64,
+    pub satisfied: u64,
+    pub not_applied: u64,
+    pub duplicate_risk: u64,
+    pub pending: u64,
+}
+
+/// The figures of a campaign. Sums, so that the order of worlds does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    pub worlds: u64,
+    pub entries: u64,
+    pub verdicts: u64,
+    pub requests: u64,
+    pub false_not_applied: u64,
+    pub false_applied: u64,
+    pub unsafe_resend: u64,
+    pub undecided: u64,
+    /// Verdicts that `verify` could not reproduce.
+    pub differing: u64,
+    /// Verdicts that were superseded loudly.
+    pub corrections: u64,
+    /// Wrong, but by nothing that the ledger or the server could have shown; see the judge.
+    pub unknowable: u64,
+    /// Wrong ids in a list where a single attempt was applied twice, which the matching presumes not to happen.
+    pub beside_a_double: u64,
+    /// Not-applied verdicts that an application after the windows made wrong, and those of them that the watch missed.
+    pub late: u64,
+    pub missed: u64,
+    pub by_kind: BTreeMap<String, OfKind>,
+    pub by_trouble: BTreeMap<String, u64>,
+    /// Duplicate-risk by reason: known to be undecidable.
+    pub by_reason: BTreeMap<String, u64>,
+    /// A line for each thing that was wrong, with the world's seed.
+    pub wrongs: Vec<String>,
+}
+
+impl Figures {
+    /// Adds another world's.
+    pub fn add(&mut self, other: &Figures) {
+        self.worlds += other.worlds;
+        self.entries += other.entries;
+        self.verdicts += other.verdicts;
+        self.requests += other.requests;
+        self.false_not_applied += other.false_not_applied;
+        self.false_applied += other.false_applied;
+        self.unsafe_resend += other.unsafe_resend;
+        self.undecided += other.undecided;
+        self.differing += other.differing;
+        self.corrections += other.corrections;
+        self.unknowable += other.unknowable;
+        self.beside_a_double += other.beside_a_double;
+        self.late += other.late;
+        self.missed += other.missed;
+        for (kind, of) in &other.by_kind {
+            let sum = self.by_kind.entry(kind.clone()).or_default();
+            sum.entries += of.entries;
+            sum.applied += of.applied;
+            sum.satisfied += of.satisfied;
+            sum.not_applied += of.not_applied;
+            sum.duplicate_risk += of.duplicate_risk;
+            sum.pending += of.pending;
+        }
+        for (mine, others) in [(&mut self.by_trouble, &other.by_trouble), (&mut self.by_reason, &other.by_reason)] {
+            for (name, count) in others {
+                *mine.entry(name.clone()).or_default() += count;
+            }
+        }
+        self.wrongs.extend(other.wrongs.iter().take(200_usize.saturating_sub(self.wrongs.len())).cloned());
+    }
+
+    /// Whether a figure that must be zero is not.
+    pub fn red(&self) -> bool {
+        self.false_not_applied + self.false_applied + self.unsafe_resend + self.undecided + self.differing + self.missed
+            > 0
+    }
+}

@@ -1,0 +1,330 @@
+//! The course of one world: an outage, runs in the midst of it and after, repairs, the watch, and the end.
+
+use std::path::Path;
+
+use anyhow::Result;
+use fastrand::Rng;
+use privo_reconcile::clock::Moment;
+use privo_reconcile::lookup::Lookups;
+use privo_reconcile::run::{Options, Watcher, run_over};
+use privo_reconcile::sandbox::{Faults, Flapping, NewAccount};
+use privo_reconcile::words::{Action, Status};
+
+use super::cast::{Cast, Seeded};
+use super::figures::Figures;
+use super::judge;
+use super::net::{Mode, Net};
+use super::ops::{Kind, Op};
+use super::stage::{Event, Stage, Told, parent_email, parents};
+use super::story::{DAY, HOUR, MINUTE, Story, Trouble};
+use super::time;
+
+/// Nobody watches a simulated run.
+struct Nobody;
+
+impl Watcher for Nobody {
+    fn begins(&mut self, _: u64) {}
+    fn did(&mut self, _: u64) {}
+    fn waits(&mut self, _: Moment) {}
+    fn says(&mut self, _: &str) {}
+}
+
+/// Plays one world from its seed and judges it. With `tell`, the story comes with it.
+///
+/// # Errors
+/// When the ledger or the configuration fails, which no world should bring about.
+pub fn play(seed: u64, entries: usize, breaks: bool, secrets: &Path, tell: bool) -> Result<(Figures, Vec<String>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    runtime.block_on(async {
+        time::begin();
+        fastrand::seed(seed);
+        let mut rng = Rng::with_seed(seed);
+        let story = Story::draw(seed, entries, breaks, &mut rng);
+        let (mut stage, seeded) = Stage::new(story, rng, secrets, tell)?;
+        time::set_offset(stage.story.skew);
+        let shown = format!("{:?}", stage.story);
+        stage.note(|| shown);
+        let end = cast(&mut stage, seeded);
+        stage.outage(end).await?;
+        stage.aftermath().await?;
+        let figures = judge::judge(&mut stage)?;
+        Ok((figures, stage.lines.unwrap_or_default()))
+    })
+}
+
+/// Draws the operations and what else will happen; says when the last operation is first sent.
+fn cast(stage: &mut Stage, mut seeded: Vec<Seeded>) -> i64 {
+    let story = stage.story.clone();
+    let parents: Vec<String> = (0..parents(&story)).map(parent_email).collect();
+    let mut rng = stage.rng.fork();
+    let mut cast = Cast { rng: &mut rng, seeded: &mut seeded, parents: &parents, ops: Vec::new() };
+    for _ in 0..story.operations {
+        let op = cast.draw(&story);
+        cast.ops.push(op);
+    }
+    stage.ops = cast.ops;
+    let length = rng.i64(10 * MINUTE..HOUR);
+    for op in 0..stage.ops.len() {
+        let at = time::BEGINNING + MINUTE + rng.i64(0..length);
+        let tries = rng.u32(0..4);
+        stage.at(at, Event::Send(op, tries));
+        if story.foreigners && rng.u8(..100) < 14 {
+            foreign(stage, &mut rng, op, at);
+        }
+    }
+    time::BEGINNING + MINUTE + length
+}
+
+/// Somebody else has to do with what an operation is about.
+fn foreign(stage: &mut Stage, rng: &mut Rng, op: usize, sent: i64) {
+    let Op { kind, persons, owner, target, .. } = stage.ops[op].clone();
+    let before = time::BEGINNING + 2000 + rng.i64(0..40_000);
+    let around = sent + rng.i64(-MINUTE / 2..90 * MINUTE);
+    let later = sent + rng.i64(MINUTE..6 * HOUR);
+    if kind == Kind::Webhook {
+        let state = if rng.bool() { "granted" } else { "denied" };
+        return stage.at(around, Event::Decide(target.unwrap_or_default(), state));
+    }
+    if kind.deletes() || kind.updates() {
+        if kind == Kind::DeleteById {
+            stage.at(around, Event::Remove(target.unwrap_or_default()));
+        }
+        return;
+    }
+    if !kind.creates() {
+        return;
+    }
+    if rng.u8(..10) < 3 {
+        return stage.at(later, Event::RemoveMadeBy(op));
+    }
+    let person = &persons[rng.usize(..persons.len())];
+    let same = rng.bool();
+    let account = NewAccount {
+        email: person.email.clone(),
+        user_name: person.user_name.clone(),
+        external_user_identifier: person.external.clone(),
+        display_name: person.display.clone(),
+        eid: person.eid.clone(),
+        given_name: Some(if same { person.given_name.clone() } else { "Somebody".to_owned() }),
+        birth_date_yyyymmdd: Some(person.birth_date.clone()),
+        parent_email: owner.filter(|_| kind == Kind::Child || !person.keyed()),
+        ..NewAccount::default()
+    };
+    let at = if rng.bool() { before } else { around };
+    stage.at(at, Event::Foreign(Box::new(account)));
+}
+
+impl Stage {
+    /// The outage, with runs in the midst of it.
+    async fn outage(&mut self, end: i64) -> Result<()> {
+        let trouble = self.story.trouble;
+        if trouble == Trouble::Noise {
+            let faults = self.noise();
+            self.server.world.borrow_mut().set_faults(faults);
+            let heals = end + self.rng.i64(MINUTE..3 * HOUR);
+            self.at(heals, Event::Heal);
+        }
+        if trouble == Trouble::StaleBursts {
+            return self.pass_until(end).await;
+        }
+        let early = if self.story.foreigners { 4 } else { 3 };
+        for number in 0..early {
+            let gap = self.rng.i64(4 * MINUTE..25 * MINUTE);
+            self.pass_until(time::true_ms() + gap).await?;
+            self.run(self.trouble_mode(), true, number < 2).await?;
+        }
+        self.pass_until(end).await
+    }
+
+    fn noise(&mut self) -> Faults {
+        let rng = &mut self.rng;
+        let mut share = |most: f64| rng.f64() * most;
+        let faults = Faults {
+            read_errors: share(0.25),
+            read_lost: share(0.15),
+            hostile: share(0.25),
+            too_many: share(0.05),
+            token_dropped: share(0.05),
+            hang: share(0.5),
+            ..self.server.world.borrow().faults().clone()
+        };
+        let period_ms = self.rng.i64(30_000..2 * HOUR);
+        let flapping = self.rng.bool().then(|| Flapping { period_ms, down_fraction: self.rng.f64() * 0.5 });
+        Faults { flapping, ..faults }
+    }
+
+    fn trouble_mode(&self) -> Mode {
+        match self.story.trouble {
+            Trouble::Amnesia | Trouble::MissingControls => Mode::Amnesia,
+            Trouble::YesMan => Mode::YesMan,
+            _ => Mode::Honest,
+        }
+    }
+
+    /// All windows close; whatever was wrong is mended; the watch goes on and ends.
+    async fn aftermath(&mut self) -> Result<()> {
+        let w = self.story.windows;
+        let first = time::true_ms();
+        // Clients may still retry for some hours; a host's clock may be an hour off to either side.
+        let settled = first + 9 * HOUR + w.server_error.max(w.intent + w.network) + w.intent + w.replica_lag;
+        for third in 1..=2 {
+            if self.story.trouble != Trouble::StaleBursts {
+                self.pass_until(first + (settled - first) * third / 3).await?;
+                self.run(self.trouble_mode(), true, false).await?;
+            }
+        }
+        self.pass_until(settled).await?;
+        self.troubles().await?;
+        for _ in 0..4 {
+            self.pass_until(time::true_ms() + 6 * HOUR + 11 * MINUTE).await?;
+            self.run_mended().await?;
+        }
+        let watched = time::true_ms();
+        for part in [10, 35, 70, 100] {
+            self.pass_until(watched + w.watch * part / 100 + HOUR).await?;
+            self.run_mended().await?;
+        }
+        // What the client sent again on the job's advice settles too; and the watch over the latest verdict ends.
+        for _ in 0..8 {
+            if !self.waits()? && self.events.is_empty() {
+                break;
+            }
+            self.pass_until(time::true_ms() + 6 * HOUR + 11 * MINUTE).await?;
+            self.run_mended().await?;
+        }
+        if self.story.breaks_windows {
+            self.pass_until(time::true_ms() + w.watch + DAY).await?;
+            self.run_mended().await?;
+            self.run_mended().await?;
+        }
+        Ok(())
+    }
+
+    /// The runs in which the server as a whole cannot be believed.
+    async fn troubles(&mut self) -> Result<()> {
+        let confirm = self.story.windows.confirm_after;
+        match self.story.trouble {
+            Trouble::StaleBursts => {
+                for (mode, gap) in
+                    [(Mode::Stale, 0), (Mode::Unreadable, confirm + MINUTE), (Mode::Stale, 6 * HOUR + 7 * MINUTE)]
+                {
+                    self.pass_until(time::true_ms() + gap).await?;
+                    self.run(mode, false, false).await?;
+                }
+            }
+            Trouble::Amnesia | Trouble::YesMan | Trouble::MissingControls => {
+                for gap in [0, confirm + MINUTE, 6 * HOUR + MINUTE] {
+                    self.pass_until(time::true_ms() + gap).await?;
+                    self.run(self.trouble_mode(), true, false).await?;
+                }
+            }
+            Trouble::None | Trouble::Noise | Trouble::WrongControls => {}
+        }
+        Ok(())
+    }
+
+    async fn run_mended(&mut self) -> Result<()> {
+        self.run(Mode::Honest, self.story.trouble == Trouble::WrongControls, false).await
+    }
+
+    /// Whether anything is pending that a run may still settle.
+    fn waits(&self) -> Result<bool> {
+        Ok(self.ledger.next_due()?.is_some())
+    }
+
+    /// The job runs once. What it says is kept for the judge.
+    async fn run(&mut self, mode: Mode, bad_config: bool, with_pending: bool) -> Result<()> {
+        let from = time::true_ms();
+        self.server.mode.set(mode);
+        self.step_clock();
+        let config = if bad_config { &self.configs.bad } else { &self.configs.good };
+        let net = Net { server: self.server.clone(), prefix: "" };
+        let token_net = Net { server: self.server.clone(), prefix: "/oauth/token" };
+        let lookups = Lookups::over(config, net, Some(token_net), time::host_now)?;
+        let never = std::future::pending();
+        let options = Options::default();
+        let summary =
+            run_over(&lookups, config, &mut self.ledger, &options, &mut Nobody, time::host_now, never).await?;
+        time::set_offset(self.story.skew);
+        self.server.step.set(None);
+        self.server.mode.set(Mode::Honest);
+        let to = time::true_ms();
+        self.note(|| format!("run {} in mode {mode:?}: {summary:?}", summary.run));
+        self.listen(Some(summary.run), from, to)?;
+        if with_pending {
+            self.listen(None, from, to)?;
+        }
+        Ok(())
+    }
+
+    fn step_clock(&mut self) {
+        if !self.story.steps || self.rng.u8(..10) >= 4 {
+            return;
+        }
+        let offset = self.story.skew + if self.rng.bool() { HOUR } else { -HOUR };
+        if self.rng.bool() {
+            time::set_offset(offset);
+        } else {
+            self.server.step.set(Some((self.rng.u32(1..60), offset)));
+        }
+    }
+
+    /// Takes down what a run said; without a run, what is said of pending entries.
+    fn listen(&mut self, run: Option<i64>, from: i64, to: i64) -> Result<()> {
+        let mut told = Vec::new();
+        let of_request = &self.of_request;
+        self.ledger.each_row(run, |row| {
+            let wanted = run.is_some() || (row.status == Status::Pending && row.action == Some(Action::MayResend));
+            if let (true, Some(op)) = (wanted, of_request.get(&row.request_id)) {
+                told.push(told_of(*op, row, from, to));
+            }
+            Ok(())
+        })?;
+        for told in told {
+            self.note(|| {
+                format!(
+                    "{} is {} {:?} {:?} {:?} {:?}: {}",
+                    told.request_id,
+                    told.status,
+                    told.outcome,
+                    told.reason,
+                    told.action,
+                    told.server_id,
+                    told.explanation
+                )
+            });
+            self.follow(&told);
+            self.told.push(told);
+        }
+        Ok(())
+    }
+
+    /// A client that follows the advice to resend.
+    fn follow(&mut self, told: &Told) {
+        let resend = told.status == Status::Resolved && told.action == Some(Action::Resend);
+        let op = &self.ops[told.op];
+        if self.story.follows && resend && op.attempts.len() < 6 && (op.kind.creates() || op.kind.deletes()) {
+            let gap = self.rng.i64(MINUTE..2 * HOUR);
+            if self.rng.u8(..10) < 4 {
+                self.at(time::true_ms() + gap, Event::Send(told.op, 0));
+            }
+        }
+    }
+}
+
+/// A row of the report, as the judge keeps it.
+pub fn told_of(op: usize, row: privo_reconcile::standing::ReportRow, from: i64, to: i64) -> Told {
+    Told {
+        op,
+        request_id: row.request_id,
+        from,
+        to,
+        status: row.status,
+        outcome: row.outcome,
+        reason: row.reason,
+        action: row.action,
+        server_id: row.server_id,
+        explanation: row.explanation.unwrap_or_default(),
+        correction: row.correction,
+    }
+}

@@ -1,0 +1,381 @@
+//! One world on stage: its server, its ledger, its operations, and what is still to happen.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use fastrand::Rng;
+use privo_reconcile::config::Config;
+use privo_reconcile::ledger::{Ledger, WrittenRow};
+use privo_reconcile::sandbox::{
+    Account, CAUSE_HEADER, FATE_HEADER, Faults, NewAccount, Partner, Reply, Request, World,
+};
+use privo_reconcile::words::{Action, Outcome, Reason, Status};
+use serde_json::{Value, json};
+
+use super::cast::Seeded;
+use super::net::{Mode, Server};
+use super::ops::{Op, SERVICE};
+use super::story::Story;
+use super::time;
+
+/// Where the simulated server is.
+pub const BASE: &str = "https://sim.privo.example";
+
+/// Something that will happen at a true time.
+#[derive(Debug)]
+pub enum Event {
+    /// The client sends an operation; so many retries are left to it.
+    Send(usize, u32),
+    /// A client that wrote an intent sends it at last.
+    Deliver(usize, usize, u32),
+    /// A row is inserted: of this operation and attempt.
+    Record(usize, usize, Box<WrittenRow>),
+    /// News of an intent.
+    News(Box<WrittenRow>),
+    /// An engineer applies by hand what a request asked for.
+    Repair(String),
+    /// Another system makes an account.
+    Foreign(Box<NewAccount>),
+    /// A person removes what an operation made.
+    RemoveMadeBy(usize),
+    /// A person removes an account.
+    Remove(String),
+    /// A granter decides.
+    Decide(String, &'static str),
+    /// The faults of reads end.
+    Heal,
+}
+
+/// What a run said of one entry.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub op: usize,
+    pub request_id: String,
+    /// The run's beginning and end, by the true clock.
+    pub from: i64,
+    pub to: i64,
+    pub status: Status,
+    pub outcome: Option<Outcome>,
+    pub reason: Option<Reason>,
+    pub action: Option<Action>,
+    pub server_id: Option<String>,
+    pub explanation: String,
+    pub correction: bool,
+}
+
+pub struct Stage {
+    pub story: Story,
+    pub rng: Rng,
+    pub server: Rc<Server>,
+    pub ledger: Ledger,
+    pub ops: Vec<Op>,
+    /// Request id to operation.
+    pub of_request: BTreeMap<String, usize>,
+    /// When each row came into the ledger, by the true clock.
+    pub recorded_at: BTreeMap<String, i64>,
+    pub events: BTreeMap<(i64, u64), Event>,
+    pub told: Vec<Told>,
+    pub configs: Configs,
+    pub token: Option<(i64, String)>,
+    /// The readable story, when it is asked for.
+    pub lines: Option<Vec<String>>,
+    numbered: u64,
+}
+
+/// The configurations that the job may run with.
+pub struct Configs {
+    pub good: Config,
+    /// Without controls, or with a wrong one.
+    pub bad: Config,
+}
+
+impl Stage {
+    pub fn new(story: Story, rng: Rng, secrets: &Path, tell: bool) -> Result<(Stage, Vec<Seeded>)> {
+        let partner = Partner {
+            client_id: "partner".to_owned(),
+            client_secret: "s3cret".to_owned(),
+            service: SERVICE.to_owned(),
+        };
+        let faults = Faults {
+            latency_ms: 5,
+            jitter_ms: 40,
+            replica_lag_ms: story.windows.replica_lag,
+            shows_created_at: story.dated,
+            ..Faults::default()
+        };
+        let server = Rc::new(Server {
+            world: RefCell::new(World::new(story.seed, faults, partner)),
+            mode: Cell::new(Mode::Honest),
+            step: Cell::new(None),
+            canaries: RefCell::default(),
+            requests: Cell::new(0),
+        });
+        let ledger = Ledger::simulated(story.seed)?;
+        let (keys, seeded) = seed(&server, &story)?;
+        let configs = Configs::of(&story, &keys, secrets)?;
+        let stage = Stage {
+            story,
+            rng,
+            server,
+            ledger,
+            ops: Vec::new(),
+            of_request: BTreeMap::new(),
+            recorded_at: BTreeMap::new(),
+            events: BTreeMap::new(),
+            told: Vec::new(),
+            configs,
+            token: None,
+            lines: tell.then(Vec::new),
+            numbered: 0,
+        };
+        Ok((stage, seeded))
+    }
+
+    /// Plans something for a true time.
+    pub fn at(&mut self, ms: i64, event: Event) {
+        self.numbered += 1;
+        self.events.insert((ms, self.numbered), event);
+    }
+
+    /// Adds a line to the readable story.
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.lines {
+            let now = privo_reconcile::clock::Moment(time::true_ms());
+            lines.push(format!("{now} {}", line()));
+        }
+    }
+
+    /// Lets everything happen that is due until then, in its order.
+    pub async fn pass_until(&mut self, ms: i64) -> Result<()> {
+        while let Some(entry) = self.events.first_entry() {
+            let (due, _) = *entry.key();
+            if due > ms {
+                break;
+            }
+            let event = entry.remove();
+            time::until(due).await;
+            self.happen(event)?;
+        }
+        time::until(ms).await;
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Result<()> {
+        let now = time::true_ms();
+        match event {
+            Event::Send(op, left) => self.send(op, left)?,
+            Event::Deliver(op, attempt, left) => self.deliver_intent(op, attempt, left)?,
+            Event::Record(op, attempt, row) => self.record(op, attempt, &row)?,
+            Event::News(row) => {
+                self.note(|| format!("news of {}: {:?} {:?}", row.request_id, row.failure, row.http_status));
+                self.ledger.write_news(&row)?;
+            }
+            Event::Repair(cause) => {
+                let repair = self.server.world.borrow_mut().repair(now, &cause);
+                self.note(|| format!("repair of {cause}: {repair:?}"));
+            }
+            Event::Foreign(account) => {
+                self.note(|| format!("another system makes {account:?}"));
+                // A conflict means that nothing is made.
+                let _ = self.server.world.borrow_mut().add_account(now, *account);
+            }
+            Event::RemoveMadeBy(op) => {
+                let causes: Vec<&str> = self.ops[op].attempts.iter().map(|a| a.request_id.as_str()).collect();
+                let mut world = self.server.world.borrow_mut();
+                let made = |a: &&Account| a.deleted_ms.is_none() && causes.contains(&a.cause.as_str());
+                let sid = world.accounts().iter().rfind(made).map(|account| account.service_id.clone());
+                if let Some(sid) = sid {
+                    world.remove(now, &sid);
+                    drop(world);
+                    self.note(|| format!("a person removes {sid}"));
+                }
+            }
+            Event::Remove(sid) => {
+                self.server.world.borrow_mut().remove(now, &sid);
+                self.note(|| format!("a person removes {sid}"));
+            }
+            Event::Decide(consent, state) => {
+                self.server.world.borrow_mut().decide_consent(now, &consent, state);
+            }
+            Event::Heal => {
+                let faults = self.server.world.borrow().faults().clone();
+                let healed = Faults {
+                    latency_ms: 5,
+                    jitter_ms: 40,
+                    replica_lag_ms: faults.replica_lag_ms,
+                    shows_created_at: faults.shows_created_at,
+                    ..Faults::default()
+                };
+                self.server.world.borrow_mut().set_faults(healed);
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, op: usize, attempt: usize, row: &WrittenRow) -> Result<()> {
+        self.ledger.write_row(row)?;
+        self.ops[op].attempts[attempt].recorded = true;
+        self.of_request.insert(row.request_id.clone(), op);
+        self.recorded_at.insert(row.request_id.clone(), time::true_ms());
+        self.note(|| format!("recorded {} {:?} {:?}", row.request_id, row.failure, row.http_status));
+        Ok(())
+    }
+}
+
+/// The keys of control accounts, per lookup: key and, of a list, the member.
+type ControlKeys = Vec<(&'static str, String, Option<String>)>;
+
+/// Puts in what is there from the beginning.
+fn seed(server: &Server, story: &Story) -> Result<(ControlKeys, Vec<Seeded>)> {
+    let mut world = server.world.borrow_mut();
+    let now = time::BEGINNING;
+    let mut add = |account: NewAccount| world.add_account(now, account).map_err(anyhow::Error::msg);
+    let mut seeded = Vec::new();
+    let count = story.operations / 5 + 6;
+    if story.consent {
+        let eid = "canary-eid".to_owned();
+        let sid = add(NewAccount { eid: Some(eid.clone()), ..NewAccount::default() })?;
+        drop(world);
+        let consent = seed_consents(server, "canary", 1)?.remove(0).consent.context("a consent")?;
+        seeded.extend(seed_consents(server, "seed", count)?);
+        *server.canaries.borrow_mut() = vec![eid.clone(), sid.clone(), consent.clone()];
+        let keys = vec![("account-by-eid", eid, None), ("account-by-sid", sid, None), ("consent", consent, None)];
+        return Ok((keys, seeded));
+    }
+    let some = |text: &str| Some(text.to_owned());
+    let sid = add(NewAccount {
+        email: some("canary@partner.example"),
+        user_name: some("canary"),
+        display_name: some("Canary"),
+        external_user_identifier: some("canary-ext"),
+        ..NewAccount::default()
+    })?;
+    let child = add(NewAccount {
+        parent_email: some("canary@partner.example"),
+        given_name: some("Kit"),
+        ..NewAccount::default()
+    })?;
+    for number in 0..parents(story) {
+        add(NewAccount { email: Some(parent_email(number)), ..NewAccount::default() })?;
+    }
+    for number in 0..count {
+        let sid = add(NewAccount { email: Some(format!("seed{number}@x.example")), ..NewAccount::default() })?;
+        seeded.push(Seeded { sid, eid: None, granter: None, consent: None });
+    }
+    *server.canaries.borrow_mut() = ["canary", "Canary", sid.as_str()].map(str::to_owned).to_vec();
+    let keys = vec![
+        ("account-by-email", "canary@partner.example".to_owned(), None),
+        ("account-by-user-name", "canary".to_owned(), None),
+        ("account-by-display-name", "Canary".to_owned(), None),
+        ("account-by-external-id", "canary-ext".to_owned(), None),
+        ("account-by-service-id", sid, None),
+        ("children-of-parent", "canary@partner.example".to_owned(), Some(child)),
+    ];
+    Ok((keys, seeded))
+}
+
+pub fn parents(story: &Story) -> usize {
+    story.operations / 12 + 2
+}
+
+pub fn parent_email(number: usize) -> String {
+    format!("mum{number}@x.example")
+}
+
+/// Principals with a consent each, asked for before the world's story begins.
+fn seed_consents(server: &Server, prefix: &str, count: usize) -> Result<Vec<Seeded>> {
+    let token = fetch_token(server, time::BEGINNING);
+    let mut seeded = Vec::new();
+    for number in 0..count {
+        let eid = format!("{prefix}-{number}");
+        let nick = json!([{ "identifier": "nick", "value": "k" }]);
+        let body = json!({ "granter": { "email": format!("mum{number}@x.example") },
+                           "principal": { "eid": eid, "given_name": "Kim", "attributes": nick } });
+        let path = format!("/s2s/api/v1.0/{SERVICE}/requests");
+        let reply = ask(server, time::BEGINNING, ("POST", &path), Some(&body), (&token, &eid, "plain"));
+        let answer: Value = serde_json::from_slice(&reply.body)?;
+        let text = |name: &str| answer[name].as_str().map(str::to_owned);
+        seeded.push(Seeded {
+            sid: text("sid").context("a sid")?,
+            eid: Some(eid),
+            granter: text("granter_sid"),
+            consent: text("consent_identifier"),
+        });
+    }
+    Ok(seeded)
+}
+
+/// A token of the client's own.
+pub fn fetch_token(server: &Server, now: i64) -> String {
+    let path = "/oauth/token?grant_type=client_credentials&client_id=partner&client_secret=s3cret";
+    let reply = ask(server, now, ("POST", path), None, ("", "token", "plain"));
+    let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    answer["access_token"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A request of the client's: with token, cause and fate.
+pub fn ask(
+    server: &Server,
+    now: i64,
+    (method, path): (&str, &str),
+    body: Option<&Value>,
+    (token, cause, fate): (&str, &str, &str),
+) -> Reply {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let request = Request {
+        method: method.to_owned(),
+        path_and_query: path.to_owned(),
+        headers: vec![
+            header("authorization", &format!("Bearer {token}")),
+            header(CAUSE_HEADER, cause),
+            header(FATE_HEADER, fate),
+        ],
+        body: body.map(|body| body.to_string().into_bytes()).unwrap_or_default(),
+    };
+    server.world.borrow_mut().answer(now, &request)
+}
+
+impl Configs {
+    fn of(story: &Story, keys: &ControlKeys, secrets: &Path) -> Result<Configs> {
+        let good = config(story, keys, secrets)?;
+        let bad = match story.trouble {
+            super::story::Trouble::MissingControls => config(story, &Vec::new(), secrets)?,
+            super::story::Trouble::WrongControls => {
+                let wrong: ControlKeys = keys
+                    .iter()
+                    .map(|(lookup, _, member)| (*lookup, "nobody-there".to_owned(), member.clone()))
+                    .collect();
+                config(story, &wrong, secrets)?
+            }
+            _ => config(story, keys, secrets)?,
+        };
+        Ok(Configs { good, bad })
+    }
+}
+
+fn config(story: &Story, keys: &ControlKeys, secrets: &Path) -> Result<Config> {
+    let plan = if story.consent { "privo-consent" } else { "privo-gateway" };
+    let params = if story.consent { format!("params = {{ service = \"{SERVICE}\" }}") } else { String::new() };
+    let s = |ms: i64| format!("\"{}s\"", ms / 1000);
+    let w = &story.windows;
+    let mut text = format!(
+        "plan = \"{plan}\"\n{params}\n[ledger]\npath = \"ledger.db\"\n[server]\nbase_url = \"{BASE}\"\n\
+         requests_per_second = 1000000\nconcurrency = 4\n[auth]\ntoken_url = \"{BASE}/oauth/token\"\n\
+         client_id = {{ value = \"partner\" }}\nclient_secret = {{ file = \"secret\" }}\n[settle]\nnetwork = {}\n\
+         server_error = {}\nintent = {}\nreplica_lag = {}\nconfirm_after = {}\nwatch = {}\n",
+        s(w.network),
+        s(w.server_error),
+        s(w.intent),
+        s(w.replica_lag),
+        s(w.confirm_after),
+        s(w.watch)
+    );
+    for (lookup, key, member) in keys {
+        let member = member.as_ref().map(|member| format!("member = \"{member}\"\n")).unwrap_or_default();
+        text.push_str(&format!("[[control]]\nlookup = \"{lookup}\"\nkey = \"{key}\"\n{member}"));
+    }
+    Config::parse(&secrets.join("simulated.toml"), &text)
+}

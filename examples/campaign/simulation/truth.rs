@@ -1,0 +1,114 @@
+//! What really happened in a world, indexed for the judge. It rests on the sandbox's journal and records alone.
+
+use std::collections::HashMap;
+
+use privo_reconcile::sandbox::{Account, Applied, Kind as Role, Truth as Journal};
+
+use super::ops::{Attempt, Kind, Op, Person};
+use super::story::Windows;
+
+pub struct Truth {
+    pub journal: Journal,
+    by_id: HashMap<String, usize>,
+    /// Account id to the request that deleted it (or `by-hand`).
+    deleted_by: HashMap<String, String>,
+    by_cause: HashMap<String, Vec<usize>>,
+    by_name: HashMap<String, Vec<usize>>,
+    lag: i64,
+}
+
+impl Truth {
+    pub fn of(journal: Journal, windows: &Windows) -> Truth {
+        let (mut by_id, mut by_cause, mut by_name) = (HashMap::new(), HashMap::new(), HashMap::new());
+        for (at, account) in journal.accounts.iter().enumerate() {
+            by_id.insert(account.service_id.clone(), at);
+            by_cause.entry(account.cause.clone()).or_insert_with(Vec::new).push(at);
+            let name = account.details.given_name.clone().unwrap_or_default();
+            by_name.entry(name).or_insert_with(Vec::new).push(at);
+        }
+        let mut deleted_by = HashMap::new();
+        for (cause, applied) in &journal.per_request {
+            for one in applied.iter().filter(|one| one.what == "account deleted") {
+                deleted_by.insert(one.record.clone(), cause.clone());
+            }
+        }
+        Truth { journal, by_id, deleted_by, by_cause, by_name, lag: windows.replica_lag }
+    }
+
+    pub fn account(&self, id: &str) -> Option<&Account> {
+        Some(&self.journal.accounts[*self.by_id.get(id)?])
+    }
+
+    pub fn applied(&self, request_id: &str) -> &[Applied] {
+        self.journal.per_request.get(request_id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Who deleted an account.
+    pub fn deleter(&self, id: &str) -> Option<&str> {
+        self.deleted_by.get(id).map(String::as_str)
+    }
+
+    /// Whether a look between these moments may have seen the account, replicas lagging as they may.
+    pub fn seen_alive(&self, account: &Account, from: i64, to: i64) -> bool {
+        account.made_ms <= to && account.deleted_ms.is_none_or(|deleted| deleted > from - self.lag)
+    }
+
+    /// Whether a look between these moments may have missed it.
+    pub fn seen_absent(&self, account: &Account, from: i64, to: i64) -> bool {
+        account.made_ms > from - self.lag || account.deleted_ms.is_some_and(|deleted| deleted <= to)
+    }
+
+    /// The accounts that these attempts made of what the operation is about; granters aside.
+    pub fn made_by<'a>(&'a self, attempts: &'a [&Attempt]) -> impl Iterator<Item = &'a Account> {
+        let made = attempts.iter().filter_map(|attempt| self.by_cause.get(&attempt.request_id)).flatten();
+        made.map(|at| &self.journal.accounts[*at]).filter(|account| account.details.kind != Role::Granter)
+    }
+
+    /// Every account that bears one of the person's keys, or, when it has none, is listed under the owner with the same
+    /// fields. Whoever made it, and whether it is alive or not.
+    pub fn likenesses<'a>(&'a self, op: &'a Op, person: &'a Person) -> Vec<&'a Account> {
+        if person.keyed() {
+            let all = self.journal.accounts.iter();
+            return all.filter(|account| account.details.kind != Role::Granter && same_key(person, account)).collect();
+        }
+        let named = self.by_name.get(&person.given_name).map_or(&[][..], Vec::as_slice);
+        let accounts = named.iter().map(|at| &self.journal.accounts[*at]);
+        accounts.filter(|account| self.listed_under(account, op) && same_fields(person, account)).collect()
+    }
+
+    fn listed_under(&self, account: &Account, op: &Op) -> bool {
+        let parent = account.parent.as_deref().and_then(|id| self.account(id));
+        let email = parent.and_then(|parent| parent.details.email.clone()).unwrap_or_default();
+        op.owner.as_ref().is_some_and(|owner| owner.eq_ignore_ascii_case(email.trim()))
+    }
+}
+
+/// The server takes both keys as equal, by the key that the plan looks up first.
+pub fn same_key(person: &Person, account: &Account) -> bool {
+    let fold = |text: &Option<String>| text.as_ref().map(|text| text.trim().to_lowercase());
+    let d = &account.details;
+    if person.email.is_some() {
+        return fold(&person.email) == fold(&d.email);
+    }
+    if person.user_name.is_some() {
+        return fold(&person.user_name) == fold(&d.user_name);
+    }
+    (person.external.is_some() && person.external == d.external_user_identifier)
+        || (person.display.is_some() && person.display == d.display_name)
+        || (person.eid.is_some() && person.eid == d.eid)
+}
+
+pub fn same_fields(person: &Person, account: &Account) -> bool {
+    person.same_fields(account.details.given_name.as_deref(), account.details.birth_date.as_deref())
+}
+
+/// What an attempt of this kind writes into the journal when it is applied.
+pub fn what(kind: Kind) -> &'static str {
+    match kind {
+        Kind::DeleteById | Kind::DeleteByQuery | Kind::DeleteEid => "account deleted",
+        Kind::Ial => "assurance set",
+        Kind::Revoke => "features revoked",
+        Kind::ResendMail => "mail sent",
+        _ => "account made",
+    }
+}

@@ -1,0 +1,40 @@
+//! Some simulated worlds in every test run; `examples/campaign` plays as many as one likes.
+
+#[path = "../examples/campaign/simulation/mod.rs"]
+mod simulation;
+
+use simulation::figures::Figures;
+use simulation::play::play;
+
+fn worlds(seeds: std::ops::Range<u64>, breaks_windows: bool) -> Figures {
+    let secrets = tempfile::tempdir().unwrap();
+    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
+    let mut sum = Figures::default();
+    for seed in seeds {
+        let (figures, _) = play(seed, 100, breaks_windows, secrets.path(), false).unwrap();
+        sum.add(&figures);
+    }
+    sum
+}
+
+#[test]
+fn nothing_is_wrong_while_the_world_keeps_the_windows() {
+    let figures = worlds(1000..1024, false);
+    assert!(figures.entries > 1500, "{}", figures.entries);
+    assert!(!figures.red(), "{:#?}", figures.wrongs);
+}
+
+#[test]
+fn the_watch_catches_what_comes_after_the_windows() {
+    let figures = worlds(2000..2008, true);
+    assert!(figures.late > 0);
+    assert_eq!(figures.missed, 0, "{:#?}", figures.wrongs);
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    let secrets = tempfile::tempdir().unwrap();
+    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
+    let told = || play(7, 60, false, secrets.path(), true).unwrap().1;
+    assert_eq!(told(), told());
+}
