@@ -1,5 +1,7 @@
 //! Some simulated worlds in every test run; `examples/campaign` plays as many as one likes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 #[path = "../examples/campaign/simulation/mod.rs"]
 mod simulation;
 
