@@ -42,7 +42,12 @@ enum Ruling {
 /// When the ledger cannot be read.
 pub fn judge(stage: &mut Stage) -> Result<Figures> {
     let truth = Truth::of(stage.server.world.borrow_mut().truth(time::true_ms()), &stage.story.windows);
-    let mut figures = Figures { worlds: 1, requests: stage.server.requests.get(), ..Figures::default() };
+    let mut figures = Figures {
+        worlds: 1,
+        requests: stage.server.requests.get(),
+        broken: stage.story.breaks_windows,
+        ..Figures::default()
+    };
     figures.by_trouble.insert(format!("{:?}", stage.story.trouble), 1);
     let mut finals = Vec::new();
     let of_request = &stage.of_request;
