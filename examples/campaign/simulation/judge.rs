@@ -257,7 +257,10 @@ impl Bench<'_> {
         if person.keyed() && (!claims || op.kind == Kind::Family) {
             return Ruling::Right;
         }
-        if account.cause != BY_HAND && self.known(&account.cause, told) {
+        // A record of somebody whom the ledger does not know stands in the list for another's.
+        let likenesses = self.truth.likenesses(op, person);
+        let stranger = !person.keyed() && likenesses.iter().any(|one| !self.known(&one.cause, told));
+        if account.cause != BY_HAND && self.known(&account.cause, told) && !stranger {
             return Ruling::Wrong("another operation that the ledger knows made the record");
         }
         Ruling::Unknowable
