@@ -250,6 +250,11 @@ impl Look {
         if far { [shown, (SLOW, SLOW), (FAST, FAST)] } else { [shown; 3] }
     }
 
+    /// When it was answered, by the later of the two clocks: a job whose clock was set back did not look earlier.
+    pub fn surely_answered(&self) -> Moment {
+        self.server.map_or(self.answered, |server| self.answered.max(server + Span(999)))
+    }
+
     /// When it was asked, by the earlier of the two clocks: a job whose clock ran ahead has not waited.
     pub fn surely_asked(&self) -> Moment {
         match self.server {

@@ -136,7 +136,8 @@ fn as_before(group: &Group, effect: &Effect, look: &Look, record: &Record, first
     let (Some(key), Some(first)) = (effect.key, first) else { return record.as_before };
     record.as_before
         || record.values.is_some_and(|values| {
-            let earlier = group.looks_at(key).filter(|earlier| earlier.answered < first && view::sound(earlier));
+            let earlier =
+                group.looks_at(key).filter(|earlier| earlier.surely_answered() < first && view::sound(earlier));
             let shown = earlier.flat_map(|earlier| earlier.records.iter().map(move |r| (earlier.answered, r.values)));
             let latest = shown.filter(|(_, values)| values.is_some()).max();
             latest.is_some_and(|(_, before)| before == Some(values))

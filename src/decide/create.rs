@@ -18,7 +18,10 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
         View::Nothing(decision) => decision,
         View::Several(look) => ambiguous(look, group.settled),
         View::Present(look) => match look.records.first() {
-            Some(record) if record.own => present(group, identity, key, effect, look, record),
+            Some(record) if record.own => {
+                let several = attempt.facts.effects.len() > 1;
+                present(group, identity, key, (effect, several), look, record)
+            }
             _ => ambiguous(look, group.settled),
         },
         View::Absent(absence) => view::not_yet(absence, wait).unwrap_or_else(|| {
@@ -37,14 +40,23 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
     }
 }
 
-fn present(group: &Group, identity: Link, key: Link, effect: &Effect, look: &Look, record: &Record) -> Decision {
+/// `several`: it is one effect of several, so that a record that was there before would fulfil its part.
+fn present(
+    group: &Group,
+    identity: Link,
+    key: Link,
+    (effect, several): (&Effect, bool),
+    look: &Look,
+    record: &Record,
+) -> Decision {
     let matched = matched_on(effect.found_by.as_deref(), record);
     let store = store_or_review(effect, record);
     match Age::of(record, look, group.first_sent(identity), group.own_settled(identity)) {
         Age::Before if group.delete_in_doubt(key) && look.surely_asked() <= group.settled => return super::defer(Reason::Unsettled, Action::Wait)
             .because("the record was made before the first attempt, but a delete of it is in doubt too: until both windows are over the one may be applied and then the other".into())
             .not_before(group.settled),
-        Age::Before => settle(Status::Resolved, Outcome::NotApplied, Reason::Preexisting, Action::DoNotResend)
+        // Somebody else's record fulfils nothing, and its id must not be stored as a part's.
+        Age::Before if !(several && record.differs()) => settle(Status::Resolved, Outcome::NotApplied, Reason::Preexisting, Action::DoNotResend)
             .because("the record was made before the first attempt, and the server keeps its key unique".into()),
         _ if record.differs() => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::KeyTaken, Action::Review)
             .because("a record with this key exists, but what it shows differs from what was sent".into()),
@@ -54,7 +66,7 @@ fn present(group: &Group, identity: Link, key: Link, effect: &Effect, look: &Loo
                     .into(),
             )
         }
-        Age::Within(_) | Age::After | Age::Unknown => {
+        Age::Before | Age::Within(_) | Age::After | Age::Unknown => {
             settle(Status::Resolved, Outcome::Satisfied, Reason::Present, store)
                 .because("the record exists; which request made it cannot be known, and it is there once".into())
         }

@@ -140,7 +140,7 @@ impl<'a> Group<'a> {
 
     /// The id that the record of this key had before `moment`: of a look, or of a settled create.
     pub fn known_id(&self, key: Link, moment: Moment) -> Option<&'a str> {
-        let seen = self.looks_at(key).filter(|look| look.answered < moment && look.seen == Seen::Present);
+        let seen = self.looks_at(key).filter(|look| look.surely_answered() < moment && look.seen == Seen::Present);
         let shown = seen.filter(|look| view::sound(look)).map(|look| (look.answered, look.records.first()));
         let by_look = shown.max_by_key(|(when, record)| (*when, record.and_then(|r| r.id.as_deref())));
         let by_look = by_look.and_then(|(_, record)| record?.id.as_deref());

@@ -30,6 +30,7 @@ pub fn undecidable(stage: &Stage, truth: &Truth, op: &Op, told: &Told) -> bool {
             op.persons.iter().any(|person| rivals(stage, truth, op, person))
         }
         Reason::PartlyApplied if op.kind == Kind::Revoke => revoked_in_part(truth, op, told),
+        Reason::PartlyApplied if never_heard_of(stage, truth, op, told) => true,
         Reason::PartlyApplied => in_part(truth, op) || op.persons.iter().any(|person| rivals(stage, truth, op, person)),
         Reason::Overwritten => overwritten(stage, truth, op, told),
         _ => false,
@@ -77,6 +78,14 @@ fn in_part(truth: &Truth, op: &Op) -> bool {
     };
     let count = op.persons.iter().filter(there).count();
     count > 0 && count < op.persons.len()
+}
+
+/// As far as the ledger knew nothing was applied: what is there was made by an attempt that was told so and was not, or
+/// not yet, recorded. Unique records show; the others are nobody's that the ledger knows.
+fn never_heard_of(stage: &Stage, truth: &Truth, op: &Op, told: &Told) -> bool {
+    let known = |attempt: &&Attempt| stage.recorded_at.get(&attempt.request_id).is_some_and(|at| *at <= told.from);
+    let made = |attempt: &Attempt| !truth.applied(&attempt.request_id).is_empty();
+    !op.attempts.iter().filter(known).any(made) && op.attempts.iter().any(made)
 }
 
 /// Another write, the granter's too, had turned off some of the features.

@@ -35,6 +35,8 @@ pub struct Figures {
     /// Not-applied verdicts that an application after the windows made wrong, and those of them that the watch missed.
     pub late: u64,
     pub missed: u64,
+    /// The windows were broken, so that only the watch and `verify` must hold.
+    pub broken: bool,
     pub by_kind: BTreeMap<String, OfKind>,
     pub by_trouble: BTreeMap<String, u64>,
     /// Duplicate-risk by reason: known to be undecidable.
@@ -46,6 +48,7 @@ pub struct Figures {
 impl Figures {
     /// Adds another world's.
     pub fn add(&mut self, other: &Figures) {
+        self.broken |= other.broken;
         self.worlds += other.worlds;
         self.entries += other.entries;
         self.verdicts += other.verdicts;
@@ -79,7 +82,7 @@ impl Figures {
 
     /// Whether a figure that must be zero is not.
     pub fn red(&self) -> bool {
-        self.false_not_applied + self.false_applied + self.unsafe_resend + self.undecided + self.differing + self.missed
-            > 0
+        let wrong = self.false_not_applied + self.false_applied + self.unsafe_resend + self.undecided;
+        self.differing + self.missed > 0 || (!self.broken && wrong > 0)
     }
 }

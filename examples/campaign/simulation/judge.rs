@@ -42,7 +42,12 @@ enum Ruling {
 /// When the ledger cannot be read.
 pub fn judge(stage: &mut Stage) -> Result<Figures> {
     let truth = Truth::of(stage.server.world.borrow_mut().truth(time::true_ms()), &stage.story.windows);
-    let mut figures = Figures { worlds: 1, requests: stage.server.requests.get(), ..Figures::default() };
+    let mut figures = Figures {
+        worlds: 1,
+        requests: stage.server.requests.get(),
+        broken: stage.story.breaks_windows,
+        ..Figures::default()
+    };
     figures.by_trouble.insert(format!("{:?}", stage.story.trouble), 1);
     let mut finals = Vec::new();
     let of_request = &stage.of_request;
@@ -252,7 +257,10 @@ impl Bench<'_> {
         if person.keyed() && (!claims || op.kind == Kind::Family) {
             return Ruling::Right;
         }
-        if account.cause != BY_HAND && self.known(&account.cause, told) {
+        // A record of somebody whom the ledger does not know stands in the list for another's.
+        let likenesses = self.truth.likenesses(op, person);
+        let stranger = !person.keyed() && likenesses.iter().any(|one| !self.known(&one.cause, told));
+        if account.cause != BY_HAND && self.known(&account.cause, told) && !stranger {
             return Ruling::Wrong("another operation that the ledger knows made the record");
         }
         Ruling::Unknowable
