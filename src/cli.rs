@@ -19,6 +19,15 @@ Exit codes:
   130, 143  interrupted
 3 wins over 4, every other over both. `status`, `report` and `show` end 0 unless they fail.";
 
+const RECORD_HELP: &str = r#"begin takes {"method":"POST","url":"https://…","body":{…}} and may be given request_id, operation_id, direction, sent_at.
+end takes {"answered":201}, or {"failure":"timeout"|"network"|"not_sent"|"http","http_status":503,"error":"…"}, and
+may be given ended_at, "keep":true (keep a trace of a clean answer) and "direction":"inbound".
+
+--stdin takes a line for each: {"begin":{…}}, {"end":{"request_id":"…",…}}, or {"entry":{…}} for a whole row of the
+ledger, and answers each in order: {"ok":true,"request_id":"…","became":"recorded"|"forgotten"|"unchanged"}, or
+{"ok":false,"error":"…"}. An answer says that the line is durable; lines that are there already share one sync.
+Nothing is in doubt any more about what became `forgotten`; what became `unchanged` was there, or had ended, before."#;
+
 /// Finds out what became of PRIVO requests that ended in a network error or a 5xx.
 #[derive(Debug, Parser)]
 #[command(name = "privo-reconcile", version, after_help = EXIT_CODES)]
@@ -37,6 +46,8 @@ pub enum Command {
     Init,
     /// Check configuration, ledger, credentials and controls
     Check,
+    /// Record a request in the ledger, before sending it and after
+    Record(RecordArgs),
     /// Look at what is due, settle what can be
     Run(RunArgs),
     /// Write the report of the whole ledger as CSV
@@ -60,6 +71,32 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serve a look-alike of PRIVO's APIs on this machine, for rehearsals
     Sandbox(SandboxArgs),
+}
+
+/// Options of `record`.
+#[derive(Debug, Args)]
+#[command(subcommand_required = false, arg_required_else_help = true, after_help = RECORD_HELP)]
+pub struct RecordArgs {
+    /// Take JSON lines until standard input ends, and answer each with one
+    #[arg(long)]
+    pub stdin: bool,
+    /// Keep bodies whole; without it, only what the plan reads of them
+    #[arg(long, global = true)]
+    pub full_body: bool,
+    #[command(subcommand)]
+    pub form: Option<RecordForm>,
+}
+
+/// One record by one command.
+#[derive(Debug, Subcommand)]
+pub enum RecordForm {
+    /// Before sending: JSON on standard input; prints the request's id once it is durable
+    Begin,
+    /// After: JSON on standard input says how it ended
+    End {
+        /// The id that `begin` printed
+        request_id: String,
+    },
 }
 
 /// Options of `run`.

@@ -3,6 +3,7 @@
 mod check;
 mod close;
 mod demo;
+mod record;
 mod run;
 mod sandbox;
 mod tell;
@@ -25,6 +26,7 @@ pub async fn execute(cli: Cli) -> Result<u8> {
     match &cli.command {
         Command::Init => init(&config()?),
         Command::Check => check::check(&config()?).await,
+        Command::Record(args) => record::record(&config()?, args),
         Command::Run(args) => run::run(&config()?, args).await,
         Command::Report(args) => tell::report(&config()?, args),
         Command::Status { json } => tell::status(&config()?, *json),

@@ -14,8 +14,10 @@
 //! # Compatibility
 //! `schema.sql` is the first version; `PRAGMA user_version` says which one a file is. A newer ledger is refused.
 
+mod filesystem;
 mod groups;
 mod intake;
+pub mod journal;
 pub mod record;
 mod runs;
 mod settle;
@@ -72,6 +74,7 @@ impl Ledger {
             format!("failed to make the ledger {} ({remedy})", path.display())
         };
         // SQLite itself would make it 0644: a group of writers is let in by the umask.
+        refuse_network(path)?;
         match File::options().write(true).create_new(true).open(path) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -114,18 +117,15 @@ impl Ledger {
             let remedy = "run `privo-reconcile init`, or mend ledger.path in the configuration";
             bail!(Refused(format!("there is no ledger at {} ({remedy})", path.display())));
         }
+        refuse_network(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)
-            .with_context(|| format!("failed to open the ledger {}", path.display()))?;
-        prepare(&connection).map_err(|error| {
-            match error.downcast_ref().and_then(rusqlite::Error::sqlite_error_code) {
-                Some(ErrorCode::NotADatabase) => not_a_ledger(path, "it is no SQLite database"),
-                _ => error.context(format!("failed to open the ledger {}", path.display())),
-            }
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| journal::explain(path, error))?;
+        prepare(&connection).map_err(|error| match error.downcast() {
+            Ok(error) => unread(path, error),
+            Err(error) => error.context(format!("failed to open the ledger {}", path.display())),
         })?;
-        let version: i64 = connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(|error| not_a_ledger(path, &error.to_string()))?;
+        let version: i64 =
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| unread(path, error))?;
         match version {
             VERSION => {}
             0 => bail!(not_a_ledger(path, "it has no schema version")),
@@ -137,7 +137,7 @@ impl Ledger {
         }
         let (identity, salt) = connection
             .query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
-            .map_err(|error| not_a_ledger(path, &error.to_string()))?;
+            .map_err(|error| unread(path, error))?;
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if mode != "wal" {
             bail!(Refused(format!(
@@ -224,6 +224,25 @@ fn prepare(connection: &Connection) -> Result<()> {
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// WAL mode does not work between machines.
+fn refuse_network(path: &Path) -> Result<()> {
+    let Some(kind) = filesystem::network_type(path) else { return Ok(()) };
+    let remedy = "move it to a local one, and run the job on the machine that records";
+    bail!(Refused(format!("the ledger {} is on a network file system, {kind} ({remedy})", path.display())))
+}
+
+/// The first reading failed: it is no ledger, or this user may not open it.
+fn unread(path: &Path, error: rusqlite::Error) -> anyhow::Error {
+    use ErrorCode::{CannotOpen, DatabaseBusy, DiskFull, NotADatabase, PermissionDenied, ReadOnly, SystemIoFailure};
+    match error.sqlite_error_code() {
+        Some(CannotOpen | DatabaseBusy | DiskFull | PermissionDenied | ReadOnly | SystemIoFailure) => {
+            journal::explain(path, error)
+        }
+        Some(NotADatabase) => not_a_ledger(path, "it is no SQLite database"),
+        _ => not_a_ledger(path, &error.to_string()),
+    }
 }
 
 fn not_a_ledger(path: &Path, why: &str) -> anyhow::Error {

@@ -17,10 +17,12 @@ use rusqlite::Connection;
 mod entry;
 mod hostile;
 mod platform;
+mod writers;
 
 pub use entry::Entry;
 pub use hostile::{Answer, Asked, Hostile};
 pub use platform::{Platform, http};
+pub use writers::{Writer, kill_group};
 
 /// No command of a test takes longer.
 pub const LONGEST: Duration = Duration::from_secs(60);
