@@ -12,10 +12,13 @@
 //! `synchronous = FULL`: this is evidence. Observations, verdict and standing of a group are written in one transaction.
 //!
 //! # Compatibility
-//! `schema.sql` is the first version; `PRAGMA user_version` says which one a file is. A newer ledger is refused.
+//! `schema.sql` is the first version, `migrations/` has what came later; `PRAGMA user_version` says which one a file is. An
+//! older ledger is brought up to date when it is opened, a newer one is refused.
 
 mod groups;
+pub mod import;
 mod intake;
+mod migrate;
 pub mod record;
 mod runs;
 mod settle;
@@ -32,14 +35,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::exit::{Held, Refused};
 
 pub use groups::{Due, Group, Member};
+pub use migrate::VERSION;
 pub use record::NewEntry;
 pub use runs::{RunEnd, RunId, RunStart};
 pub use settle::{Close, Stored, Told};
 
 const SCHEMA: &str = include_str!("../../schema.sql");
-
-/// The version of the schema that this binary reads and writes.
-pub const VERSION: i64 = 1;
 
 /// How long one writer waits for another.
 const BUSY: Duration = Duration::from_secs(30);
@@ -76,7 +77,7 @@ impl Ledger {
             Err(error) => return Err(error).with_context(place),
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).with_context(place)?;
+        let mut connection = Connection::open_with_flags(path, flags).with_context(place)?;
         let tables = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0));
         if !matches!(tables, Ok(0)) {
             drop(connection);
@@ -87,6 +88,7 @@ impl Ledger {
         connection
             .execute_batch(SCHEMA)
             .with_context(|| format!("failed to write the schema of {}", path.display()))?;
+        migrate::migrate(&mut connection)?;
         Ok(true)
     }
 
@@ -95,9 +97,10 @@ impl Ledger {
     /// # Errors
     /// Never, in practice.
     pub fn in_memory() -> Result<Ledger> {
-        let connection = Connection::open_in_memory()?;
+        let mut connection = Connection::open_in_memory()?;
         prepare(&connection)?;
         connection.execute_batch(SCHEMA)?;
+        migrate::migrate(&mut connection)?;
         let (identity, salt) =
             connection.query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(Ledger { connection, path: PathBuf::from(":memory:"), salt, identity })
@@ -113,7 +116,7 @@ impl Ledger {
             bail!(Refused(format!("there is no ledger at {} ({remedy})", path.display())));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)
+        let mut connection = Connection::open_with_flags(path, flags)
             .with_context(|| format!("failed to open the ledger {}", path.display()))?;
         prepare(&connection).map_err(|error| {
             match error.downcast_ref().and_then(rusqlite::Error::sqlite_error_code) {
@@ -121,11 +124,9 @@ impl Ledger {
                 _ => error.context(format!("failed to open the ledger {}", path.display())),
             }
         })?;
-        let version: i64 = connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(|error| not_a_ledger(path, &error.to_string()))?;
+        let version = migrate::version(&connection).map_err(|error| not_a_ledger(path, &error.to_string()))?;
         match version {
-            VERSION => {}
+            1..=VERSION => {}
             0 => bail!(not_a_ledger(path, "it has no schema version")),
             newer if newer > VERSION => bail!(Refused(format!(
                 "the ledger {} is of version {newer}, and this binary knows versions up to {VERSION} (install a newer privo-reconcile)",
@@ -143,6 +144,8 @@ impl Ledger {
                 path.display()
             )));
         }
+        migrate::migrate(&mut connection)
+            .with_context(|| format!("failed to bring the ledger {} up to date", path.display()))?;
         Ok(Ledger { connection, path: path.to_owned(), salt, identity })
     }
 
