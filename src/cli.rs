@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::clock::Span;
+use crate::import::Format;
 use crate::words::{Outcome, Reason, Status};
 
 const EXIT_CODES: &str = "\
@@ -17,7 +18,7 @@ Exit codes:
   4    some entries are still pending (also when the server could not be reached)
   11   another run holds the ledger
   130, 143  interrupted
-3 wins over 4, every other over both. `status`, `report` and `show` end 0 unless they fail.";
+3 wins over 4, every other over both. `import`, `status`, `report` and `show` end 0 unless they fail.";
 
 /// Finds out what became of PRIVO requests that ended in a network error or a 5xx.
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ pub enum Command {
     Init,
     /// Check configuration, ledger, credentials and controls
     Check,
+    /// Take requests in doubt out of CSV, JSON lines, HAR or access logs into the ledger
+    Import(ImportArgs),
     /// Look at what is due, settle what can be
     Run(RunArgs),
     /// Write the report of the whole ledger as CSV
@@ -60,6 +63,26 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serve a look-alike of PRIVO's APIs on this machine, for rehearsals
     Sandbox(SandboxArgs),
+}
+
+/// Options of `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// What was written during the outage; what was rejected is told in FILE.rejected.jsonl
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// What the files are written in [default: told by name and content]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<Format>,
+    /// Where the columns stand: [import.NAME] of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub map: Option<String>,
+    /// Say what would be imported; write neither ledger nor quarantine
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The counts as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `run`.

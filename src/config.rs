@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::clock::Span;
 use crate::evidence::Windows;
+use crate::import::Mapping;
 use crate::mistake::{line_of, toml_error};
 use crate::plan::{Plan, SHIPPED};
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub controls: Vec<Known>,
     /// Where `run` leaves a dated report of what changed.
     pub report_dir: Option<PathBuf>,
+    /// Where columns stand in imported files, by the mapping's name.
+    pub imports: BTreeMap<String, Mapping>,
 }
 
 /// The server that is asked.
@@ -93,6 +96,8 @@ struct File {
     #[serde(default)]
     control: Vec<ControlFile>,
     report: Option<ReportFile>,
+    #[serde(default)]
+    import: BTreeMap<String, Spanned<Mapping>>,
 }
 
 #[derive(Deserialize)]
@@ -266,6 +271,10 @@ impl Config {
                 scope: auth.scope,
             }),
         };
+        for (name, mapping) in &read.import {
+            let check = mapping.as_ref().check().map_err(|why| anyhow!("`import.{name}`: {why}"));
+            check.with_context(|| at(mapping.span()))?;
+        }
         Ok(Config {
             file: file.to_owned(),
             plan,
@@ -275,6 +284,7 @@ impl Config {
             windows: read.settle.windows(),
             controls,
             report_dir: read.report.map(|report| folder.join(report.dir)),
+            imports: read.import.into_iter().map(|(name, mapping)| (name, mapping.into_inner())).collect(),
         })
     }
 }

@@ -3,6 +3,7 @@
 mod check;
 mod close;
 mod demo;
+mod import;
 mod run;
 mod sandbox;
 mod tell;
@@ -25,6 +26,7 @@ pub async fn execute(cli: Cli) -> Result<u8> {
     match &cli.command {
         Command::Init => init(&config()?),
         Command::Check => check::check(&config()?).await,
+        Command::Import(args) => import::import(&config()?, args),
         Command::Run(args) => run::run(&config()?, args).await,
         Command::Report(args) => tell::report(&config()?, args),
         Command::Status { json } => tell::status(&config()?, *json),
