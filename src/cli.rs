@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::clock::Span;
+use crate::import::Format;
 use crate::words::{Outcome, Reason, Status};
 
 const EXIT_CODES: &str = "\
@@ -17,7 +18,7 @@ Exit codes:
   4    some entries are still pending (also when the server could not be reached)
   11   another run holds the ledger
   130, 143  interrupted
-3 wins over 4, every other over both. `status`, `report` and `show` end 0 unless they fail.";
+3 wins over 4, every other over both. `import`, `status`, `report` and `show` end 0 unless they fail.";
 
 const RECORD_HELP: &str = r#"begin takes {"method":"POST","url":"https://…","body":{…}} and may be given request_id, operation_id, direction, sent_at.
 end takes {"answered":201}, or {"failure":"timeout"|"network"|"not_sent"|"http","http_status":503,"error":"…"}, and
@@ -48,6 +49,8 @@ pub enum Command {
     Check,
     /// Record a request in the ledger, before sending it and after
     Record(RecordArgs),
+    /// Take requests in doubt out of CSV, JSON lines, HAR or access logs into the ledger
+    Import(ImportArgs),
     /// Look at what is due, settle what can be
     Run(RunArgs),
     /// Write the report of the whole ledger as CSV
@@ -97,6 +100,26 @@ pub enum RecordForm {
         /// The id that `begin` printed
         request_id: String,
     },
+}
+
+/// Options of `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// What was written during the outage; what was rejected is told in FILE.rejected.jsonl
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// What the files are written in [default: told by name and content]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<Format>,
+    /// Where the columns stand: [import.NAME] of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub map: Option<String>,
+    /// Say what would be imported; write neither ledger nor quarantine
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The counts as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `run`.

@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::clock::Span;
 use crate::evidence::Windows;
+use crate::import::Mapping;
 use crate::mistake::{line_of, toml_error};
 use crate::plan::{Plan, SHIPPED};
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub controls: Vec<Known>,
     /// Where `run` leaves a dated report of what changed.
     pub report_dir: Option<PathBuf>,
+    /// Where columns stand in imported files, by the mapping's name.
+    pub imports: BTreeMap<String, Mapping>,
 }
 
 /// The server that is asked.
@@ -99,6 +102,8 @@ struct File {
     #[serde(default)]
     control: Vec<ControlFile>,
     report: Option<ReportFile>,
+    #[serde(default)]
+    import: BTreeMap<String, Spanned<Mapping>>,
 }
 
 #[derive(Deserialize)]
@@ -272,6 +277,10 @@ impl Config {
                 scope: auth.scope,
             }),
         };
+        for (name, mapping) in &read.import {
+            let check = mapping.as_ref().check().map_err(|why| anyhow!("`import.{name}`: {why}"));
+            check.with_context(|| at(mapping.span()))?;
+        }
         Ok(Config {
             file: file.to_owned(),
             plan,
@@ -281,6 +290,7 @@ impl Config {
             windows: read.settle.windows(),
             controls,
             report_dir: read.report.map(|report| folder.join(report.dir)),
+            imports: read.import.into_iter().map(|(name, mapping)| (name, mapping.into_inner())).collect(),
         })
     }
 }

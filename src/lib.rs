@@ -16,7 +16,7 @@
 //!    under watch; a record that turns up late corrects it, loudly.
 //! 6. The [`report`] is made of the ledger alone: CSV for people who must resend, store an id, or ask PRIVO support.
 //!
-//! The rest serves that story: [`words`] are the field's terms, [`standing`] is what the ledger tells, [`config`],
+//! The rest serves that story: [`import`] takes in what was written down elsewhere, [`words`] are the field's terms, [`standing`] is what the ledger tells, [`config`],
 //! [`cli`], [`command`] and [`exit`] are the way in and out, [`http`] and [`clock`] are the edges, [`mistake`] tells errors in files, [`mask`] keeps
 //! children's data out of what is shown, [`sandbox`] is a server that knows the truth; `demo` plays an outage against it.
 
@@ -28,6 +28,7 @@ pub mod decide;
 pub mod evidence;
 pub mod exit;
 pub mod http;
+pub mod import;
 pub mod ledger;
 pub mod lookup;
 pub mod mask;

@@ -71,6 +71,8 @@ fn a_ledger_made_and_filled_by_the_sqlite3_shell_is_taken() {
 fn init_and_schema_sql_make_the_same_ledger() {
     let (one, two) = (Dir::new(&Setup::bare(NOWHERE)), Dir::without_ledger(&Setup::bare(NOWHERE)));
     two.db().execute_batch(&schema()).unwrap();
+    assert_eq!(two.count("PRAGMA user_version"), 1);
+    assert_eq!(two.run(&["status"]).code, 0);
     let made = |dir: &Dir| {
         let text = "SELECT group_concat(type || ' ' || name || ' ' || coalesce(sql, ''), char(10)) FROM sqlite_schema";
         dir.db().query_row(text, [], |row| row.get::<_, String>(0)).unwrap()
@@ -361,7 +363,7 @@ fn a_newer_ledger_is_refused_with_both_versions_named() {
     for command in ["run", "report", "status", "init"] {
         let ran = dir.run(&[command]);
         assert_eq!(ran.code, 2, "{command}: {ran:?}");
-        assert!(ran.err.contains("version 9") && ran.err.contains("up to 1"), "{ran:?}");
+        assert!(ran.err.contains("version 9") && ran.err.contains("up to 2"), "{ran:?}");
     }
 }
 

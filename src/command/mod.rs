@@ -3,6 +3,7 @@
 mod check;
 mod close;
 mod demo;
+mod import;
 mod record;
 mod run;
 mod sandbox;
@@ -27,6 +28,7 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Init => init(&config()?),
         Command::Check => check::check(&config()?).await,
         Command::Record(args) => record::record(&config()?, args),
+        Command::Import(args) => import::import(&config()?, args),
         Command::Run(args) => run::run(&config()?, args).await,
         Command::Report(args) => tell::report(&config()?, args),
         Command::Status { json } => tell::status(&config()?, *json),

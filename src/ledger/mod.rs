@@ -12,12 +12,15 @@
 //! `synchronous = FULL`: this is evidence. Observations, verdict and standing of a group are written in one transaction.
 //!
 //! # Compatibility
-//! `schema.sql` is the first version; `PRAGMA user_version` says which one a file is. A newer ledger is refused.
+//! `schema.sql` is the first version, `migrations/` has what came later; `PRAGMA user_version` says which one a file is. An
+//! older ledger is brought up to date when it is opened, a newer one is refused.
 
 mod filesystem;
 mod groups;
+pub mod import;
 mod intake;
 pub mod journal;
+mod migrate;
 pub mod record;
 mod runs;
 mod settle;
@@ -35,15 +38,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::exit::{Held, Refused};
 
 pub use groups::{Due, Group, Member};
+pub use migrate::VERSION;
 pub use record::NewEntry;
 pub use runs::{RunEnd, RunId, RunStart};
 pub use settle::{Close, Stored, Told};
 pub use simulated::WrittenRow;
 
 const SCHEMA: &str = include_str!("../../schema.sql");
-
-/// The version of the schema that this binary reads and writes.
-pub const VERSION: i64 = 1;
 
 /// How long one writer waits for another.
 const BUSY: Duration = Duration::from_secs(30);
@@ -81,7 +82,7 @@ impl Ledger {
             Err(error) => return Err(error).with_context(place),
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).with_context(place)?;
+        let mut connection = Connection::open_with_flags(path, flags).with_context(place)?;
         let tables = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0));
         if !matches!(tables, Ok(0)) {
             drop(connection);
@@ -92,6 +93,7 @@ impl Ledger {
         connection
             .execute_batch(SCHEMA)
             .with_context(|| format!("failed to write the schema of {}", path.display()))?;
+        migrate::migrate(&mut connection)?;
         Ok(true)
     }
 
@@ -100,9 +102,10 @@ impl Ledger {
     /// # Errors
     /// Never, in practice.
     pub fn in_memory() -> Result<Ledger> {
-        let connection = Connection::open_in_memory()?;
+        let mut connection = Connection::open_in_memory()?;
         prepare(&connection)?;
         connection.execute_batch(SCHEMA)?;
+        migrate::migrate(&mut connection)?;
         let (identity, salt) =
             connection.query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(Ledger { connection, path: PathBuf::from(":memory:"), salt, identity })
@@ -119,15 +122,14 @@ impl Ledger {
         }
         refuse_network(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(|error| journal::explain(path, error))?;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(|error| journal::explain(path, error))?;
         prepare(&connection).map_err(|error| match error.downcast() {
             Ok(error) => unread(path, error),
             Err(error) => error.context(format!("failed to open the ledger {}", path.display())),
         })?;
-        let version: i64 =
-            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| unread(path, error))?;
+        let version = migrate::version(&connection).map_err(|error| unread(path, error))?;
         match version {
-            VERSION => {}
+            1..=VERSION => {}
             0 => bail!(not_a_ledger(path, "it has no schema version")),
             newer if newer > VERSION => bail!(Refused(format!(
                 "the ledger {} is of version {newer}, and this binary knows versions up to {VERSION} (install a newer privo-reconcile)",
@@ -145,6 +147,8 @@ impl Ledger {
                 path.display()
             )));
         }
+        migrate::migrate(&mut connection)
+            .with_context(|| format!("failed to bring the ledger {} up to date", path.display()))?;
         Ok(Ledger { connection, path: path.to_owned(), salt, identity })
     }
 

@@ -1,0 +1,103 @@
+//! CSV with a header. Only the cells of mapped columns are looked at.
+
+use anyhow::{Context, Result, bail};
+use csv::{ByteRecord, Position, ReaderBuilder};
+use serde_json::{Map, Value};
+
+use super::config::Mapping;
+use super::file::{Bounded, LONGEST, Source};
+use super::{Found, Reject};
+use crate::exit::Refused;
+use crate::ledger::import::Mark;
+
+/// Reads the records after a mark.
+pub fn read(source: &Source, mapping: &Mapping, from: Mark, take: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
+    let (input, left) = Bounded::new(source.handle(0)?, LONGEST);
+    let delimiter = mapping.delimiter.map_or(b',', |delimiter| delimiter.0);
+    // The header is read as a record, so that positions and lengths are ours to check.
+    let mut reader = ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(delimiter)
+        .buffer_capacity(1 << 16)
+        .from_reader(input);
+    let mut record = ByteRecord::new();
+    if !next(&mut reader, &mut record, source)? {
+        return Ok(());
+    }
+    let columns = columns(&record, mapping, source)?;
+    let width = record.len();
+    if from.bytes > 0 {
+        let mut position = Position::new();
+        position.set_byte(from.bytes).set_line(from.lines + 1);
+        left.set(LONGEST);
+        reader.seek(position).with_context(|| format!("failed to read {}", source.path.display()))?;
+    }
+    loop {
+        left.set(LONGEST);
+        let line = reader.position().line();
+        if !next(&mut reader, &mut record, source)? {
+            return Ok(());
+        }
+        let line = record.position().map_or(line, Position::line);
+        let end = reader.position();
+        let mark = Mark { bytes: end.byte(), lines: end.line() - 1 };
+        take(Found {
+            line,
+            record: values(&record, &columns, width),
+            after: ends(source, mark.bytes)?.then_some(mark),
+        })?;
+    }
+}
+
+/// Whether the record before this place has a line end; the last one of a file may have none.
+fn ends(source: &Source, at: u64) -> Result<bool> {
+    let last = source.bytes(at.saturating_sub(1), 1)?;
+    Ok(matches!(last.as_slice(), b"\n" | b"\r"))
+}
+
+fn next<R: std::io::Read>(reader: &mut csv::Reader<R>, record: &mut ByteRecord, source: &Source) -> Result<bool> {
+    let line = reader.position().line();
+    reader.read_byte_record(record).map_err(|_| {
+        anyhow::anyhow!(
+            "failed to read {}: the record at line {line} cannot be read or is longer than {} MiB (is a quote left open?)",
+            source.path.display(),
+            LONGEST >> 20
+        )
+    })
+}
+
+/// Which cell is which mapped column.
+fn columns(header: &ByteRecord, mapping: &Mapping, source: &Source) -> Result<Vec<(usize, String)>> {
+    let wanted: std::collections::BTreeSet<&str> = mapping.every().flat_map(|places| places.names()).collect();
+    let name = |cell: &[u8]| String::from_utf8_lossy(cell).trim().trim_start_matches('\u{feff}').to_owned();
+    let found: Vec<(usize, String)> = header.iter().map(name).enumerate().collect();
+    let found: Vec<_> = found.into_iter().filter(|(_, name)| wanted.contains(name.as_str())).collect();
+    let has = |places: &Option<super::config::Places>| {
+        places.iter().flat_map(|p| p.names()).any(|name| found.iter().any(|(_, found)| found == name))
+    };
+    // Named by the mapping's keys: what the header says may be a row of data.
+    let method = has(&mapping.method) || has(&mapping.request_line);
+    for (missing, key) in [(!method, "method"), (!has(&mapping.url) && !has(&mapping.request_line), "url")] {
+        if missing {
+            bail!(Refused(format!(
+                "the header of {} has no column for `{key}` (name it in [import.NAME] of the configuration and use --map NAME; is the delimiter right?)",
+                source.path.display()
+            )));
+        }
+    }
+    Ok(found)
+}
+
+fn values(record: &ByteRecord, columns: &[(usize, String)], width: usize) -> Result<Value, Reject> {
+    if record.len() != width {
+        return Err(Reject::Width);
+    }
+    let mut values = Map::new();
+    for (index, name) in columns {
+        let cell = record.get(*index).unwrap_or_default();
+        let text = std::str::from_utf8(cell).map_err(|_| Reject::NotUtf8)?;
+        values.insert(name.clone(), Value::String(text.to_owned()));
+    }
+    Ok(Value::Object(values))
+}

@@ -1,0 +1,121 @@
+//! `import`: the outage that nobody recorded, out of files that were written anyway.
+//!
+//! A file is read once, from front to back, one record at a time: a reader for each format ([`csv`], [`jsonl`], which also
+//! reads access logs, [`har`]) gives records as JSON values, [`config::Mapping`] says where their columns stand,
+//! [`classify`] how the request ended, and [`page`] puts what is in doubt into the ledger, together with how far the file
+//! was read.
+//!
+//! # What may go wrong
+//! A kill loses nothing: pages and marks are one transaction. Reading a record twice adds nothing: see
+//! [`crate::ledger::import`]. A record that cannot be read is quarantined with its line and a reason, never its values.
+
+pub mod classify;
+pub mod config;
+mod csv;
+mod file;
+mod guess;
+mod har;
+mod jsonl;
+mod page;
+mod quarantine;
+mod row;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub use config::{Format, Mapping};
+pub use file::Source;
+pub use guess::format_of;
+pub use page::{Job, import};
+
+use crate::ledger::import::Mark;
+
+/// A record as it stands in a file.
+struct Found {
+    /// Of a HAR the number of the entry.
+    line: u64,
+    record: Result<Value, Reject>,
+    /// Where reading goes on after it; `None` for a last line without an end, which may yet grow.
+    after: Option<Mark>,
+}
+
+/// Why a record does not come into the ledger. It names columns, never their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reject {
+    TooLong,
+    NoObject,
+    Unfinished,
+    Width,
+    NotUtf8,
+    NoEnding,
+    Failure,
+    Status,
+    NotInDoubt,
+    NoAnswer,
+    Method,
+    NoUrl,
+    PathAlone,
+    Url,
+    NoTime,
+    SentAt,
+    EndedAt,
+    Taken,
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reject::TooLong => "the line is longer than 32 MiB",
+            Reject::NoObject => "the line is no JSON object",
+            Reject::Unfinished => "the last line is no JSON object, and it does not end (the next import reads it again)",
+            Reject::Width => "it has more or fewer cells than the header",
+            Reject::NotUtf8 => "a mapped cell is not UTF-8",
+            Reject::NoEnding => "it has neither `http_status` nor `failure`",
+            Reject::Failure => "`failure` is none of intent, not_sent, timeout, network, http, answered",
+            Reject::Status => "`http_status` is no HTTP status",
+            Reject::NotInDoubt => "`failure` is http, and `http_status` is missing or not in doubt",
+            Reject::NoAnswer => "`failure` is answered, and `http_status` is missing or not 200 to 499",
+            Reject::Method => "`method` is missing or no HTTP method",
+            Reject::NoUrl => "`url` is missing",
+            Reject::PathAlone => "`url` is a path, and the mapping has no `base_url` to put before it",
+            Reject::Url => "`url` is no http or https URL",
+            Reject::NoTime => "`sent_at` is missing, or `ended_at` with the `duration` that would tell it",
+            Reject::SentAt => "`sent_at` is no time in the mapping's format",
+            Reject::EndedAt => "`ended_at` is no time in the mapping's format",
+            Reject::Taken => {
+                "`request_id` is in the ledger as another attempt's (ids that retries share are mapped as `operation_id`)"
+            }
+        })
+    }
+}
+
+/// What came of one file.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    pub file: PathBuf,
+    pub format: Format,
+    /// Lines that an earlier import had read.
+    pub lines_before: u64,
+    pub records: u64,
+    pub imported: u64,
+    pub duplicates: u64,
+    pub left_out: u64,
+    pub rejected: u64,
+    /// Of what was imported: why the job will not be able to decide it, and how many.
+    pub cannot_be_decided: BTreeMap<String, u64>,
+    /// Why records were rejected, and how many.
+    pub reasons: BTreeMap<String, u64>,
+    /// Where the rejected ones stand, with line and reason.
+    pub quarantine: Option<PathBuf>,
+}
+
+impl Summary {
+    /// Nothing but rejected records: the mapping is wrong, or the file.
+    pub fn all_rejected(&self) -> bool {
+        self.rejected > 0 && self.rejected == self.records
+    }
+}
