@@ -17,6 +17,7 @@
 mod groups;
 mod intake;
 pub mod record;
+pub mod recorder;
 mod runs;
 mod settle;
 mod tell;
@@ -33,6 +34,7 @@ use crate::exit::{Held, Refused};
 
 pub use groups::{Due, Group, Member};
 pub use record::NewEntry;
+pub use recorder::Recorder;
 pub use runs::{RunEnd, RunId, RunStart};
 pub use settle::{Close, Stored, Told};
 
@@ -43,6 +45,9 @@ pub const VERSION: i64 = 1;
 
 /// How long one writer waits for another.
 const BUSY: Duration = Duration::from_secs(30);
+
+/// How long a recorder waits for another writer: a request waits for it.
+const RECORDER_BUSY: Duration = Duration::from_secs(10);
 
 /// An open ledger.
 pub struct Ledger {
