@@ -27,7 +27,8 @@ impl Reader<'_> {
         let here = url.host_str() == self.server.host_str()
             && url.port_or_known_default() == self.server.port_or_known_default();
         let operation = self.outbound_operation(&method, &url);
-        here && !matches!(method.as_str(), "GET" | "HEAD") && operation.is_some_and(|(found, ..)| !found.changes_nothing)
+        here && !matches!(method.as_str(), "GET" | "HEAD")
+            && operation.is_some_and(|(found, ..)| !found.changes_nothing)
     }
 
     /// The part of a body that the plan reads, as JSON. `None` when it reads nothing: no operation matches, the body is no

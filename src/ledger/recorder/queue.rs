@@ -81,7 +81,11 @@ impl HowEnded {
 #[derive(Debug)]
 pub enum Change {
     Begin(Row),
-    End { request_id: String, ended_at: Moment, how: HowEnded },
+    End {
+        request_id: String,
+        ended_at: Moment,
+        how: HowEnded,
+    },
     Record(Row),
     /// To be told when all before it is written.
     Nothing,
