@@ -118,6 +118,11 @@ impl Platform {
         self.world().set_faults(faults);
     }
 
+    /// A partner's token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     fn fetch_token(&self) -> String {
         let form = format!("grant_type=client_credentials&client_id=sandbox&client_secret={SECRET}");
         let headers = [("content-type", "application/x-www-form-urlencoded")];
