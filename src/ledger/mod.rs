@@ -22,6 +22,7 @@ mod intake;
 pub mod journal;
 mod migrate;
 pub mod record;
+pub mod recorder;
 mod runs;
 mod settle;
 mod simulated;
@@ -40,6 +41,7 @@ use crate::exit::{Held, Refused};
 pub use groups::{Due, Group, Member};
 pub use migrate::VERSION;
 pub use record::NewEntry;
+pub use recorder::Recorder;
 pub use runs::{RunEnd, RunId, RunStart};
 pub use settle::{Close, Stored, Told};
 pub use simulated::WrittenRow;
@@ -48,6 +50,9 @@ const SCHEMA: &str = include_str!("../../schema.sql");
 
 /// How long one writer waits for another.
 const BUSY: Duration = Duration::from_secs(30);
+
+/// How long a recorder waits for another writer: a request waits for it.
+const RECORDER_BUSY: Duration = Duration::from_secs(10);
 
 /// An open ledger.
 pub struct Ledger {

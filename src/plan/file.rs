@@ -42,6 +42,14 @@ pub struct Statuses {
     pub already_there: Vec<u16>,
 }
 
+impl Statuses {
+    /// Whether an answer does not say what became of the request: a 5xx, or one of the lists.
+    pub fn in_doubt(&self, status: u16) -> bool {
+        let lists = [&self.as_network, &self.as_server_error, &self.turned_away];
+        (500..600).contains(&status) || lists.iter().any(|list| list.contains(&status))
+    }
+}
+
 /// How one kind of record is found.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,8 @@
-//! Of a body, only what the plan reads: keys, compared fields, owners. The rest is a child's, and nobody here needs it.
+//! What a recorder asks of a plan: whether a request is worth recording, and what to keep of its body. Only what the plan
+//! reads is kept: keys, compared fields, owners. The rest is a child's, and nobody here needs it.
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::file::{Effect, Key, Operation, Source};
 use super::parts::Path;
@@ -18,6 +20,17 @@ enum Step {
 }
 
 impl Reader<'_> {
+    /// Whether a request that goes out may change something that the plan knows of: not a read, not another host's.
+    pub fn changes_something(&self, method: &str, url: &str) -> bool {
+        let Ok(url) = Url::parse(url.trim()) else { return false };
+        let method = method.trim().to_ascii_uppercase();
+        let here = url.host_str() == self.server.host_str()
+            && url.port_or_known_default() == self.server.port_or_known_default();
+        let operation = self.outbound_operation(&method, &url);
+        here && !matches!(method.as_str(), "GET" | "HEAD")
+            && operation.is_some_and(|(found, ..)| !found.changes_nothing)
+    }
+
     /// The part of a body that the plan reads, as JSON. `None` when it reads nothing: no operation matches, the body is no
     /// JSON, or the operation needs none of it. An entry with this body is decided exactly as one with the whole.
     pub fn minimal(&self, direction: Direction, method: &str, url: &str, body: &str) -> Option<String> {
@@ -193,7 +206,6 @@ mod tests {
     use crate::plan::parts::Vars;
     use crate::plan::{Plan, SHIPPED};
     use serde_json::json;
-    use url::Url;
 
     fn kept(plan: usize, method: &str, path: &str, body: Value) -> Option<Value> {
         let params = if plan == 1 { Vars::from([("service".into(), "acme".into())]) } else { Vars::new() };
@@ -204,6 +216,25 @@ mod tests {
         reader
             .minimal(Direction::Outbound, method, &url, &body.to_string())
             .map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn what_changes_nothing_here_is_not_recorded() {
+        let plan = Plan::load("plan", SHIPPED[0].1, &Vars::new()).unwrap();
+        let server = Url::parse("http://127.0.0.1:1").unwrap();
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        assert!(reader.changes_something("post", "http://127.0.0.1:1/api/v1.0/account?a=b"));
+        assert!(reader.changes_something("DELETE", "http://127.0.0.1:1/api/v1.0/account/7"));
+        for (method, url) in [
+            ("POST", "http://127.0.0.1:2/api/v1.0/account"),
+            ("POST", "http://127.0.0.1:1/oauth/token"),
+            ("POST", "http://127.0.0.1:1/api/v1.0/account/check/email"),
+            ("POST", "http://127.0.0.1:1/elsewhere"),
+            ("GET", "http://127.0.0.1:1/api/v1.0/account"),
+            ("POST", "/api/v1.0/account"),
+        ] {
+            assert!(!reader.changes_something(method, url), "{method} {url}");
+        }
     }
 
     #[test]

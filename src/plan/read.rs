@@ -214,7 +214,7 @@ impl Reader<'_> {
     }
 
     /// The plan's operation of a request, with the path's template and its variables.
-    fn outbound_operation(&self, method: &str, url: &Url) -> Option<(&Operation, &Template, Vars)> {
+    pub(super) fn outbound_operation(&self, method: &str, url: &Url) -> Option<(&Operation, &Template, Vars)> {
         let prefix = self.server.path().trim_end_matches('/');
         let path = url.path().strip_prefix(prefix).filter(|rest| rest.starts_with('/')).unwrap_or(url.path());
         let outbound = self.plan.operations.iter().filter(|o| o.direction == Direction::Outbound && o.method == method);
@@ -357,17 +357,11 @@ impl Reader<'_> {
     }
 
     fn check_status(&self, facts: &Facts) -> Result<(), Bad> {
-        let statuses = &self.plan.statuses;
-        let planned = |status| {
-            [&statuses.as_network, &statuses.as_server_error, &statuses.turned_away]
-                .iter()
-                .any(|list| list.contains(&status))
-        };
         match (facts.failure, facts.http_status) {
             (Some(Failure::Http), Some(status)) if facts.direction == Direction::Inbound => {
                 if (300..600).contains(&status) { Ok(()) } else { Err("`http_status` is no failed answer".to_owned()) }
             }
-            (Some(Failure::Http), Some(status)) if (500..600).contains(&status) || planned(status) => Ok(()),
+            (Some(Failure::Http), Some(status)) if self.plan.statuses.in_doubt(status) => Ok(()),
             (Some(Failure::Http), Some(_)) => Err("`http_status` is not in doubt (5xx, or a status that the plan lists); a definite answer is recorded as `answered`".to_owned()),
             (Some(Failure::Answered), Some(status)) if (200..500).contains(&status) => Ok(()),
             (Some(Failure::Http | Failure::Answered), _) => Err("`http_status` is missing or out of range for this `failure`".to_owned()),

@@ -12,6 +12,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use privo_reconcile::clock::{Moment, Span};
+use privo_reconcile::config::Config;
+use privo_reconcile::recording::{self, Recorder};
 use rusqlite::Connection;
 
 mod entry;
@@ -185,6 +187,25 @@ impl Dir {
     /// A single number out of the ledger.
     pub fn count(&self, sql: &str) -> i64 {
         self.db().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// A recorder as a partner's code opens it.
+    pub fn recorder(&self) -> Recorder {
+        recording::recorder(Config::load(Some(&self.file("privo-reconcile.toml"))).unwrap()).unwrap()
+    }
+
+    /// Request id, failure and status of every entry, in the order they came.
+    pub fn recorded(&self) -> Vec<(String, String, Option<u16>)> {
+        let db = self.db();
+        let mut statement = db.prepare("SELECT request_id, failure, http_status FROM entries ORDER BY id").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        rows.map(|row| row.unwrap()).collect()
+    }
+
+    /// Makes the ledger refuse every new entry.
+    pub fn refuse_entries(&self) {
+        let trigger = "CREATE TRIGGER full BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'no more'); END";
+        self.db().execute_batch(trigger).unwrap();
     }
 
     pub fn insert(&self, entry: &Entry) {

@@ -7,6 +7,8 @@
 //! # Failures
 //! They are told apart by structure, never by text: only a connection that could not be made is `not_sent`.
 
+pub mod layer;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -117,10 +119,11 @@ impl Http {
 
 impl Transport for Http {
     async fn send(&self, outgoing: &Outgoing<'_>) -> Result<Exchange, Broken> {
-        let broken = |cause: &str| Broken { failure: Failure::NotSent, cause: cause.to_owned() };
-        let method = reqwest::Method::from_bytes(outgoing.method.as_bytes()).map_err(|_| broken("no HTTP method"))?;
+        let no_request = |cause: &str| Broken { failure: Failure::NotSent, cause: cause.to_owned() };
+        let method =
+            reqwest::Method::from_bytes(outgoing.method.as_bytes()).map_err(|_| no_request("no HTTP method"))?;
         let url =
-            join(&self.base, outgoing.path_and_query).ok_or_else(|| broken("no URL can be made of the lookup"))?;
+            join(&self.base, outgoing.path_and_query).ok_or_else(|| no_request("no URL can be made of the lookup"))?;
         let mut request = self.client.request(method, url);
         if let Some(token) = outgoing.token {
             request = request.bearer_auth(token.expose_secret());
@@ -134,7 +137,7 @@ impl Transport for Http {
         for (name, value) in outgoing.headers {
             request = request.header(*name, *value);
         }
-        let response = request.header("accept", "application/json").send().await.map_err(|error| classed(&error))?;
+        let response = request.header("accept", "application/json").send().await.map_err(|error| broken(&error))?;
         read(response).await
     }
 }
@@ -147,7 +150,7 @@ async fn read(response: reqwest::Response) -> Result<Exchange, Broken> {
         Answer { status: response.status().as_u16(), content_type: header("content-type"), date, body: Vec::new() };
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| classed(&error))?;
+        let chunk = chunk.map_err(|error| broken(&error))?;
         if answer.body.len() + chunk.len() > ANSWER_LIMIT {
             return Err(Broken {
                 failure: Failure::Network,
@@ -167,9 +170,9 @@ fn retry_after(text: &str, date: Option<Moment>) -> Option<Span> {
     Some(Moment::parse_http_date(text.trim())?.since(date?)).filter(|span| *span >= Span::ZERO)
 }
 
-/// How a failure counts for a sender. What cannot be told apart goes to the safe side: maybe sent.
-fn classed(error: &reqwest::Error) -> Broken {
-    let (failure, cause) = if error.is_timeout() {
+/// How a failure counts for a sender, and why. What cannot be told apart goes to the safe side: maybe sent.
+fn classed(error: &reqwest::Error) -> (Failure, &'static str) {
+    if error.is_timeout() {
         // A connect timeout says both; whether the handshake was done cannot be known for sure.
         (Failure::Timeout, "timeout")
     } else if error.is_connect() {
@@ -178,7 +181,11 @@ fn classed(error: &reqwest::Error) -> Broken {
         (Failure::NotSent, "the request could not be built")
     } else {
         (Failure::Network, "the connection broke")
-    };
+    }
+}
+
+fn broken(error: &reqwest::Error) -> Broken {
+    let (failure, cause) = classed(error);
     Broken { failure, cause: cause.to_owned() }
 }
 
