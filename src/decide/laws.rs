@@ -181,7 +181,7 @@ fn windows_end(case: &Case) -> Moment {
 const STRETCH: Span = Span(60 * 60_000);
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(super::soak::config(1000))]
 
     #[test]
     fn deciding_is_total(

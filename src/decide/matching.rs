@@ -23,6 +23,8 @@ pub enum Fit {
     None,
     /// In every feasible history it made this record and no other.
     Exactly(usize),
+    /// The same, but there are more records than operations: if one of the others is nobody's, it may be another.
+    ExactlyAmongMore(usize),
     /// It made more than one in every feasible history; or more records than operations are there, and it may have.
     Duplicated,
     /// More records than attempts can have made: somebody else made some.
@@ -58,12 +60,12 @@ pub fn fits(claims: &[Claim], records: usize) -> Vec<Fit> {
             if foreign[c] {
                 return Fit::Foreign;
             }
-            if let Some(record) = assignment.only_record(c, &strong) {
-                return Fit::Exactly(record);
-            }
             let made = count(c, &|other| assignment.load[other]);
             let operations =
                 count(c, &|other| usize::from(claims[other].capacity > 0 && !claims[other].records.is_empty()));
+            if let Some(record) = assignment.only_record(c, &strong) {
+                return if made > operations { Fit::ExactlyAmongMore(record) } else { Fit::Exactly(record) };
+            }
             if assignment.surely_two(c) || (made > operations && claims[c].capacity.min(claims[c].records.len()) > 1) {
                 Fit::Duplicated
             } else if made < operations {
@@ -306,7 +308,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(crate::decide::soak::config(2000))]
 
         #[test]
         fn what_is_said_holds_in_every_feasible_history(
@@ -330,7 +332,7 @@ mod tests {
                 let made = |h: &Vec<usize>| (0..5).filter(|&r| h[r] == c).collect::<Vec<_>>();
                 let same: Option<Vec<usize>> = histories.first().map(made).filter(|first| histories.iter().all(|h| made(h) == *first));
                 match fit {
-                    Fit::Exactly(record) => prop_assert_eq!(same, Some(vec![*record])),
+                    Fit::Exactly(record) | Fit::ExactlyAmongMore(record) => prop_assert_eq!(same, Some(vec![*record])),
                     Fit::None => prop_assert!(claims[c].capacity == 0 || claims[c].records.is_empty()),
                     Fit::Foreign => prop_assert!(histories.is_empty()),
                     _ if histories.is_empty() => {}

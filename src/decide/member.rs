@@ -59,7 +59,7 @@ fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, known: &K
         settle(Status::DuplicateRisk, outcome, reason, action).because(why.to_owned())
     };
     match known.fit {
-        Fit::Exactly(_) => match look.records.iter().find(|record| record.id == known.id) {
+        Fit::Exactly(_) | Fit::ExactlyAmongMore(_) => match look.records.iter().find(|record| record.id == known.id) {
             Some(record) => one(group, identity, effect, look, record, known.proved),
             None => review(
                 Outcome::Unknown,

@@ -31,6 +31,8 @@ mod laws;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod table;
 
 use crate::clock::Moment;

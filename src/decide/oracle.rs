@@ -436,7 +436,7 @@ fn tell_all(world: &World) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(super::soak::config(1500))]
 
     #[test]
     fn listed_members_are_told_truly(world in world(Kind::Member)) {

@@ -52,11 +52,27 @@ fn matching(group: &Group, items: BTreeMap<Item, Vec<&Attempt>>) -> Matchings {
     };
     let proved = fits(&claims.iter().map(without).collect::<Vec<_>>(), list.records.len());
     let known = |(fit, sure): (Fit, Fit)| {
-        let id = if let Fit::Exactly(record) = fit { Some(list.records[record].to_owned()) } else { None };
-        Known { fit, id, proved: fit == sure }
+        let proved = match (exact(fit), exact(sure)) {
+            (None, None) => fit == sure,
+            (one, two) => one == two,
+        };
+        let fit = match fit {
+            // One of the others may be older than all attempts; then this one may be another's.
+            Fit::ExactlyAmongMore(_) if !proved => Fit::Ambiguous,
+            fit => fit,
+        };
+        Known { fit, id: exact(fit).map(|record| list.records[record].to_owned()), proved }
     };
     let known = said.into_iter().zip(proved).map(known);
     list.items.iter().zip(known).map(|((item, _), known)| (*item, Some(known))).collect()
+}
+
+/// The one record that it made.
+fn exact(fit: Fit) -> Option<usize> {
+    match fit {
+        Fit::Exactly(record) | Fit::ExactlyAmongMore(record) => Some(record),
+        Fit::None | Fit::Duplicated | Fit::Foreign | Fit::Underdetermined | Fit::Ambiguous => None,
+    }
 }
 
 /// One owner's list with those who may have made its records.

@@ -242,3 +242,18 @@ fn a_few_hundred_members_that_look_the_same_are_decided_at_once() {
     let decisions = decide(&case);
     assert!(decisions.iter().all(|decision| decision.reason() == Reason::AmbiguousMatch));
 }
+
+#[test]
+fn member_forced_only_if_an_older_record_is_somebodys_is_ambiguous() {
+    let end = DAY + 60;
+    let unshown = |id: &str| with_field(record(id, 1), Compared::NotShown);
+    let (one, two) = (unshown("new1"), unshown("new2"));
+    let told = said([
+        member().saw([list_at(end, [undated("a"), undated("older"), one.clone(), two.clone()])]),
+        member().op(2).saw([list_at(end, [undated("b"), one.clone(), two.clone()])]),
+        member().op(3).answered(201),
+        member().op(4).saw([list_at(end, [one.clone(), two.clone()])]),
+        member().op(4).sent(1).saw([list_at(end, [one, two])]),
+    ]);
+    assert_eq!(told[1], "duplicate-risk unknown ambiguous-match review");
+}
