@@ -176,7 +176,9 @@ fn latest_look<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Opt
     let settled = group.own_settled_longest(attempts.first()?.facts.identity);
     let looks = attempts.iter().flat_map(|a| view::in_order(&a.looks, index));
     let shows_all = |look: &&Look| view::sound(look) && look.surely_asked() > settled;
-    looks.filter(shows_all).max_by_key(|look| look.asked)
+    // Of two asked at one instant any fixed choice does.
+    let later = |a: &&Look, b: &&Look| a.asked.cmp(&b.asked).then_with(|| format!("{a:?}").cmp(&format!("{b:?}")));
+    looks.filter(shows_all).max_by(later)
 }
 
 /// When a record was made, seen from an operation. Between the windows of two attempts counts as after them.
