@@ -121,7 +121,8 @@ impl Ledger {
     /// # Errors
     /// [`Refused`] when there is none, when it is something else or of a newer version.
     pub fn open(path: &Path) -> Result<Ledger> {
-        if !path.exists() {
+        let exists = path.try_exists().map_err(|error| anyhow::Error::new(error).context(journal::unwritable(path)))?;
+        if !exists {
             let remedy = "run `privo-reconcile init`, or mend ledger.path in the configuration";
             bail!(Refused(format!("there is no ledger at {} ({remedy})", path.display())));
         }
