@@ -245,12 +245,18 @@ fn refuse_network(path: &Path) -> Result<()> {
 
 /// The first reading failed: it is no ledger, or this user may not open it.
 fn unread(path: &Path, error: rusqlite::Error) -> anyhow::Error {
-    use ErrorCode::{CannotOpen, DatabaseBusy, DiskFull, NotADatabase, PermissionDenied, ReadOnly, SystemIoFailure};
+    use ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase, PermissionDenied, ReadOnly, SystemIoFailure,
+    };
     match error.sqlite_error_code() {
         Some(CannotOpen | DatabaseBusy | DiskFull | PermissionDenied | ReadOnly | SystemIoFailure) => {
             journal::explain(path, error)
         }
         Some(NotADatabase) => not_a_ledger(path, "it is no SQLite database"),
+        Some(DatabaseCorrupt) => {
+            let said = format!("the ledger {} is damaged (restore it from a backup)", path.display());
+            anyhow::Error::new(error).context(said)
+        }
         _ => not_a_ledger(path, &error.to_string()),
     }
 }
