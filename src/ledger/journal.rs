@@ -74,7 +74,7 @@ impl Ledger {
 }
 
 /// What to do about a file that this user may not write.
-fn unwritable(path: &Path) -> String {
+pub(super) fn unwritable(path: &Path) -> String {
     format!(
         "the ledger {} cannot be written (this user must be allowed to write the file, its -wal and -shm, and the folder: say, a common group and the folder's mode 2770)",
         path.display()

@@ -121,7 +121,8 @@ impl Ledger {
     /// # Errors
     /// [`Refused`] when there is none, when it is something else or of a newer version.
     pub fn open(path: &Path) -> Result<Ledger> {
-        if !path.exists() {
+        let exists = path.try_exists().map_err(|error| anyhow::Error::new(error).context(journal::unwritable(path)))?;
+        if !exists {
             let remedy = "run `privo-reconcile init`, or mend ledger.path in the configuration";
             bail!(Refused(format!("there is no ledger at {} ({remedy})", path.display())));
         }
@@ -244,12 +245,18 @@ fn refuse_network(path: &Path) -> Result<()> {
 
 /// The first reading failed: it is no ledger, or this user may not open it.
 fn unread(path: &Path, error: rusqlite::Error) -> anyhow::Error {
-    use ErrorCode::{CannotOpen, DatabaseBusy, DiskFull, NotADatabase, PermissionDenied, ReadOnly, SystemIoFailure};
+    use ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase, PermissionDenied, ReadOnly, SystemIoFailure,
+    };
     match error.sqlite_error_code() {
         Some(CannotOpen | DatabaseBusy | DiskFull | PermissionDenied | ReadOnly | SystemIoFailure) => {
             journal::explain(path, error)
         }
         Some(NotADatabase) => not_a_ledger(path, "it is no SQLite database"),
+        Some(DatabaseCorrupt) => {
+            let said = format!("the ledger {} is damaged (restore it from a backup)", path.display());
+            anyhow::Error::new(error).context(said)
+        }
         _ => not_a_ledger(path, &error.to_string()),
     }
 }

@@ -29,7 +29,7 @@ impl Writer {
             "rust" => Some(writer(&example("partner"), Vec::new())),
             "python" => there("python3", &["-c", "import sqlite3, sys; sys.exit(sys.version_info < (3, 8))"])
                 .then(|| writer("python3", vec![script("python/partner.py")])),
-            "node" => there("node", &["-e", "process.exit(Number(process.versions.node.split('.')[0]) >= 20 ? 0 : 1)"])
+            "node" => there("node", &["-e", "process.exit(Number(process.versions.node.split('.')[0]) >= 18 ? 0 : 1)"])
                 .then(|| writer("node", vec![script("node/partner.mjs")])),
             "java" => (there("javac", &["--version"]) && there("java", &["--version"]))
                 .then(|| writer("java", vec!["-XX:TieredStopAtLevel=1".to_owned(), script("java/Partner.java")])),
