@@ -177,6 +177,18 @@ fn what_cannot_be_written_is_told_to_every_caller() {
 }
 
 #[test]
+fn a_callers_code_that_panics_stops_nobody() {
+    let dir = dir();
+    let recorder = dir.recorder();
+    dir.db()
+        .execute_batch("CREATE TRIGGER still BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .unwrap();
+    let id = recorder.begin_blocking(&Attempt::new("POST", URL)).unwrap();
+    recorder.end_later(&id, &TIMEOUT, |error| panic!("{error}"));
+    recorder.begin_blocking(&Attempt::new("POST", URL)).unwrap();
+}
+
+#[test]
 fn what_was_left_for_later_is_written_when_the_last_handle_goes() {
     let dir = dir();
     let recorder = dir.recorder();

@@ -1,5 +1,6 @@
 //! The thread that writes: whatever is waiting goes into one transaction and one fsync, and then everyone is answered.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
@@ -186,7 +187,8 @@ fn work(mut connection: Connection, waiting: &Receiver<Job>) {
             Err(error) => vec![Err(error.into()); jobs.len()],
         };
         for (job, told) in jobs.into_iter().zip(told) {
-            (job.answer)(told);
+            // A caller's own code may run here; if it panics, the others must still be heard.
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| (job.answer)(told)));
         }
     }
 }
