@@ -7,6 +7,7 @@ mod util;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use privo_reconcile::config::Config;
 use privo_reconcile::recording::{self, Layer, NotRecorded, OperationId, Recorder, Unwritable};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Error, Middleware, Next};
 use util::{Answer, Dir, Hostile, Platform, Setup};
@@ -212,7 +213,7 @@ fn a_full_ledger_stops_the_request_or_only_warns() {
 }
 
 #[test]
-fn a_read_only_ledger_stops_the_request_or_only_warns() {
+fn a_read_only_ledger_is_refused_before_anything_is_sent() {
     let platform = Platform::start();
     let dir = Dir::of(&platform);
     let file = dir.file("ledger.db");
@@ -223,12 +224,9 @@ fn a_read_only_ledger_stops_the_request_or_only_warns() {
         eprintln!("skipped: this user may write what is read-only");
         return;
     }
-    let sent = block_on(post(&client(&dir), &platform, "plain", body(0)).send());
-    let Err(Error::Middleware(error)) = sent else { panic!("{sent:?}") };
-    assert!(format!("{error:#}").contains("may you write the file"), "{error:#}");
-    let layer = recording::layer(dir.recorder(), Unwritable::SendAnyway).warn(|_| ());
-    let sent = block_on(post(&layer.client(plain()).unwrap(), &platform, "plain", body(1)).send()).unwrap();
-    assert_eq!(sent.status().as_u16() / 100, 2);
+    let config = Config::load(Some(&dir.file("privo-reconcile.toml"))).unwrap();
+    let error = format!("{:#}", recording::recorder(config).unwrap_err());
+    assert!(error.contains("cannot be written") && error.contains("2770"), "{error}");
 }
 
 /// Frees the ledger while the request is under way.

@@ -171,7 +171,7 @@ fn what_cannot_be_written_is_told_to_every_caller() {
     let recorder = dir.recorder();
     dir.refuse_entries();
     let error = recorder.begin_blocking(&Attempt::new("POST", URL)).unwrap_err().to_string();
-    assert!(error.contains("failed to record") && error.contains("no more"), "{error}");
+    assert!(error.contains("failed to write") && error.contains("no more"), "{error}");
     dir.db().execute_batch("DROP TRIGGER full").unwrap();
     recorder.begin_blocking(&Attempt::new("POST", URL)).unwrap();
 }
