@@ -7,6 +7,7 @@ mod util;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use privo_reconcile::config::Config;
 use privo_reconcile::recording::{self, Layer, NotRecorded, OperationId, Recorder, Unwritable};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Error, Middleware, Next};
 use util::{Answer, Dir, Hostile, Platform, Setup};
@@ -87,7 +88,8 @@ fn kind(failure: &str, status: Option<u16>) -> Vec<(String, Option<u16>)> {
 #[test]
 fn every_outcome_is_the_same_with_and_without_and_recorded_as_what_it_is() {
     let platform = Platform::start();
-    let cases: [(&str, Option<(&str, Option<u16>)>); 10] = [
+    type Recorded = Option<(&'static str, Option<u16>)>;
+    let cases: [(&str, Recorded); 10] = [
         ("plain", None),
         ("refused", None),
         ("unauthorised", None),
@@ -208,6 +210,23 @@ fn a_full_ledger_stops_the_request_or_only_warns() {
     assert_eq!(sent.status().as_u16() / 100, 2);
     let warned = warned.lock().unwrap();
     assert!(warned.len() == 1 && warned[0].contains("without a record") && !warned[0].contains("ann"), "{warned:?}");
+}
+
+#[test]
+fn a_read_only_ledger_is_refused_before_anything_is_sent() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    let file = dir.file("ledger.db");
+    let mut permissions = std::fs::metadata(&file).unwrap().permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(&file, permissions).unwrap();
+    if std::fs::File::options().write(true).open(&file).is_ok() {
+        eprintln!("skipped: this user may write what is read-only");
+        return;
+    }
+    let config = Config::load(Some(&dir.file("privo-reconcile.toml"))).unwrap();
+    let error = format!("{:#}", recording::recorder(config).unwrap_err());
+    assert!(error.contains("cannot be written") && error.contains("2770"), "{error}");
 }
 
 /// Frees the ledger while the request is under way.

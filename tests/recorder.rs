@@ -171,8 +171,20 @@ fn what_cannot_be_written_is_told_to_every_caller() {
     let recorder = dir.recorder();
     dir.refuse_entries();
     let error = recorder.begin_blocking(&Attempt::new("POST", URL)).unwrap_err().to_string();
-    assert!(error.contains("failed to record") && error.contains("no more"), "{error}");
+    assert!(error.contains("failed to write") && error.contains("no more"), "{error}");
     dir.db().execute_batch("DROP TRIGGER full").unwrap();
+    recorder.begin_blocking(&Attempt::new("POST", URL)).unwrap();
+}
+
+#[test]
+fn a_callers_code_that_panics_stops_nobody() {
+    let dir = dir();
+    let recorder = dir.recorder();
+    dir.db()
+        .execute_batch("CREATE TRIGGER still BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .unwrap();
+    let id = recorder.begin_blocking(&Attempt::new("POST", URL)).unwrap();
+    recorder.end_later(&id, &TIMEOUT, |error| panic!("{error}"));
     recorder.begin_blocking(&Attempt::new("POST", URL)).unwrap();
 }
 

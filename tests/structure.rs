@@ -153,6 +153,8 @@ fn ledger_lookups_and_report_never_import_each_other() {
     never_imports(&["ledger"], &["http", "lookup", "report", "run", "command"]);
     never_imports(&["http", "lookup"], &["ledger", "report", "run", "command"]);
     never_imports(&["report"], &["ledger", "http", "lookup", "run", "command"]);
+    // What joins a partner's client and the ledger is known to neither.
+    never_imports(&["ledger", "http", "run", "lookup", "decide"], &["recording"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::record::{End, Ended, NewEntry};
-use super::{BUSY, Ledger, record};
+use super::{Ledger, record};
 use crate::clock::Moment;
 
 /// One thing to write down.
@@ -116,8 +116,7 @@ pub(super) fn explain(path: &Path, error: rusqlite::Error) -> anyhow::Error {
             "failed to write the ledger {place}, nothing of this was recorded (is the disk full, or a limit reached?)"
         ),
         Some(ErrorCode::DatabaseBusy) => {
-            let seconds = BUSY.as_secs();
-            format!("another writer has held the ledger {place} for more than {seconds} s (keep transactions short)")
+            format!("another writer has held the ledger {place} for too long (keep transactions short)")
         }
         _ => format!("failed to write the ledger {place}"),
     };

@@ -8,7 +8,7 @@ use crate::clock::Moment;
 use crate::ledger::NewEntry;
 use crate::ledger::journal::Step;
 use crate::ledger::record::End;
-use crate::plan::{Plan, Reader};
+use crate::plan::Reader;
 use crate::words::{Direction, Failure};
 
 /// The longest id that is taken, in bytes.
@@ -208,7 +208,7 @@ impl Clerk<'_> {
         match (failure, status) {
             (Failure::Http | Failure::Answered, Some(status)) => {
                 let doubtful = match direction {
-                    Direction::Outbound => is_in_doubt(self.reader.plan, status),
+                    Direction::Outbound => self.reader.plan.statuses.in_doubt(status),
                     Direction::Inbound => status >= 300,
                 };
                 Ok(if doubtful { Failure::Http } else { Failure::Answered })
@@ -220,11 +220,6 @@ impl Clerk<'_> {
             (failure, None) => Ok(failure),
         }
     }
-}
-
-fn is_in_doubt(plan: &Plan, status: u16) -> bool {
-    let lists = [&plan.statuses.as_network, &plan.statuses.as_server_error, &plan.statuses.turned_away];
-    status >= 500 || lists.iter().any(|list| list.contains(&status))
 }
 
 /// The fields of a form that are not read yet.

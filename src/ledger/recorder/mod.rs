@@ -34,14 +34,15 @@ mod queue;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use url::Url;
 
+use super::journal::explain;
 use super::record::{self, End, Ended};
 use super::{Ledger, RECORDER_BUSY};
 use crate::clock::Moment;
@@ -63,6 +64,7 @@ struct Shared {
     plan: Plan,
     server: Url,
     salt: Vec<u8>,
+    path: PathBuf,
     queue: Queue,
     ids: Ids,
 }
@@ -131,35 +133,25 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// The ledger could not be written.
+/// The ledger could not be written: why, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unwritten {
-    why: String,
-    remedy: Option<&'static str>,
-}
+pub struct Unwritten(String);
 
 impl Unwritten {
-    fn new(why: &str) -> Unwritten {
-        Unwritten { why: why.to_owned(), remedy: None }
+    fn taken() -> Unwritten {
+        Unwritten("this request_id is in the ledger already (give each attempt its own)".to_owned())
     }
 }
 
-impl From<rusqlite::Error> for Unwritten {
-    fn from(error: rusqlite::Error) -> Unwritten {
-        let remedy = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Some("make room on the disk"),
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Some("may you write the file and its folder?"),
-            Some(ErrorCode::DatabaseBusy) => Some("another writer holds the ledger; keep transactions short"),
-            _ => None,
-        };
-        Unwritten { why: error.to_string(), remedy }
+impl From<anyhow::Error> for Unwritten {
+    fn from(error: anyhow::Error) -> Unwritten {
+        Unwritten(format!("{error:#}"))
     }
 }
 
 impl std::fmt::Display for Unwritten {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "failed to record in the ledger: {}", self.why)?;
-        self.remedy.map_or(Ok(()), |remedy| write!(f, " ({remedy})"))
+        f.write_str(&self.0)
     }
 }
 
@@ -170,13 +162,14 @@ impl Recorder {
     /// what they will read.
     ///
     /// # Errors
-    /// As [`Ledger::open`]; when the thread cannot be started.
+    /// As [`Ledger::open`]; when it cannot be written, or the thread cannot be started.
     pub fn open(ledger: &Path, plan: Plan, server: Url) -> Result<Recorder> {
-        let ledger = Ledger::open(ledger)?;
+        let mut ledger = Ledger::open(ledger)?;
         ledger.connection.busy_timeout(RECORDER_BUSY)?;
-        let Ledger { connection, salt, .. } = ledger;
-        let queue = Queue::start(connection)?;
-        let shared = Arc::new(Shared { plan, server, salt, queue, ids: Ids::new() });
+        ledger.check_writable()?;
+        let (salt, path) = (ledger.salt.clone(), ledger.path.clone());
+        let queue = Queue::start(ledger)?;
+        let shared = Arc::new(Shared { plan, server, salt, path, queue, ids: Ids::new() });
         Ok(Recorder { shared, full_bodies: false, keep_answers: false })
     }
 
@@ -234,8 +227,11 @@ impl Recorder {
     /// As [`Recorder::begin`].
     pub fn begin_in(&self, connection: &Connection, attempt: &Attempt) -> Result<String, Unwritten> {
         let row = self.row(attempt, None);
-        queue::begin(connection, &row)?;
-        Ok(row.request_id)
+        match record::record(connection, &row.entry()) {
+            Ok(true) => Ok(row.request_id),
+            Ok(false) => Err(Unwritten::taken()),
+            Err(error) => Err(self.unwritten(error)),
+        }
     }
 
     /// Records how an attempt ended, now.
@@ -268,7 +264,7 @@ impl Recorder {
     /// # Errors
     /// As [`Recorder::end`].
     pub fn end_in(&self, connection: &Connection, request_id: &str, end: &End) -> Result<Ended, Unwritten> {
-        Ok(record::end(connection, request_id, Moment::now(), &self.kept(end))?)
+        record::end(connection, request_id, Moment::now(), &self.kept(end)).map_err(|error| self.unwritten(error))
     }
 
     /// Records an attempt that is over: one that was not written ahead, a webhook that was refused or taken. False: it is
@@ -304,6 +300,10 @@ impl Recorder {
     /// As [`Recorder::flush`].
     pub fn flush_blocking(&self) -> Result<(), Unwritten> {
         self.shared.queue.written_blocking(Change::Nothing).map(|_| ())
+    }
+
+    fn unwritten(&self, error: rusqlite::Error) -> Unwritten {
+        explain(&self.shared.path, error).into()
     }
 
     fn kept<'a>(&self, end: &End<'a>) -> End<'a> {

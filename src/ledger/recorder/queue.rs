@@ -1,14 +1,16 @@
 //! The thread that writes: whatever is waiting goes into one transaction and one fsync, and then everyone is answered.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::super::record::{self, End, Ended, NewEntry};
+use super::super::Ledger;
+use super::super::journal::{Became, Step};
+use super::super::record::{End, Ended, NewEntry};
 use super::Unwritten;
 use crate::clock::Moment;
 use crate::words::{Direction, Failure};
@@ -33,7 +35,7 @@ pub struct Row {
 }
 
 impl Row {
-    fn entry(&self) -> NewEntry<'_> {
+    pub fn entry(&self) -> NewEntry<'_> {
         NewEntry {
             request_id: &self.request_id,
             operation_id: self.operation_id.as_deref(),
@@ -131,11 +133,11 @@ pub struct Queue {
 
 impl Queue {
     /// Starts the thread.
-    pub fn start(connection: Connection) -> Result<Queue> {
+    pub fn start(ledger: Ledger) -> Result<Queue> {
         let (jobs, waiting) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("recorder".to_owned())
-            .spawn(move || work(connection, &waiting))
+            .spawn(move || work(ledger, &waiting))
             .context("failed to start the recorder's thread")?;
         Ok(Queue { jobs: Some(jobs), thread: Mutex::new(Some(thread)) })
     }
@@ -174,60 +176,60 @@ impl Drop for Queue {
 }
 
 fn gone() -> Unwritten {
-    Unwritten::new("the recorder's thread has ended")
+    Unwritten("the recorder's thread has ended".to_owned())
 }
 
-fn work(mut connection: Connection, waiting: &Receiver<Job>) {
+fn work(mut ledger: Ledger, waiting: &Receiver<Job>) {
     while let Ok(first) = waiting.recv() {
         let mut jobs = vec![first];
         jobs.extend(waiting.try_iter().take(LONGEST_BATCH - 1));
-        let told = match write(&mut connection, &jobs) {
-            Ok(told) => told,
-            Err(error) => vec![Err(error.into()); jobs.len()],
-        };
+        let told = write(&mut ledger, &jobs);
         for (job, told) in jobs.into_iter().zip(told) {
-            (job.answer)(told);
+            // A caller's own code may run here; if it panics, the others must still be heard.
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| (job.answer)(told)));
         }
     }
 }
 
-/// One transaction. A change that is refused leaves the others; when SQLite gives the transaction up, all have failed.
-fn write(connection: &mut Connection, jobs: &[Job]) -> rusqlite::Result<Vec<Told>> {
-    if jobs.iter().all(|job| matches!(job.change, Change::Nothing)) {
-        return Ok(vec![Ok(Done::Written); jobs.len()]);
-    }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut told = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        let result = apply(&transaction, &job.change);
-        if transaction.is_autocommit() {
-            let all = |why: &Unwritten| vec![Err(why.clone()); jobs.len()];
-            return Ok(result.as_ref().map_or_else(all, |_| all(&Unwritten::new("the transaction was given up"))));
-        }
-        told.push(result);
-    }
-    transaction.commit()?;
-    Ok(told)
+/// One transaction. A change that is refused leaves the others.
+fn write(ledger: &mut Ledger, jobs: &[Job]) -> Vec<Told> {
+    let steps: Vec<Step> = jobs.iter().filter_map(|job| job.change.step()).collect();
+    let mut became = match steps.is_empty() {
+        true => Vec::new().into_iter(),
+        false => match ledger.take_down(&steps) {
+            Ok(became) => became.into_iter(),
+            Err(error) => return vec![Err(error.into()); jobs.len()],
+        },
+    };
+    let told = |job: &Job| match job.change {
+        Change::Nothing => Ok(Done::Written),
+        _ => job.change.told(became.next().ok_or_else(gone)??),
+    };
+    jobs.iter().map(told).collect()
 }
 
-fn apply(connection: &Connection, change: &Change) -> Told {
-    Ok(match change {
-        Change::Begin(row) => {
-            begin(connection, row)?;
-            Done::Written
+impl Change {
+    fn step(&self) -> Option<Step<'_>> {
+        match self {
+            Change::Begin(row) | Change::Record(row) => Some(Step::Record(row.entry())),
+            Change::End { request_id, ended_at, how } => {
+                Some(Step::End { request_id, ended_at: *ended_at, end: how.end() })
+            }
+            Change::Nothing => None,
         }
-        Change::End { request_id, ended_at, how } => {
-            Done::Ended(record::end(connection, request_id, *ended_at, &how.end())?)
-        }
-        Change::Record(row) => Done::Recorded(record::record(connection, &row.entry())?),
-        Change::Nothing => Done::Written,
-    })
-}
+    }
 
-/// Writes an intent. An id that is there already is refused: its answer could not be told from the other's.
-pub fn begin(connection: &Connection, row: &Row) -> Result<(), Unwritten> {
-    match record::record(connection, &row.entry())? {
-        true => Ok(()),
-        false => Err(Unwritten::new("this request_id is in the ledger already (give each attempt its own)")),
+    fn told(&self, became: Became) -> Told {
+        match self {
+            // Its end could not be told from the other's.
+            Change::Begin(_) if became != Became::Recorded => Err(Unwritten::taken()),
+            Change::Begin(_) | Change::Nothing => Ok(Done::Written),
+            Change::Record(_) => Ok(Done::Recorded(became == Became::Recorded)),
+            Change::End { .. } => Ok(Done::Ended(match became {
+                Became::Recorded => Ended::Kept,
+                Became::Forgotten => Ended::Forgotten,
+                Became::Unchanged | Became::Unknown => Ended::NoIntent,
+            })),
+        }
     }
 }
