@@ -175,6 +175,11 @@ fn the_plan_knows_no_ledger_and_no_network() {
 }
 
 #[test]
+fn the_import_asks_no_server_and_decides_nothing() {
+    never_imports(&["import"], &["http", "lookup", "decide", "run", "command", "config"]);
+}
+
+#[test]
 fn the_sandbox_knows_nothing_of_the_job() {
     imports_only("sandbox", &["clock"]);
 }

@@ -27,26 +27,30 @@ pub fn read(source: &Source, mapping: &Mapping, from: Mark, take: &mut dyn FnMut
     }
     let columns = columns(&record, mapping, source)?;
     let width = record.len();
+    // Between the two bytes of a line end the reader stands on the line before.
+    let at = reader.position().byte();
+    let between = u64::from(source.bytes(at.saturating_sub(1), 2)? == b"\r\n");
     if from.bytes > 0 {
         let mut position = Position::new();
-        position.set_byte(from.bytes).set_line(from.lines + 1);
+        position.set_byte(from.bytes).set_line(from.lines + 1 - between);
         left.set(LONGEST);
         reader.seek(position).with_context(|| format!("failed to read {}", source.path.display()))?;
     }
+    let mut length = 0;
     loop {
         left.set(LONGEST);
         let line = reader.position().line();
         if !next(&mut reader, &mut record, source)? {
             return Ok(());
         }
-        let line = record.position().map_or(line, Position::line);
+        let line = record.position().map_or(line, Position::line) + between;
         let end = reader.position();
-        let mark = Mark { bytes: end.byte(), lines: end.line() - 1 };
-        take(Found {
-            line,
-            record: values(&record, &columns, width),
-            after: ends(source, mark.bytes)?.then_some(mark),
-        })?;
+        let mark = Mark { bytes: end.byte(), lines: end.line() - 1 + between };
+        if mark.bytes >= length {
+            length = source.length()?;
+        }
+        let ended = mark.bytes < length || ends(source, mark.bytes)?;
+        take(Found { line, record: values(&record, &columns, width), after: ended.then_some(mark) })?;
     }
 }
 

@@ -299,3 +299,86 @@ fn there(connection: &Connection, entry: &NewEntry) -> rusqlite::Result<Option<F
 fn text(row: &rusqlite::Row, column: usize) -> rusqlite::Result<String> {
     Ok(row.get_ref(column)?.as_bytes_or_null().ok().flatten().map(String::from_utf8_lossy).unwrap_or_default().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::{Direction, Failure};
+
+    const NEW: Import = Import {
+        id: None,
+        known: Known { file: String::new(), mapping: [1; 16], head_bytes: 10, head: [2; 16] },
+        mark: Mark { bytes: 0, lines: 0 },
+        tail: [0; 16],
+        counts: Counts { imported: 0, duplicates: 0, left_out: 0, rejected: 0 },
+    };
+
+    fn candidate(content: u8) -> Candidate<'static> {
+        let entry = NewEntry {
+            request_id: "",
+            operation_id: None,
+            direction: Direction::Outbound,
+            method: "POST",
+            url: "http://127.0.0.1/x",
+            body: None,
+            sent_at: Moment(1_700_000_000_000),
+            ended_at: None,
+            failure: Failure::Timeout,
+            http_status: None,
+            error: None,
+        };
+        Candidate { entry, content: [content; 16] }
+    }
+
+    fn page<'a>(candidates: &'a [Candidate<'a>], bytes: u64) -> Page<'a> {
+        let advance = (bytes > 0).then_some((Mark { bytes, lines: bytes / 10 }, [3; 16]));
+        Page { candidates, left_out: 0, rejected: 0, advance, at: Moment(1_700_000_001_000) }
+    }
+
+    fn import(ledger: &mut Ledger, import: &mut Import, page: &Page) -> Result<Vec<Fate>> {
+        let mut told = Vec::new();
+        ledger.import_page(import, page, &mut |fates| {
+            told = fates.to_vec();
+            Ok(())
+        })?;
+        Ok(told)
+    }
+
+    #[test]
+    fn equal_records_of_a_file_are_attempts_and_of_two_files_the_same_ones() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        let (mut one, mut two) = (NEW, NEW);
+        let twice = [candidate(1), candidate(1)];
+        assert_eq!(import(&mut ledger, &mut one, &page(&twice, 20)).unwrap(), [Fate::Imported; 2]);
+        assert_eq!(import(&mut ledger, &mut two, &page(&twice, 20)).unwrap(), [Fate::Duplicate; 2]);
+        assert_eq!(import(&mut ledger, &mut two, &page(&twice[..1], 30)).unwrap(), [Fate::Imported]);
+        assert_eq!(import(&mut ledger, &mut one, &page(&twice[..1], 30)).unwrap(), [Fate::Duplicate]);
+        // A last line that may yet grow is not counted.
+        for _ in 0..2 {
+            import(&mut ledger, &mut one, &page(&[candidate(2)], 0)).unwrap();
+        }
+        assert_eq!(import(&mut ledger, &mut one, &page(&[candidate(2)], 40)).unwrap(), [Fate::Duplicate]);
+        assert_eq!(ledger.imports(&[1; 16]).unwrap()[0], one);
+    }
+
+    #[test]
+    fn of_two_imports_of_one_file_one_goes_on() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        let mut one = NEW;
+        import(&mut ledger, &mut one, &page(&[candidate(1)], 10)).unwrap();
+        let mut other = one.clone();
+        import(&mut ledger, &mut one, &page(&[candidate(1)], 20)).unwrap();
+        let error = import(&mut ledger, &mut other, &page(&[candidate(1)], 20)).unwrap_err();
+        assert!(error.to_string().contains("another import"), "{error}");
+    }
+
+    #[test]
+    fn what_fails_before_the_commit_leaves_nothing() {
+        let mut ledger = Ledger::in_memory().unwrap();
+        let mut one = NEW;
+        let failed = ledger.import_page(&mut one, &page(&[candidate(1)], 10), &mut |_| bail!("no room"));
+        assert!(failed.is_err());
+        assert_eq!((one, ledger.imports(&[1; 16]).unwrap().len()), (NEW, 0));
+        assert_eq!(import(&mut ledger, &mut NEW.clone(), &page(&[candidate(1)], 10)).unwrap(), [Fate::Imported]);
+    }
+}
