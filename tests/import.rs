@@ -422,7 +422,7 @@ fn what_was_imported_is_reconciled() {
     assert_eq!(dir.run(&["verify"]).code, 0);
 }
 
-/// Memory stays flat: `cargo test --release --test import -- --ignored` makes a file of 200 MB and prints the figures.
+/// Memory stays flat: `cargo test --test import -- --ignored --nocapture` makes a file of 200 MB and prints the figures.
 #[test]
 #[ignore = "takes long; docs/IMPORT.md has its figures"]
 fn a_large_file_streams_in_flat_memory() {
