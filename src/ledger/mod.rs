@@ -12,7 +12,7 @@
 //! `synchronous = FULL`: this is evidence. Observations, verdict and standing of a group are written in one transaction.
 //!
 //! # Compatibility
-//! `schema.sql` is the first version, `migrations/` has what came later; `PRAGMA user_version` says which one a file is. An
+//! `schema.sql` is the first version, later ones are migrations; `PRAGMA user_version` says which one a file is. An
 //! older ledger is brought up to date when it is opened, a newer one is refused.
 
 mod filesystem;

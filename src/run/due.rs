@@ -26,6 +26,8 @@ pub fn of_pending(deferral: &Deferral, looks: &[Look], windows: &Windows, now: M
     let next = now + Span(looked_for.0 / 4).max(soon).min(LATE);
     match deferral.not_before {
         Some(moment) if moment >= now => next.min(moment + Span(1)),
+        // The second look of two may be made at once.
+        Some(_) if deferral.reason == Reason::Unconfirmed => now,
         _ => next,
     }
 }
@@ -63,6 +65,13 @@ mod tests {
         assert_eq!(soon, now + SOON);
         let exact = of_pending(&deferral(Reason::Unconfirmed, Some(now + Span::seconds(5))), &[], &windows, now);
         assert_eq!(exact, now + Span::seconds(5) + Span(1));
+    }
+
+    #[test]
+    fn what_can_be_confirmed_already_is_due_now() {
+        let windows = Windows::default();
+        let now = Moment(1_000_000_000);
+        assert_eq!(of_pending(&deferral(Reason::Unconfirmed, Some(now - Span(1))), &[], &windows, now), now);
     }
 
     #[test]
