@@ -255,7 +255,7 @@ impl Recorder {
     /// [`Recorder::end`] without waiting. A crash before it is written leaves the intent, which is on the safe side.
     pub fn end_later(&self, request_id: &str, end: &End, trouble: impl FnOnce(Unwritten) + Send + 'static) {
         let answer = Box::new(|told: Result<Done, Unwritten>| told.map_or_else(trouble, |_| ()));
-        self.shared.queue.send(self.ending(request_id, end), answer);
+        self.shared.queue.later(self.ending(request_id, end), answer);
     }
 
     /// [`Recorder::end`] within the transaction that this connection has open: what you store of the answer and the end of

@@ -12,11 +12,14 @@ use super::super::Ledger;
 use super::super::journal::{Became, Step};
 use super::super::record::{End, Ended, NewEntry};
 use super::Unwritten;
-use crate::clock::Moment;
+use crate::clock::{Moment, Span};
 use crate::words::{Direction, Failure};
 
 /// Changes in one transaction, at the most: other writers wait that long.
 const LONGEST_BATCH: usize = 512;
+
+/// How long a change that nobody waits for may wait for one that somebody waits for.
+const LINGER: Span = Span(50);
 
 /// An entry to be, owned.
 #[derive(Debug)]
@@ -122,6 +125,8 @@ type Answer = Box<dyn FnOnce(Told) + Send>;
 struct Job {
     change: Change,
     answer: Answer,
+    /// Whether somebody waits for it.
+    awaited: bool,
 }
 
 /// The way to the thread.
@@ -142,10 +147,15 @@ impl Queue {
         Ok(Queue { jobs: Some(jobs), thread: Mutex::new(Some(thread)) })
     }
 
-    /// Asks for a change; the answer comes when it is durable, or could not be made.
-    pub fn send(&self, change: Change, answer: Answer) {
+    /// Asks for a change that nobody waits for.
+    pub fn later(&self, change: Change, answer: Answer) {
+        self.send(Job { change, answer, awaited: false });
+    }
+
+    /// The answer comes when the change is durable, or could not be made.
+    fn send(&self, job: Job) {
         let Some(jobs) = &self.jobs else { return };
-        if let Err(mpsc::SendError(job)) = jobs.send(Job { change, answer }) {
+        if let Err(mpsc::SendError(job)) = jobs.send(job) {
             (job.answer)(Err(gone()));
         }
     }
@@ -153,13 +163,15 @@ impl Queue {
     pub async fn written(&self, change: Change) -> Told {
         let (tell, told) = oneshot::channel();
         // A caller that went away needs no answer.
-        self.send(change, Box::new(move |result| drop(tell.send(result))));
+        let answer = Box::new(move |result| drop(tell.send(result)));
+        self.send(Job { change, answer, awaited: true });
         told.await.unwrap_or_else(|_| Err(gone()))
     }
 
     pub fn written_blocking(&self, change: Change) -> Told {
         let (tell, told) = mpsc::sync_channel(1);
-        self.send(change, Box::new(move |result| drop(tell.send(result))));
+        let answer = Box::new(move |result| drop(tell.send(result)));
+        self.send(Job { change, answer, awaited: true });
         told.recv().unwrap_or_else(|_| Err(gone()))
     }
 }
@@ -179,10 +191,23 @@ fn gone() -> Unwritten {
     Unwritten("the recorder's thread has ended".to_owned())
 }
 
+/// What is there already. What nobody waits for waits a little itself, to share the sync of what somebody waits for.
+fn batch(first: Job, waiting: &Receiver<Job>) -> Vec<Job> {
+    let mut jobs = vec![first];
+    let until = Moment::now() + LINGER;
+    while jobs.len() < LONGEST_BATCH && !jobs.last().is_some_and(|job| job.awaited) {
+        // Never longer than that, should the clock be set back.
+        let Ok(job) = waiting.recv_timeout(until.since(Moment::now()).min(LINGER).duration()) else { break };
+        jobs.push(job);
+    }
+    let room = LONGEST_BATCH - jobs.len();
+    jobs.extend(waiting.try_iter().take(room));
+    jobs
+}
+
 fn work(mut ledger: Ledger, waiting: &Receiver<Job>) {
     while let Ok(first) = waiting.recv() {
-        let mut jobs = vec![first];
-        jobs.extend(waiting.try_iter().take(LONGEST_BATCH - 1));
+        let jobs = batch(first, waiting);
         let told = write(&mut ledger, &jobs);
         for (job, told) in jobs.into_iter().zip(told) {
             // A caller's own code may run here; if it panics, the others must still be heard.
