@@ -147,10 +147,7 @@ fn print(figures: &Figures, arguments: &Arguments) {
     };
     println!("\nworlds by trouble: {}", list(&figures.by_trouble));
     println!("undecidable: {}", list(&figures.by_reason));
-    println!(
-        "corrections {}, unknowable {}, beside a double {}",
-        figures.corrections, figures.unknowable, figures.beside_a_double
-    );
+    println!("corrections {}, unknowable {}", figures.corrections, figures.unknowable);
     if arguments.break_windows {
         let rate = figures.late as f64 * 100.0 / figures.verdicts.max(1) as f64;
         println!("late {} ({rate:.2} % of verdicts), missed by the watch {}", figures.late, figures.missed);

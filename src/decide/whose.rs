@@ -51,7 +51,7 @@ fn matching(group: &Group, items: BTreeMap<Item, Vec<&Attempt>>) -> Matchings {
         records: claim.records.iter().copied().filter(|record| surely_new[*record]).collect(),
     };
     let proved = fits(&claims.iter().map(without).collect::<Vec<_>>(), list.records.len());
-    let known = |(fit, sure): (Fit, Fit)| {
+    let known = |(item, (fit, sure)): (usize, (Fit, Fit))| {
         let proved = match (exact(fit), exact(sure)) {
             (None, None) => fit == sure,
             (one, two) => one == two,
@@ -59,11 +59,12 @@ fn matching(group: &Group, items: BTreeMap<Item, Vec<&Attempt>>) -> Matchings {
         let fit = match fit {
             // One of the others may be older than all attempts; then this one may be another's.
             Fit::ExactlyAmongMore(_) if !proved => Fit::Ambiguous,
+            fit if exact(fit).is_some_and(|record| list.others_may_have_made(&claims, item, record)) => Fit::Ambiguous,
             fit => fit,
         };
         Known { fit, id: exact(fit).map(|record| list.records[record].to_owned()), proved }
     };
-    let known = said.into_iter().zip(proved).map(known);
+    let known = said.into_iter().zip(proved).enumerate().map(known);
     list.items.iter().zip(known).map(|((item, _), known)| (*item, Some(known))).collect()
 }
 
@@ -152,6 +153,13 @@ impl<'a> List<'a> {
             // Settled long ago and without its fields: it may have made any of them.
             (None, None) => Claim { capacity: capacity(attempts), records: (0..self.records.len()).collect() },
         }
+    }
+
+    /// A server that applies one attempt twice makes a record more than the attempts tell of: what the counts alone force
+    /// upon one operation may be the double of another that can have made it, too.
+    fn others_may_have_made(&self, claims: &[Claim], item: usize, record: usize) -> bool {
+        let open = |other: usize| other != item && pinned(&self.items[other].1).is_none();
+        (0..claims.len()).any(|other| open(other) && claims[other].records.contains(&record))
     }
 
     /// When a record was made, seen from an item. For one that nobody has looked for, another's look tells the time.

@@ -30,8 +30,6 @@ pub struct Figures {
     pub corrections: u64,
     /// Wrong, but by nothing that the ledger or the server could have shown; see the judge.
     pub unknowable: u64,
-    /// Wrong ids in a list where a single attempt was applied twice, which the matching presumes not to happen.
-    pub beside_a_double: u64,
     /// Not-applied verdicts that an application after the windows made wrong, and those of them that the watch missed.
     pub late: u64,
     pub missed: u64,
@@ -60,7 +58,6 @@ impl Figures {
         self.differing += other.differing;
         self.corrections += other.corrections;
         self.unknowable += other.unknowable;
-        self.beside_a_double += other.beside_a_double;
         self.late += other.late;
         self.missed += other.missed;
         for (kind, of) in &other.by_kind {

@@ -136,10 +136,6 @@ impl Bench<'_> {
             Some(Outcome::Applied | Outcome::Satisfied) => match self.applied(op, told) {
                 Ruling::Right => {}
                 Ruling::Unknowable => self.figures.unknowable += 1,
-                Ruling::Wrong(why) if self.applied_twice(op) => {
-                    self.figures.beside_a_double += 1;
-                    self.wrong("beside a double", &told.request_id, &describe(why));
-                }
                 Ruling::Wrong(why) => {
                     self.figures.false_applied += 1;
                     self.wrong("false_applied", &told.request_id, &describe(why));
@@ -264,17 +260,6 @@ impl Bench<'_> {
             return Ruling::Wrong("another operation that the ledger knows made the record");
         }
         Ruling::Unknowable
-    }
-
-    /// One attempt made several of the records that look like a child of this operation. The matching presumes that an
-    /// attempt makes one at most.
-    fn applied_twice(&self, op: &Op) -> bool {
-        op.persons.iter().filter(|person| !person.keyed()).any(|person| {
-            let accounts = self.truth.likenesses(op, person);
-            accounts
-                .iter()
-                .any(|one| one.cause != BY_HAND && accounts.iter().filter(|other| other.cause == one.cause).count() > 1)
-        })
     }
 
     fn listed(&self, op: &Op, account: &Account) -> bool {

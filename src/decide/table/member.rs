@@ -102,14 +102,23 @@ fn member_siblings_each_with_its_record() {
     }
 }
 
+/// The counts force "a" upon the first. But a server that applied the second twice made both, and the first was not applied.
 #[test]
-fn member_a_forced_choice_decides_the_other() {
+fn member_a_choice_that_only_the_counts_force_is_ambiguous() {
     let only_a = [record("a", 1), with_field(record("b", 1), Compared::Differs)];
     let two = [
         member().saw([list_at(SETTLED, only_a)]),
         member().op(2).saw([list_at(SETTLED, [record("a", 1), record("b", 1)])]),
     ];
-    assert_eq!(said(two), ["resolved applied created store-id", "resolved applied created store-id"]);
+    assert_eq!(said(two), ["duplicate-risk unknown ambiguous-match review", "resolved applied created store-id"]);
+}
+
+/// The same by time: "a" was made before the twin was sent, and "b" may be the double of the first.
+#[test]
+fn member_what_may_be_the_double_of_a_twin_is_ambiguous() {
+    let looks = [list_at(2 * DAY, [record("a", 1), record("b", 30)])];
+    let two = [member().saw(looks.clone()), member().op(2).sent(20).saw(looks)];
+    assert_eq!(said(two), ["resolved applied created store-id", "duplicate-risk unknown ambiguous-match review"]);
 }
 
 /// "b" may be older than both, and then the second operation may have made "a".
@@ -120,7 +129,7 @@ fn member_a_forced_choice_is_no_proof_where_a_record_may_be_older() {
         member().saw([list_at(SETTLED, only_a)]),
         member().op(2).saw([list_at(SETTLED, [record("a", 1), undated("b")])]),
     ];
-    assert_eq!(said(two), ["resolved satisfied present store-id", "resolved satisfied present store-id"]);
+    assert_eq!(said(two), ["duplicate-risk unknown ambiguous-match review", "resolved satisfied present store-id"]);
 }
 
 #[test]
