@@ -95,6 +95,7 @@ impl Summary {
 /// The keys that are told, in their order.
 #[derive(Serialize)]
 struct Told<'a> {
+    dry_run: bool,
     version: &'static str,
     run: Option<i64>,
     ledger: Option<&'a str>,
@@ -126,6 +127,7 @@ impl Serialize for Summary {
         let counts = self.standing.as_ref().map(|standing| &standing.counts);
         let of = |status: Status| counts.map(|counts| counts.of(status));
         Told {
+            dry_run: false,
             version: env!("CARGO_PKG_VERSION"),
             run: self.run,
             ledger: self.ledger.as_deref(),
