@@ -1,10 +1,12 @@
 //! The configuration: one TOML file, told apart from every mistake with file, line and remedy.
 
+mod credential;
+pub mod places;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::Error as _;
 use toml::Spanned;
@@ -17,6 +19,9 @@ use crate::log;
 use crate::mistake::{line_of, toml_error};
 use crate::notice::{AlertFile, HookFile, MetricsFile, Notices, PingFile, Sections};
 use crate::plan::{Plan, SHIPPED};
+pub use credential::Credential;
+pub(crate) use credential::Secret;
+use places::Places;
 
 /// A checked configuration: paths are absolute or relative to where the program runs, secrets are read.
 #[derive(Debug)]
@@ -67,22 +72,6 @@ pub struct Auth {
     pub client_id: Credential,
     pub client_secret: Credential,
     pub scope: Option<String>,
-}
-
-/// Where a credential comes from. It is read when it is needed: `status` and `report` need none.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    source: CredentialSource,
-    /// File and line that name it, for messages.
-    place: String,
-}
-
-#[derive(Clone, Debug)]
-enum CredentialSource {
-    Environment(String),
-    File(PathBuf),
-    /// An identifier only, never a secret.
-    Written(SecretString),
 }
 
 /// A configured control: a key that is known to be there.
@@ -159,15 +148,6 @@ struct AuthFile {
     scope: Option<String>,
 }
 
-/// Where a credential comes from: one of the three.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Secret {
-    env: Option<String>,
-    file: Option<PathBuf>,
-    value: Option<SecretString>,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SettleFile {
@@ -227,20 +207,6 @@ impl<'de> Deserialize<'de> for WebAddress {
     }
 }
 
-/// Where a configuration is looked for when none is named, in this order.
-pub fn usual_places() -> Vec<PathBuf> {
-    let mut places = vec![PathBuf::from("privo-reconcile.toml")];
-    let home = || environment("HOME").map(|home| PathBuf::from(home).join(".config"));
-    places.extend(
-        environment("XDG_CONFIG_HOME")
-            .map(PathBuf::from)
-            .or_else(home)
-            .map(|dir| dir.join("privo-reconcile/config.toml")),
-    );
-    places.push(PathBuf::from("/etc/privo-reconcile/config.toml"));
-    places
-}
-
 #[expect(clippy::disallowed_methods, reason = "this is the edge")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
@@ -252,17 +218,25 @@ impl Config {
     /// # Errors
     /// One message with file, line and remedy. It never holds a secret.
     pub fn load(named: Option<&Path>) -> Result<Config> {
-        let file = match named {
-            Some(file) => file.to_owned(),
-            None => {
-                let places = usual_places();
-                let listed = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
-                places.into_iter().find(|place| place.exists()).ok_or_else(|| anyhow!("no configuration found (looked for {listed}; name one with --config, or run `demo` to see one at work)"))?
-            }
-        };
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("failed to read the configuration {} (is the path right?)", file.display()))?;
-        Config::parse(&file, &text)
+        Config::load_from(&Places::look(named))
+    }
+
+    /// As [`Config::load`], from places that were looked at already.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_from(places: &Places) -> Result<Config> {
+        let remedy = "name one with --config, or run `demo` to see one at work";
+        let file = places
+            .chosen()
+            .ok_or_else(|| anyhow!("no configuration found (looked for one: {}; {remedy})", places.told()))?;
+        let text = std::fs::read_to_string(file).with_context(|| {
+            format!(
+                "failed to read the configuration {} (is the path right, and may this user read it?)",
+                file.display()
+            )
+        })?;
+        Config::parse(file, &text)
     }
 
     /// Checks a configuration's text. Relative paths in it start at the file's folder.
@@ -364,73 +338,6 @@ fn check_server(server: ServerFile, folder: &Path) -> Result<Server> {
         timeout: server.timeout.0,
         ca_file: server.ca_file.map(|file| folder.join(file)),
     })
-}
-
-impl Secret {
-    /// One that stands in the configuration itself.
-    pub(crate) fn written(text: String) -> Secret {
-        Secret { env: None, file: None, value: Some(SecretString::from(text)) }
-    }
-}
-
-impl Credential {
-    /// Checks where a credential is to come from; `place` is the file and line that name it.
-    pub(crate) fn of(secret: &Secret, folder: &Path, may_be_written: bool, place: String) -> Result<Credential> {
-        let Secret { env, file, value } = secret;
-        let source = match (env, file, value) {
-            (Some(name), None, None) => CredentialSource::Environment(name.clone()),
-            (None, Some(file), None) => CredentialSource::File(folder.join(file)),
-            (None, None, Some(value)) if may_be_written => CredentialSource::Written(value.clone()),
-            (None, None, Some(_)) => {
-                bail!(
-                    "{place}: a secret is never written into the configuration (use {{ env = \"…\" }} or {{ file = \"…\" }})"
-                )
-            }
-            _ => bail!("{place}: a credential needs one of env, file or value"),
-        };
-        Ok(Credential { source, place })
-    }
-
-    /// What stands in the configuration itself.
-    pub(crate) fn written(&self) -> Option<&str> {
-        match &self.source {
-            CredentialSource::Written(value) => Some(value.expose_secret()),
-            CredentialSource::Environment(_) | CredentialSource::File(_) => None,
-        }
-    }
-
-    /// The environment variable that it comes from.
-    pub(crate) fn variable(&self) -> Option<&str> {
-        match &self.source {
-            CredentialSource::Environment(name) => Some(name),
-            CredentialSource::File(_) | CredentialSource::Written(_) => None,
-        }
-    }
-
-    /// Reads the credential. One from a file loses its line end.
-    ///
-    /// # Errors
-    /// When the variable is not set, or the file is empty or cannot be read.
-    pub fn read(&self) -> Result<SecretString> {
-        match &self.source {
-            CredentialSource::Environment(name) => environment(name).map(SecretString::from).ok_or_else(|| {
-                anyhow!(
-                    "{}: the environment variable {name} is not set (set it, or use {{ file = \"…\" }})",
-                    self.place
-                )
-            }),
-            CredentialSource::File(file) => {
-                let text = std::fs::read_to_string(file)
-                    .with_context(|| format!("{}: failed to read the credential {}", self.place, file.display()))?;
-                let text = text.trim_end_matches(['\r', '\n']);
-                if text.is_empty() {
-                    bail!("{}: the credential {} is empty", self.place, file.display());
-                }
-                Ok(SecretString::from(text.to_owned()))
-            }
-            CredentialSource::Written(value) => Ok(value.clone()),
-        }
-    }
 }
 
 impl SettleFile {

@@ -28,7 +28,7 @@ pub async fn execute(cli: Cli) -> Result<u8> {
     let (config, json) = (|| load(&cli), cli.json);
     match &cli.command {
         Command::Init => init(&config()?, json),
-        Command::Check => check::check(&config()?, json).await,
+        Command::Check => check::check(&cli).await,
         Command::Record(args) => record::record(&config()?, args, json),
         Command::Import(args) => import::import(&config()?, args, json),
         Command::Run(args) => run::run(&config()?, args, json).await,
@@ -50,8 +50,13 @@ pub fn say_error(error: &anyhow::Error) {
 fn load(cli: &Cli) -> Result<Config> {
     let config = Config::load(cli.config.as_deref());
     let config = config.map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))?;
-    log::adjust(log::Settings { format: cli.log.or(config.log.format), level: config.log.level })?;
+    set_up_log(cli, &config)?;
     Ok(config)
+}
+
+/// The log as the configuration wants it; the command line goes before.
+fn set_up_log(cli: &Cli, config: &Config) -> Result<()> {
+    log::adjust(log::Settings { format: cli.log.or(config.log.format), level: config.log.level })
 }
 
 fn init(config: &Config, json: bool) -> Result<u8> {

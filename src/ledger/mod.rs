@@ -18,6 +18,7 @@
 mod filesystem;
 mod groups;
 pub mod import;
+mod inspect;
 mod intake;
 pub mod journal;
 mod migrate;
@@ -213,18 +214,6 @@ impl Ledger {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Whether the file is whole.
-    ///
-    /// # Errors
-    /// When it is not, or cannot be read.
-    pub fn check_integrity(&self) -> Result<()> {
-        let said: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if said != "ok" {
-            bail!("the ledger {} is damaged ({said}); restore it from a backup", self.path.display());
-        }
-        Ok(())
     }
 }
 

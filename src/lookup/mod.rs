@@ -12,9 +12,10 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::Mutex;
+use url::Url;
 
 use crate::clock::Moment;
-use crate::config::Config;
+use crate::config::{Config, Server};
 use crate::exit::Refused;
 use crate::http::{Broken, Http, Outgoing, Settings, Transport};
 use crate::plan::observe::Sighting;
@@ -54,21 +55,24 @@ impl<'a> Lookups<'a> {
     /// # Errors
     /// When TLS cannot be set up or the certificate bundle cannot be read.
     pub fn new(config: &'a Config, clock: fn() -> Moment) -> Result<Lookups<'a>> {
-        let server = &config.server;
-        let pem = match &server.ca_file {
-            Some(file) => {
-                Some(std::fs::read(file).with_context(|| format!("failed to read server.ca_file {}", file.display()))?)
-            }
-            None => None,
-        };
-        let http = |base| {
-            let settings =
-                Settings { base, timeout: server.timeout, connections: server.concurrency, ca_pem: pem.as_deref() };
-            Http::new(&settings).map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))
-        };
-        let token_http = config.auth.as_ref().map(|auth| http(&auth.token_url)).transpose()?;
-        Lookups::over(config, http(&server.base_url)?, token_http, clock)
+        let token_http = config.auth.as_ref().map(|auth| client(&config.server, &auth.token_url)).transpose()?;
+        Lookups::over(config, client(&config.server, &config.server.base_url)?, token_http, clock)
     }
+}
+
+/// A client for the server, or for another host under the server's settings. Nothing is sent.
+///
+/// # Errors
+/// When TLS cannot be set up or the certificate bundle cannot be read.
+pub fn client(server: &Server, base: &Url) -> Result<Http> {
+    let pem = match &server.ca_file {
+        Some(file) => {
+            Some(std::fs::read(file).with_context(|| format!("failed to read server.ca_file {}", file.display()))?)
+        }
+        None => None,
+    };
+    let settings = Settings { base, timeout: server.timeout, connections: server.concurrency, ca_pem: pem.as_deref() };
+    Http::new(&settings).map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))
 }
 
 impl<'a, T: Transport> Lookups<'a, T> {

@@ -1,110 +1,87 @@
-//! `check`: whether a run would do its work, each finding with its remedy.
+//! `check`: the doctor. Whether a run would do its work, each finding with its remedy.
+//!
+//! It goes on after a finding wherever it can, for one mistake often hides the next. It changes nothing, and a run and its
+//! writers may go on beside it.
 
-use std::io::Write;
+mod entries;
+#[cfg(unix)]
+mod files;
+mod findings;
+mod server;
 
 use anyhow::Result;
-use serde_json::{Value, json};
 
-use crate::clock::Moment;
+use crate::cli::Cli;
 use crate::config::Config;
-use crate::document;
-use crate::exit::{self, of_error};
-use crate::ledger::Ledger;
-use crate::lookup::{Lookups, Stop};
-use crate::words::Control;
+use crate::config::places::Places;
+use crate::exit::Refused;
+use crate::ledger::{Ledger, VERSION};
+use findings::Findings;
 
-pub async fn check(config: &Config, json: bool) -> Result<u8> {
-    let mut findings = Findings { json: json.then(Vec::new), code: exit::DONE };
-    look_around(config, &mut findings).await?;
+pub async fn check(cli: &Cli) -> Result<u8> {
+    let mut findings = Findings::new(cli.json);
+    look_around(cli, &mut findings).await?;
     findings.end()
 }
 
-async fn look_around(config: &Config, findings: &mut Findings) -> Result<()> {
-    findings.good(&format!(
-        "configuration {}: plan {}, server {}",
+async fn look_around(cli: &Cli, findings: &mut Findings) -> Result<()> {
+    let Some(config) = configuration(cli, findings)? else { return Ok(()) };
+    #[cfg(unix)]
+    files::check(&config, findings)?;
+    let wanted = match ledger(&config, findings)? {
+        Some(ledger) => entries::check(&config, &ledger, findings)?,
+        None => entries::Wanted::default(),
+    };
+    // What else a configuration may have in it gets a file and a line of its own here.
+    server::check(&config, &wanted, findings).await
+}
+
+/// Where it was found, what else is there, and whether it can be read.
+fn configuration(cli: &Cli, findings: &mut Findings) -> Result<Option<Config>> {
+    let places = Places::look(cli.config.as_deref());
+    let config = match Config::load_from(&places) {
+        Ok(config) => config,
+        Err(error) => {
+            findings.failed(&anyhow::Error::new(Refused(format!("{error:#}"))))?;
+            return Ok(None);
+        }
+    };
+    let order = if places.named { "named by --config".to_owned() } else { format!("in this order: {}", places.told()) };
+    findings.good(format!(
+        "configuration {}: plan {}, server {} ({order})",
         config.file.display(),
         config.plan.name,
         config.server.base_url
     ))?;
-    match Ledger::open(&config.ledger).and_then(|ledger| ledger.check_integrity()) {
-        Ok(()) => findings.good(&format!("ledger {}", config.ledger.display()))?,
-        Err(error) => findings.bad(&error)?,
+    for unused in places.unused() {
+        findings.note(format!(
+            "the configuration {} is not used, for {} comes first (name it with --config, or remove one of them)",
+            unused.display(),
+            config.file.display()
+        ))?;
     }
-    let lookups = match Lookups::new(config, Moment::now) {
-        Ok(lookups) => lookups,
+    if let Err(error) = super::set_up_log(cli, &config) {
+        findings.failed(&error)?;
+    }
+    Ok(Some(config))
+}
+
+/// Whether it is one, of a version that this binary knows, writable and whole.
+fn ledger(config: &Config, findings: &mut Findings) -> Result<Option<Ledger>> {
+    let mut ledger = match Ledger::open(&config.ledger) {
+        Ok(ledger) => ledger,
         Err(error) => {
-            findings.bad(&error)?;
-            return Ok(());
+            findings.failed(&error)?;
+            return Ok(None);
         }
     };
-    match lookups.check_credentials().await {
-        Ok(()) => findings.good("credentials")?,
-        Err(error) => {
-            findings.bad(&error)?;
-            return Ok(());
-        }
+    let whole = ledger.check_integrity().and_then(|()| ledger.check_writable()).and_then(|()| ledger.version());
+    match whole {
+        Ok(version) => findings.good(format!(
+            "ledger {}: whole, may be written, version {version} (this binary's: {VERSION})",
+            config.ledger.display()
+        ))?,
+        Err(error) => findings.failed(&error)?,
     }
-    for name in config.plan.lookups.keys() {
-        let configured = config.controls.iter().any(|control| control.lookup == *name);
-        match lookups.controls(name).await {
-            Err(Stop::Fatal(error)) => findings.bad(&error)?,
-            Err(Stop::Alone(why) | Stop::Failed(why)) => findings.bad(&anyhow::anyhow!("controls of {name}: {why}"))?,
-            Ok(controls) if controls.usable() && configured => findings.good(&format!("controls of {name}"))?,
-            Ok(controls) if controls.usable() => findings.note(&format!(
-                "{name} has no control: its absences prove nothing (add a [[control]] with a known key)"
-            ))?,
-            Ok(controls) => {
-                let why = match (controls.known, controls.random) {
-                    (_, Control::Contradicted) => {
-                        "a random key was found; check base_url and the plan's present answer".to_owned()
-                    }
-                    (Control::Contradicted, _) => {
-                        "the known key was not found; check base_url and the control's key".to_owned()
-                    }
-                    _ => format!(
-                        "no answer to rely on ({}); if the server answers an unknown key differently, change `absent` in the plan",
-                        controls.cause.as_deref().unwrap_or("none came")
-                    ),
-                };
-                findings.bad(&anyhow::anyhow!("controls of {name}: {why}"))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What was found: printed as it comes, or kept for one JSON document.
-struct Findings {
-    json: Option<Vec<Value>>,
-    code: u8,
-}
-
-impl Findings {
-    fn good(&mut self, what: &str) -> Result<()> {
-        self.tell("ok", what)
-    }
-
-    fn note(&mut self, what: &str) -> Result<()> {
-        self.tell("note", what)
-    }
-
-    fn bad(&mut self, error: &anyhow::Error) -> Result<()> {
-        self.code = self.code.max(of_error(error)).max(exit::FAILED);
-        self.tell("BAD", &format!("{error:#}"))
-    }
-
-    fn tell(&mut self, level: &str, what: &str) -> Result<()> {
-        match &mut self.json {
-            Some(findings) => findings.push(json!({ "level": level.to_lowercase(), "message": what })),
-            None => writeln!(std::io::stdout(), "{level:<5} {what}")?,
-        }
-        Ok(())
-    }
-
-    fn end(self) -> Result<u8> {
-        if let Some(findings) = self.json {
-            document::print("check", self.code, &json!({ "findings": findings }))?;
-        }
-        Ok(self.code)
-    }
+    Ok(Some(ledger))
 }

@@ -1,0 +1,173 @@
+//! Files and folders: who may read and write them, and whether there is room.
+//!
+//! A mode that lets everybody in is harmless in a folder that not everybody may enter; only what can be reached counts.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use rustix::fs::{Access, access, statvfs};
+
+use super::findings::Findings;
+use crate::config::Config;
+
+/// With less room than this beside the ledger, or than the ledger takes itself, it is time to look. In bytes.
+const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
+
+const OTHERS_READ: u32 = 0o004;
+const OTHERS_WRITE: u32 = 0o002;
+const GROUP_WRITES: u32 = 0o020;
+const ROOT: u32 = 0;
+const STICKY: u32 = 0o1000;
+const GROUP_INHERITED: u32 = 0o2000;
+
+pub fn check(config: &Config, findings: &mut Findings) -> Result<()> {
+    configuration(config, findings)?;
+    secrets(config, findings)?;
+    ledger(&config.ledger, findings)?;
+    if let Some(folder) = &config.report_dir {
+        report_folder(folder, findings)?;
+    }
+    Ok(())
+}
+
+fn configuration(config: &Config, findings: &mut Findings) -> Result<()> {
+    let Some(mode) = mode_for_others(&config.file) else { return Ok(()) };
+    let place = config.file.display();
+    if mode & OTHERS_WRITE != 0 {
+        findings.bad(format!(
+            "configuration {place}: everybody may change where the credentials are sent (chmod o-w {place})"
+        ))?;
+    }
+    let written = config.auth.as_ref().is_some_and(|auth| auth.client_id.written().is_some());
+    if mode & OTHERS_READ != 0 && written {
+        findings.note(format!("configuration {place}: everybody may read the client id in it (chmod o-r {place})"))?;
+    }
+    Ok(())
+}
+
+fn secrets(config: &Config, findings: &mut Findings) -> Result<()> {
+    let Some(auth) = &config.auth else { return Ok(()) };
+    for file in [&auth.client_id, &auth.client_secret].into_iter().filter_map(|credential| credential.file()) {
+        let place = file.display();
+        match mode_for_others(&file) {
+            Some(mode) if mode & (OTHERS_READ | OTHERS_WRITE) != 0 => {
+                findings.bad(format!("credential {place}: everybody may read or change it (chmod 0600 {place})"))?;
+            }
+            Some(_) => findings.good(format!("credential {place}: not for everybody"))?,
+            // That it is missing is said where it is read.
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn ledger(path: &Path, findings: &mut Findings) -> Result<()> {
+    let Ok(path) = path.canonicalize() else { return Ok(()) };
+    let (Some(folder), Ok(file)) = (path.parent(), path.metadata()) else { return Ok(()) };
+    let place = path.display();
+    let before = findings.troubles();
+    if file.uid() != ROOT && Path::new("/proc/self").metadata().is_ok_and(|this| this.uid() == ROOT) {
+        findings.note("this check is root's, who may write anything: whether the job's user may is not known (check as that user)")?;
+    }
+    if let Some(mode) = mode_for_others(&path) {
+        if mode & OTHERS_WRITE != 0 {
+            findings
+                .bad(format!("ledger {place}: everybody may write it, and so forge evidence (chmod o-rw {place})"))?;
+        } else if mode & OTHERS_READ != 0 {
+            findings.note(format!(
+                "ledger {place}: everybody may read it, and it holds children's data (chmod o-r {place})"
+            ))?;
+        }
+    }
+    let shared = ledger_folder(folder, findings)?;
+    if shared && file.mode() & GROUP_WRITES == 0 {
+        findings.bad(format!(
+            "ledger {place}: its folder is the group's, but the group may not write it (chmod 0660 {place})"
+        ))?;
+    }
+    for beside in ["-wal", "-shm", ".lock"].map(|suffix| with_suffix(&path, suffix)) {
+        let Ok(there) = beside.metadata() else { continue };
+        let place = beside.display();
+        if access(&beside, Access::READ_OK | Access::WRITE_OK).is_err() {
+            findings.bad(format!("{place}: this user may not write it (chown and chmod it as the ledger is)"))?;
+        } else if shared && (there.mode() & GROUP_WRITES == 0 || there.gid() != file.gid()) {
+            findings
+                .bad(format!("{place}: the ledger's group may not write it (chown and chmod it as the ledger is)"))?;
+        }
+    }
+    room(folder, file.len(), findings)?;
+    if findings.troubles() == before {
+        findings.good(format!("files of the ledger: {place} {:04o}, its folder {:04o}", mode(&path), mode(folder)))?;
+    }
+    Ok(())
+}
+
+/// Says whether the folder is meant for a group of writers.
+fn ledger_folder(folder: &Path, findings: &mut Findings) -> Result<bool> {
+    let place = folder.display();
+    if access(folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        findings.bad(format!(
+            "folder {place}: this user may not write it, and so not the ledger (check as the job's user; chown it, or chmod 2770 with a common group)"
+        ))?;
+    }
+    let mode = mode(folder);
+    if mode & STICKY == 0 && mode_for_others(folder).is_some_and(|mode| mode & OTHERS_WRITE != 0) {
+        findings.bad(format!("folder {place}: everybody may replace the ledger in it (chmod o-w {place})"))?;
+    }
+    let group = mode & GROUP_INHERITED != 0;
+    if group && mode & GROUP_WRITES == 0 {
+        findings.bad(format!(
+            "folder {place}: it hands its group on, but the group may not write there, which every writer must (chmod 2770 {place})"
+        ))?;
+    }
+    Ok(group && mode & GROUP_WRITES != 0)
+}
+
+fn report_folder(folder: &Path, findings: &mut Findings) -> Result<()> {
+    let place = folder.display();
+    let nearest = folder.ancestors().map(or_here).find(|above| above.exists());
+    let writable =
+        nearest.is_some_and(|above| above.is_dir() && access(&above, Access::WRITE_OK | Access::EXEC_OK).is_ok());
+    match (writable, folder.exists()) {
+        (false, _) => {
+            findings.bad(format!("report.dir {place}: this user may not write there (chown it, or name another)"))
+        }
+        (true, true) => findings.good(format!("report.dir {place}")),
+        (true, false) => findings.good(format!("report.dir {place}: the first report makes it")),
+    }
+}
+
+fn room(folder: &Path, ledger_bytes: u64, findings: &mut Findings) -> Result<()> {
+    let Ok(room) = statvfs(folder) else { return Ok(()) };
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
+    if free < LITTLE_ROOM.max(ledger_bytes) {
+        findings.note(format!(
+            "folder {}: {} MiB are free; a ledger grows with every look (make room, or move it)",
+            folder.display(),
+            free / 1024 / 1024
+        ))?;
+    }
+    Ok(())
+}
+
+fn or_here(path: &Path) -> PathBuf {
+    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().map_or(0, |file| file.mode() & 0o7777)
+}
+
+/// The mode of a file that everybody can reach; `None` when it is not there, or a folder above it keeps others out.
+fn mode_for_others(path: &Path) -> Option<u32> {
+    let path = path.canonicalize().ok()?;
+    let open = |folder: &Path| folder.metadata().is_ok_and(|folder| folder.mode() & 0o001 != 0);
+    Some(if path.ancestors().skip(1).all(open) { mode(&path) } else { mode(&path) & !0o007 })
+}

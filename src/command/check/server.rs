@@ -1,0 +1,159 @@
+//! The server: whether it answers, what time it is there, the token, the controls.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::entries::Wanted;
+use super::findings::Findings;
+use crate::clock::{Moment, Span};
+use crate::config::Config;
+use crate::http::{Broken, Exchange, Outgoing, Transport};
+use crate::lookup::{self, Controls, Lookups, Stop};
+use crate::words::Control;
+
+/// Clocks that differ by more than this are worth knowing.
+const NOTED: Span = Span::seconds(5);
+
+/// Clocks that differ by more than this spoil verdicts.
+const TOO_FAR: Span = Span::seconds(60);
+
+/// A server is asked so often whether it answers at all.
+const TRIES: u32 = 3;
+
+pub async fn check(config: &Config, wanted: &Wanted, findings: &mut Findings) -> Result<()> {
+    let answers = answers(config, findings).await?;
+    let lookups = match Lookups::new(config, Moment::now) {
+        Ok(lookups) => lookups,
+        Err(error) => {
+            findings.failed(&error)?;
+            return not_asked(findings, "the credentials are missing");
+        }
+    };
+    match lookups.check_credentials().await {
+        Ok(()) if config.auth.is_none() => findings.good("credentials: none are configured ([auth])")?,
+        Ok(()) => findings.good("credentials")?,
+        Err(error) => {
+            findings.failed(&error)?;
+            return not_asked(findings, "there is no token");
+        }
+    }
+    if !answers {
+        return not_asked(findings, "the server gave no answer");
+    }
+    for name in config.plan.lookups.keys() {
+        let configured = config.controls.iter().any(|control| control.lookup == *name);
+        match lookups.controls(name).await {
+            Err(Stop::Fatal(error)) => findings.failed(&error)?,
+            Err(Stop::Alone(why) | Stop::Failed(why)) => findings.bad(format!("controls of {name}: {why}"))?,
+            Ok(controls) if controls.usable() && configured => findings.good(format!("controls of {name}"))?,
+            // Already said of those that the entries need.
+            Ok(controls) if controls.usable() && wanted.contains_key(name) => {}
+            Ok(controls) if controls.usable() => findings.note(format!(
+                "{name} has no control: its absences prove nothing (add a [[control]] with a known key)"
+            ))?,
+            Ok(controls) => findings.bad(format!("controls of {name}: {}", trouble(&controls)))?,
+        }
+    }
+    Ok(())
+}
+
+fn not_asked(findings: &mut Findings, why: &str) -> Result<()> {
+    findings.note(format!("controls: not asked, for {why}"))
+}
+
+fn trouble(controls: &Controls) -> String {
+    match (controls.known, controls.random) {
+        (_, Control::Contradicted) => "a random key was found; check base_url and the plan's present answer".to_owned(),
+        (Control::Contradicted, _) => "the known key was not found; check base_url and the control's key".to_owned(),
+        _ => format!(
+            "no answer to rely on ({}); if the server answers an unknown key differently, change `absent` in the plan",
+            controls.cause.as_deref().unwrap_or("none came")
+        ),
+    }
+}
+
+/// Whether the server answers anything at all, without a token; and its clock.
+async fn answers(config: &Config, findings: &mut Findings) -> Result<bool> {
+    let origin = config.server.base_url.origin().ascii_serialization();
+    let http = match lookup::client(&config.server, &config.server.base_url) {
+        Ok(http) => http,
+        // The lookups' own clients say it.
+        Err(_) => return Ok(false),
+    };
+    match ask(&http).await {
+        Err(Broken { cause, .. }) => {
+            findings.bad(format!("server {origin}: {cause} (is base_url right, and may this host reach it?)"))?;
+            Ok(false)
+        }
+        Ok((exchange, asked, answered)) => {
+            match exchange.answer.date {
+                None => findings.note(format!(
+                    "server {origin} answers without a Date: the clocks cannot be compared (see that this host's is set by NTP)"
+                ))?,
+                Some(date) => clock(&origin, difference(date, asked, answered), findings)?,
+            }
+            Ok(true)
+        }
+    }
+}
+
+async fn ask(http: &impl Transport) -> Result<(Exchange, Moment, Moment), Broken> {
+    let outgoing = Outgoing { method: "GET", path_and_query: "/", ..Outgoing::default() };
+    let mut tries = 1;
+    loop {
+        let asked = Moment::now();
+        match http.send(&outgoing).await {
+            Ok(exchange) => return Ok((exchange, asked, Moment::now())),
+            Err(broken) if tries == TRIES => return Err(broken),
+            Err(_) => tries += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// By how much the server's clock is surely ahead of this one; negative when it is behind. Its `Date` is cut to seconds and
+/// was written at some time between asking and answering.
+fn difference(date: Moment, asked: Moment, answered: Moment) -> Span {
+    let ahead = date.since(answered);
+    let behind = asked.since(date + Span::seconds(1));
+    if ahead > Span::ZERO {
+        ahead
+    } else if behind > Span::ZERO {
+        Span(-behind.0)
+    } else {
+        Span::ZERO
+    }
+}
+
+fn clock(origin: &str, ahead: Span, findings: &mut Findings) -> Result<()> {
+    let by = Span(ahead.0.saturating_abs());
+    let side = if ahead < Span::ZERO { "behind" } else { "ahead of" };
+    let said = format!("server {origin}: its clock is {}s {side} this host's", by.0 / 1000);
+    if by > TOO_FAR {
+        findings.bad(format!("{said}; `created` and `preexisting` cannot be told apart (set this host's clock by NTP)"))
+    } else if by > NOTED {
+        findings.note(format!("{said} (set this host's clock by NTP)"))
+    } else {
+        findings.good(format!("server {origin} answers, and its clock is this host's"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_differ_by_what_is_sure() {
+        for (date, asked, answered, expected) in [
+            (10_000, 10_000, 10_200, 0),
+            (10_000, 10_900, 10_999, 0),
+            (10_000, 11_500, 11_600, -500),
+            (10_000, 9_000, 9_500, 500),
+            // A slow answer may have been dated at any time of its way.
+            (10_000, 5_000, 15_000, 0),
+        ] {
+            assert_eq!(difference(Moment(date), Moment(asked), Moment(answered)), Span(expected), "{date} {asked}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Credentials: where one comes from, and reading it when it is needed.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::environment;
+
+/// How a configuration names the folder that the service manager gives, at the beginning of a credential's file.
+const CREDENTIALS_DIRECTORY: &str = "$CREDENTIALS_DIRECTORY";
+
+/// Where a credential comes from. It is read when it is needed: `status` and `report` need none.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    source: CredentialSource,
+    /// File and line that name it, for messages.
+    place: String,
+}
+
+#[derive(Clone, Debug)]
+enum CredentialSource {
+    Environment(String),
+    File(PathBuf),
+    /// A file in the folder that the service manager gives to a service with `LoadCredential=`.
+    Given(PathBuf),
+    /// An identifier only, never a secret.
+    Written(SecretString),
+}
+
+/// Where a credential comes from: one of the three.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Secret {
+    env: Option<String>,
+    file: Option<PathBuf>,
+    value: Option<SecretString>,
+}
+
+impl Secret {
+    /// One that stands in the configuration itself.
+    pub(crate) fn written(text: String) -> Secret {
+        Secret { env: None, file: None, value: Some(SecretString::from(text)) }
+    }
+}
+
+impl Credential {
+    /// Checks where a credential is to come from; `place` is the file and line that name it.
+    pub(crate) fn of(secret: &Secret, folder: &Path, may_be_written: bool, place: String) -> Result<Credential> {
+        let Secret { env, file, value } = secret;
+        let source = match (env, file, value) {
+            (Some(name), None, None) => CredentialSource::Environment(name.clone()),
+            (None, Some(file), None) => match file.strip_prefix(CREDENTIALS_DIRECTORY) {
+                Ok(name) => CredentialSource::Given(name.to_owned()),
+                Err(_) => CredentialSource::File(folder.join(file)),
+            },
+            (None, None, Some(value)) if may_be_written => CredentialSource::Written(value.clone()),
+            (None, None, Some(_)) => {
+                bail!(
+                    "{place}: a secret is never written into the configuration (use {{ env = \"…\" }} or {{ file = \"…\" }})"
+                )
+            }
+            _ => bail!("{place}: a credential needs one of env, file or value"),
+        };
+        Ok(Credential { source, place })
+    }
+
+    /// What stands in the configuration itself.
+    pub(crate) fn written(&self) -> Option<&str> {
+        match &self.source {
+            CredentialSource::Written(value) => Some(value.expose_secret()),
+            _ => None,
+        }
+    }
+
+    /// The environment variable that it comes from.
+    pub(crate) fn variable(&self) -> Option<&str> {
+        match &self.source {
+            CredentialSource::Environment(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Reads the credential. One from a file loses its line end.
+    ///
+    /// # Errors
+    /// When the variable is not set, or the file is empty or cannot be read.
+    pub fn read(&self) -> Result<SecretString> {
+        match &self.source {
+            CredentialSource::Environment(name) => environment(name).map(SecretString::from).ok_or_else(|| {
+                anyhow!(
+                    "{}: the environment variable {name} is not set (set it, or use {{ file = \"…\" }})",
+                    self.place
+                )
+            }),
+            CredentialSource::File(file) => self.read_file(file),
+            CredentialSource::Given(name) => {
+                let folder = environment("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+                    anyhow!(
+                        "{}: {CREDENTIALS_DIRECTORY} is not set (systemd sets it for a service with LoadCredential=; elsewhere set it to the folder of the credentials)",
+                        self.place
+                    )
+                })?;
+                self.read_file(&Path::new(&folder).join(name))
+            }
+            CredentialSource::Written(value) => Ok(value.clone()),
+        }
+    }
+
+    fn read_file(&self, file: &Path) -> Result<SecretString> {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("{}: failed to read the credential {}", self.place, file.display()))?;
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.is_empty() {
+            bail!("{}: the credential {} is empty", self.place, file.display());
+        }
+        Ok(SecretString::from(text.to_owned()))
+    }
+
+    /// The file that it comes from; `None` when it comes from elsewhere, or from a folder that is not given here.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.source {
+            CredentialSource::File(file) => Some(file.clone()),
+            CredentialSource::Given(name) => Some(Path::new(&environment("CREDENTIALS_DIRECTORY")?).join(name)),
+            CredentialSource::Environment(_) | CredentialSource::Written(_) => None,
+        }
+    }
+}
