@@ -22,7 +22,69 @@ Exit codes:
   130, 143  interrupted
 3 wins over 4, 5 over both, every other over all three. `import`, `status`, `report` and `show` end 0 unless they fail.";
 
-const RECORD_HELP: &str = r#"begin takes {"method":"POST","url":"https://…","body":{…}} and may be given request_id, operation_id, direction, sent_at.
+/// What `--help` shows below a command's options, and its man page under EXAMPLES.
+mod examples {
+    pub const INIT: &str = "\
+Examples:
+  privo-reconcile init
+  umask 0007; privo-reconcile --config /etc/privo-reconcile/config.toml init   # a group of writers";
+    pub const CHECK: &str = "\
+Examples:
+  privo-reconcile check
+  privo-reconcile check | grep -v '^ok'   # only what is not as it should be
+
+Findings begin with ok, note or BAD. Exit code 0: none is BAD; 2: one is a mistake in the configuration, or credentials
+are refused; 1: anything else is BAD. Nothing is written, and it may run beside a run and its writers.";
+    pub const RUN: &str = "\
+Examples:
+  privo-reconcile run                                  # from cron or a timer
+  privo-reconcile run --wait 30m --report report.csv   # by hand, after an outage
+  privo-reconcile run --dry-run                        # what would be decided";
+    pub const REPORT: &str = "\
+Examples:
+  privo-reconcile report report.csv   # and report.csv.meta.json beside it
+  privo-reconcile report | head
+  privo-reconcile report --reveal full.csv";
+    pub const STATUS: &str = "\
+Examples:
+  privo-reconcile status
+  privo-reconcile status --json | jq .duplicate_risk";
+    pub const SHOW: &str = "\
+Example:
+  privo-reconcile show 7b0c/1";
+    pub const VERIFY: &str = "\
+Example:
+  privo-reconcile verify";
+    pub const IMPORT: &str = "\
+Examples:
+  privo-reconcile import --dry-run outage.har
+  privo-reconcile import --format nginx access.log access.log.1
+  privo-reconcile import --map gateway requests.csv   # as [import.gateway] of the configuration says";
+    pub const RECORD_BEGIN: &str = r#"Example:
+  echo '{"method":"POST","url":"https://…","body":{…}}' | privo-reconcile record begin"#;
+    pub const RECORD_END: &str = r#"Examples:
+  echo '{"answered":201}' | privo-reconcile record end "$ID"
+  echo '{"failure":"timeout"}' | privo-reconcile record end "$ID""#;
+    pub const CLOSE: &str = "\
+Examples:
+  privo-reconcile close 7b0c/1 --who ann --why 'PRIVO ticket 4711: applied' --outcome applied
+  privo-reconcile close --reason unobservable --who ann --why 'asked the parents'";
+    pub const DEMO: &str = "\
+Examples:
+  privo-reconcile demo
+  privo-reconcile demo --registrations 200 --seed 7";
+    pub const SANDBOX: &str = "\
+Examples:
+  privo-reconcile sandbox
+  privo-reconcile sandbox --listen 127.0.0.1:0 --faults faults.toml > sandbox.url";
+}
+
+const RECORD_HELP: &str = r#"Examples:
+  ID=$(privo-reconcile record begin < request.json) || exit
+  echo '{"answered":201}' | privo-reconcile record end "$ID"
+  privo-reconcile record --stdin < records.jsonl
+
+begin takes {"method":"POST","url":"https://…","body":{…}} and may be given request_id, operation_id, direction, sent_at.
 end takes {"answered":201}, or {"failure":"timeout"|"network"|"not_sent"|"http","http_status":503,"error":"…"}, and
 may be given ended_at, "keep":true (keep a trace of a clean answer) and "direction":"inbound".
 
@@ -52,8 +114,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make the ledger that the configuration names
+    #[command(after_help = examples::INIT)]
     Init,
-    /// Check configuration, ledger, credentials and controls
+    /// Say whether a run would do its work: configuration, files, ledger, plan, server; each with its remedy
+    #[command(after_help = examples::CHECK)]
     Check,
     /// Record a request in the ledger, before sending it and after
     Record(RecordArgs),
@@ -64,13 +128,16 @@ pub enum Command {
     /// Write the report of the whole ledger as CSV
     Report(ReportArgs),
     /// Say how many entries stand where
+    #[command(after_help = examples::STATUS)]
     Status,
     /// Tell the story of one entry
+    #[command(after_help = examples::SHOW)]
     Show {
         /// The writer's id of the attempt
         request_id: String,
     },
     /// Decide the whole ledger again from its stored evidence; exit 1 on any difference
+    #[command(after_help = examples::VERIFY)]
     Verify,
     /// Settle entries by a person's word
     Close(CloseArgs),
@@ -78,6 +145,19 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serve a look-alike of PRIVO's APIs on this machine, for rehearsals
     Sandbox(SandboxArgs),
+    /// Write the man pages, for packages
+    #[command(hide = true)]
+    Man {
+        /// The folder, which must exist
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+    /// Print a shell's completions, for packages
+    #[command(hide = true)]
+    Completions {
+        /// Whose
+        shell: clap_complete::Shell,
+    },
 }
 
 impl Command {
@@ -96,6 +176,8 @@ impl Command {
             Command::Close(_) => "close",
             Command::Demo(_) => "demo",
             Command::Sandbox(_) => "sandbox",
+            Command::Man { .. } => "man",
+            Command::Completions { .. } => "completions",
         }
     }
 }
@@ -118,8 +200,10 @@ pub struct RecordArgs {
 #[derive(Debug, Subcommand)]
 pub enum RecordForm {
     /// Before sending: JSON on standard input; prints the request's id once it is durable
+    #[command(after_help = examples::RECORD_BEGIN)]
     Begin,
     /// After: JSON on standard input says how it ended
+    #[command(after_help = examples::RECORD_END)]
     End {
         /// The id that `begin` printed
         request_id: String,
@@ -128,6 +212,7 @@ pub enum RecordForm {
 
 /// Options of `import`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::IMPORT)]
 pub struct ImportArgs {
     /// What was written during the outage; what was rejected is told in FILE.rejected.jsonl
     #[arg(value_name = "FILE", required = true)]
@@ -145,6 +230,7 @@ pub struct ImportArgs {
 
 /// Options of `run`.
 #[derive(Debug, Default, Args)]
+#[command(after_help = examples::RUN)]
 pub struct RunArgs {
     /// Then report on every entry of the ledger (`-`: standard output)
     #[arg(long, value_name = "FILE")]
@@ -162,6 +248,7 @@ pub struct RunArgs {
 
 /// Options of `report`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::REPORT)]
 pub struct ReportArgs {
     /// Where it goes (`-`: standard output)
     #[arg(value_name = "FILE", default_value = "-")]
@@ -176,6 +263,7 @@ pub struct ReportArgs {
 
 /// Options of `close`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::CLOSE)]
 pub struct CloseArgs {
     /// The entries; or none, with filters
     #[arg(value_name = "REQUEST_ID")]
@@ -205,6 +293,7 @@ pub struct CloseArgs {
 
 /// Options of `demo`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::DEMO)]
 pub struct DemoArgs {
     /// Registrations that the partner makes
     #[arg(long, value_name = "COUNT", default_value_t = 2000)]
@@ -216,6 +305,7 @@ pub struct DemoArgs {
 
 /// Options of `sandbox`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::SANDBOX)]
 pub struct SandboxArgs {
     /// Address and port (0: a free one); this machine only
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]

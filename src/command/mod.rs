@@ -4,6 +4,7 @@ mod check;
 mod close;
 mod demo;
 mod import;
+mod pages;
 mod record;
 mod run;
 mod sandbox;
@@ -39,6 +40,8 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Close(args) => close::close(&config()?, args, json),
         Command::Demo(args) => demo::demo(args, json).await,
         Command::Sandbox(args) => sandbox::serve(args, json).await,
+        Command::Man { folder } => pages::man(folder),
+        Command::Completions { shell } => pages::completions(*shell),
     }
 }
 
