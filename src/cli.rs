@@ -116,7 +116,7 @@ pub enum Command {
     /// Make the ledger that the configuration names
     #[command(after_help = examples::INIT)]
     Init,
-    /// Say whether a run would do its work: configuration, files, ledger, plan, server; each with its remedy
+    /// Say whether a run would do its work, each finding with its remedy
     #[command(after_help = examples::CHECK)]
     Check,
     /// Record a request in the ledger, before sending it and after

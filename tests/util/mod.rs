@@ -133,7 +133,9 @@ impl Dir {
     }
 
     pub fn without_ledger(setup: &Setup) -> Dir {
-        let dir = Dir { folder: tempfile::tempdir().unwrap() };
+        // Of one user alone, as a folder with a secret in it is to be.
+        let alone = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let dir = Dir { folder: tempfile::Builder::new().permissions(alone).tempdir().unwrap() };
         dir.configure(setup);
         std::fs::write(dir.file("secret"), format!("{SECRET}\n")).unwrap();
         dir

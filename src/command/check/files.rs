@@ -54,7 +54,7 @@ fn secrets(config: &Config, findings: &mut Findings) -> Result<()> {
             Some(mode) if mode & (OTHERS_READ | OTHERS_WRITE) != 0 => {
                 findings.bad(format!("credential {place}: everybody may read or change it (chmod 0600 {place})"))?;
             }
-            Some(_) => findings.good(format!("credential {place}: not for everybody"))?,
+            Some(_) => findings.good(format!("credential {place}: kept from others"))?,
             // That it is missing is said where it is read.
             None => {}
         }

@@ -1,0 +1,298 @@
+//! Proves that `check` finds what would keep a run from its work, goes on after what it found, names the remedy, shows no
+//! personal data, and stands in nobody's way.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+mod util;
+
+use std::os::unix::fs::PermissionsExt;
+
+use privo_reconcile::clock::{Moment, Span};
+use util::{Answer, Dir, Entry, Hostile, Platform, Ran, Setup, finish, signal, until};
+
+/// A server that nobody asks.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+fn chmod(dir: &Dir, name: &str, mode: u32) {
+    std::fs::set_permissions(dir.file(name), std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The lines that begin so.
+fn lines<'a>(ran: &'a Ran, weight: &str) -> Vec<&'a str> {
+    assert!(ran.err.is_empty(), "{ran:?}");
+    ran.out.lines().filter(|line| line.starts_with(weight)).collect()
+}
+
+/// The one line of this weight that has these words.
+fn said<'a>(ran: &'a Ran, weight: &str, words: &[&str]) -> &'a str {
+    let found: Vec<_> =
+        lines(ran, weight).into_iter().filter(|line| words.iter().all(|word| line.contains(word))).collect();
+    assert_eq!(found.len(), 1, "{weight} {words:?}: {}", ran.out);
+    found[0]
+}
+
+#[test]
+fn a_healthy_setup_has_nothing_but_ok() {
+    let platform = Platform::start();
+    let setup = Setup::of(&platform);
+    let sid = format!("[[control]]\nlookup = \"account-by-service-id\"\nkey = \"{}\"\n", platform.canary_child);
+    let dir = Dir::new(&Setup { rest: sid, ..setup });
+    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
+    let ran = dir.run(&["check"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(lines(&ran, "").iter().all(|line| line.starts_with("ok    ")), "{}", ran.out);
+    for about in
+        ["configuration ", "credential ", "files of the ledger", "whole", "the newest 1", "clock", "credentials"]
+    {
+        assert!(lines(&ran, "ok").iter().any(|line| line.contains(about)), "{about}: {}", ran.out);
+    }
+}
+
+#[test]
+fn one_mistake_does_not_hide_the_next() {
+    let dir = Dir::new(&Setup { rest: "[report]\ndir = \"secret/reports\"\n".to_owned(), ..Setup::bare(NOWHERE) });
+    dir.insert(&Entry::new("r1", "POST", &format!("{NOWHERE}/unknown")));
+    std::fs::remove_file(dir.file("secret")).unwrap();
+    std::fs::write(dir.file("secret"), "").unwrap();
+    let ran = dir.run(&["check"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    said(&ran, "BAD", &["report.dir", "may not write there"]);
+    said(&ran, "BAD", &["1 entry POST /unknown", "no operation of the plan matches"]);
+    said(&ran, "BAD", &["server http://127.0.0.1:9", "no connection", "base_url"]);
+    said(&ran, "BAD", &["line 11", "the credential", "is empty"]);
+    said(&ran, "note", &["controls: not asked", "credentials"]);
+
+    std::fs::remove_file(dir.file("ledger.db")).unwrap();
+    let ran = dir.run(&["check"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    said(&ran, "BAD", &["there is no ledger", "run `privo-reconcile init`"]);
+    said(&ran, "BAD", &["server http://127.0.0.1:9", "no connection"]);
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_told_with_its_place() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let text = dir.read("privo-reconcile.toml").replace("[settle]", "[setle]");
+    std::fs::write(dir.file("privo-reconcile.toml"), text).unwrap();
+    let ran = dir.run(&["check"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    said(&ran, "BAD", &["privo-reconcile.toml, line", "unknown field"]);
+}
+
+#[test]
+fn what_everybody_may_read_or_write_is_told() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    chmod(&dir, "", 0o755);
+    for name in ["privo-reconcile.toml", "secret", "ledger.db"] {
+        chmod(&dir, name, 0o640);
+    }
+    let healthy = dir.run(&["check"]);
+    assert_eq!((healthy.code, lines(&healthy, "BAD").len()), (0, 0), "{}", healthy.out);
+    for (name, mode, weight, words) in [
+        ("privo-reconcile.toml", 0o644, "note", ["client id", "chmod o-r"]),
+        ("privo-reconcile.toml", 0o642, "BAD", ["everybody may change", "chmod o-w"]),
+        ("secret", 0o604, "BAD", ["credential", "chmod 0600"]),
+        ("ledger.db", 0o644, "note", ["children's data", "chmod o-r"]),
+        ("ledger.db", 0o646, "BAD", ["forge evidence", "chmod o-rw"]),
+        ("", 0o757, "BAD", ["everybody may replace the ledger", "chmod o-w"]),
+    ] {
+        let before = dir.file(name).metadata().unwrap().permissions();
+        chmod(&dir, name, mode);
+        let ran = dir.run(&["check"]);
+        said(&ran, weight, &words);
+        assert_eq!(ran.code, i32::from(weight == "BAD"), "{}", ran.out);
+        // Behind a folder that keeps them out, nobody is everybody.
+        if !name.is_empty() {
+            chmod(&dir, "", 0o750);
+            let ran = dir.run(&["check"]);
+            assert!(!ran.out.contains("everybody"), "{}", ran.out);
+            chmod(&dir, "", 0o755);
+        }
+        std::fs::set_permissions(dir.file(name), before).unwrap();
+    }
+}
+
+#[test]
+fn a_group_that_is_meant_to_write_must_be_able_to() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    // A writer that goes on keeps -wal and -shm there.
+    let writer = dir.db();
+    writer.execute_batch("SELECT * FROM entries").unwrap();
+    std::fs::write(dir.file("ledger.db.lock"), "").unwrap();
+    let good = [
+        ("", 0o2770),
+        ("ledger.db", 0o660),
+        ("ledger.db-wal", 0o660),
+        ("ledger.db-shm", 0o660),
+        ("ledger.db.lock", 0o660),
+    ];
+    good.iter().for_each(|(name, mode)| chmod(&dir, name, *mode));
+    let ran = dir.run(&["check"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    said(&ran, "ok", &["files of the ledger", "0660", "2770"]);
+    for (name, mode) in good {
+        chmod(&dir, name, mode & !0o020);
+        let ran = dir.run(&["check"]);
+        assert_eq!(ran.code, 1, "{name}: {}", ran.out);
+        let bad = lines(&ran, "BAD");
+        assert!(
+            bad.len() == 1 && bad[0].contains("group may not write") && bad[0].contains("chmod"),
+            "{name}: {bad:?}"
+        );
+        chmod(&dir, name, mode);
+    }
+    // A folder of one user alone needs none of it.
+    chmod(&dir, "", 0o700);
+    chmod(&dir, "ledger.db", 0o600);
+    assert_eq!(dir.run(&["check"]).code, 0);
+}
+
+#[test]
+fn what_belongs_to_nothing_is_damage() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    dir.db()
+        .execute_batch(
+            "PRAGMA foreign_keys = OFF;
+             INSERT INTO observations (run_id, entry_id, effect, basis, lookup, asked_ms, seen_ms, seen, known_control, random_control)
+             VALUES (77, 1, 0, 'x', 'x', 0, 0, 'absent', 'held', 'held')",
+        )
+        .unwrap();
+    let ran = dir.run(&["check"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    said(&ran, "BAD", &["is damaged", "observations", "backup"]);
+    assert!(ran.out.contains("controls of account-by-email"), "it goes on: {}", ran.out);
+}
+
+#[test]
+fn a_newer_ledger_is_told_with_both_versions() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    dir.db().execute_batch("PRAGMA user_version = 99").unwrap();
+    let ran = dir.run(&["check"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    said(&ran, "BAD", &["version 99", "install a newer"]);
+}
+
+/// The date of an answer, so far from now.
+fn date(off: Span) -> String {
+    let at = chrono::DateTime::from_timestamp_millis((Moment::now() + off).0).unwrap();
+    at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_told() {
+    for (off, weight, words) in [
+        (0, "ok", "its clock is this host's"),
+        (30, "note", "ahead of this host's (set this host's clock by NTP)"),
+        (-30, "note", "behind this host's (set this host's clock by NTP)"),
+        (90, "BAD", "`created` and `preexisting` cannot be told apart"),
+        (-90, "BAD", "`created` and `preexisting` cannot be told apart"),
+    ] {
+        let server = Hostile::start(move |asked, _| {
+            let body = if asked.for_token() { r#"{"access_token":"t","expires_in":60}"# } else { "{}" };
+            let status = if asked.for_token() { "200 OK" } else { "404 Not Found" };
+            let head = format!(
+                "date: {}\r\ncontent-type: application/json\r\ncontent-length: {}",
+                date(Span::seconds(off)),
+                body.len()
+            );
+            Answer::Raw(format!("HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}").into_bytes())
+        });
+        let ran = Dir::new(&Setup::bare(&server.url)).run(&["check"]);
+        said(&ran, weight, &["clock", words]);
+    }
+    let server = Hostile::start(|_, _| Answer::json("404 Not Found", "{}"));
+    said(&Dir::new(&Setup::bare(&server.url)).run(&["check"]), "note", &["without a Date"]);
+}
+
+#[test]
+fn what_the_plan_makes_of_the_ledger_is_told_without_personal_data() {
+    let platform = Platform::start();
+    let url = platform.url.clone();
+    let dir = Dir::new(&Setup { controls: String::new(), ..Setup::of(&platform) });
+    for n in 0..3 {
+        dir.insert(&Entry::new(
+            &format!("u{n}"),
+            "POST",
+            &format!("{url}/api/v9/sue{n}@example.com/x?email=sue@example.com"),
+        ));
+    }
+    dir.insert(&Entry::new("q1", "PATCH", &format!("{url}/api/v9/things/2016")));
+    dir.insert(&Entry::register("b1", &url, "sue@example.com").failure("sue@example.com"));
+    dir.insert(&Entry::register("b2", &url, "sue@example.com").body("{\"email\":\"sue@example.com\""));
+    dir.insert(&Entry::register("o1", "https://sue.example", "sue@example.com"));
+    dir.insert(&Entry::register("e1", &url, "sue@example.com"));
+    dir.insert(&Entry::register("e2", &url, "sue@example.com").answered(201));
+    let ran = dir.run(&["check"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    said(&ran, "BAD", &["3 entries POST /api/v9/•••/x: no operation of the plan matches", "`close`"]);
+    said(&ran, "BAD", &["1 entry PATCH /api/v9/things/•••: no operation"]);
+    said(&ran, "note", &["1 entry bad-row: `failure` is none of", "UPDATE"]);
+    said(&ran, "note", &["1 entry bad-row: `body` is not JSON"]);
+    said(&ran, "note", &["1 entry other-environment", &url]);
+    said(&ran, "BAD", &["account-by-email has no control, and an entry needs it", "[[control]]"]);
+    said(&ran, "note", &["account-by-user-name has no control"]);
+    assert!(!ran.out.contains("sue") && !ran.out.contains("2016"), "{}", ran.out);
+
+    // What a run has settled so, and what a person has closed.
+    assert_eq!(dir.run(&["run"]).code, 3);
+    assert_eq!(lines(&dir.run(&["check"]), "BAD"), lines(&ran, "BAD"));
+    let closed = dir.run(&["close", "--reason", "no-plan", "--who", "ann", "--why", "asked"]);
+    assert_eq!(closed.code, 3, "{closed:?}");
+    assert!(!dir.run(&["check"]).out.contains("no operation"));
+}
+
+#[test]
+fn old_rows_that_no_plan_matches_are_found_behind_many_new_ones() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    dir.insert(&Entry::new("old", "POST", &format!("{}/unknown", platform.url)));
+    assert_eq!(dir.run(&["run"]).code, 3);
+    let db = dir.db();
+    db.execute_batch("BEGIN").unwrap();
+    for n in 0..1500 {
+        Entry::new(&format!("r{n}"), "GET", &platform.url).insert(&db).unwrap();
+    }
+    db.execute_batch("COMMIT").unwrap();
+    let ran = dir.run(&["check"]);
+    said(&ran, "BAD", &["1 entry POST /unknown"]);
+}
+
+#[test]
+fn a_check_stands_in_nobodys_way() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "1h")]));
+    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
+    let run = dir.command(&["run", "--wait", "10m"]).spawn().unwrap();
+    until("the first look", || dir.count("SELECT count(*) FROM observations") > 0);
+    let looks = dir.count("SELECT count(*) FROM observations");
+    let ran = dir.run(&["check"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    dir.insert(&Entry::register("r2", &platform.url, "bob@example.com"));
+    signal("-TERM", run.id());
+    assert_eq!(finish(run).code, 143);
+    assert_eq!(dir.count("SELECT count(*) FROM runs"), 1, "a check is no run");
+    assert_eq!(dir.count("SELECT count(*) FROM observations"), looks);
+}
+
+#[test]
+fn credentials_may_be_in_the_folder_that_systemd_gives() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    let text = dir.read("privo-reconcile.toml").replace("\"secret\"", "\"$CREDENTIALS_DIRECTORY/client_secret\"");
+    std::fs::write(dir.file("privo-reconcile.toml"), text).unwrap();
+    std::fs::create_dir(dir.file("given")).unwrap();
+    std::fs::rename(dir.file("secret"), dir.file("given/client_secret")).unwrap();
+    let ran = dir.run(&["check"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    said(&ran, "BAD", &["line 11", "$CREDENTIALS_DIRECTORY is not set", "LoadCredential="]);
+    assert_eq!(dir.run(&["run"]).code, 2);
+    for command in ["check", "run"] {
+        let given = dir.command(&[command]).env("CREDENTIALS_DIRECTORY", dir.file("given")).spawn().unwrap();
+        let ran = finish(given);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    }
+}
