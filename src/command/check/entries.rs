@@ -39,7 +39,7 @@ pub fn check(config: &Config, ledger: &Ledger, findings: &mut Findings) -> Resul
             return Ok(Wanted::default());
         }
     };
-    let before = sample.unmatched.len() + sample.unreadable.len();
+    let strange = sample.unmatched.len() + sample.unreadable.len();
     for (request, count) in sample.unmatched.iter().take(LISTED) {
         findings.bad(format!(
             "{}: no operation of the plan matches (add one to the plan; a person must `close` what no plan can decide)",
@@ -71,8 +71,10 @@ pub fn check(config: &Config, ledger: &Ledger, findings: &mut Findings) -> Resul
             ))?;
         }
     }
-    if before == 0 {
-        findings.good(format!("entries: the plan reads all of the newest {}", sample.read))?;
+    match (sample.read, strange) {
+        (0, _) => findings.good("entries: none to look at")?,
+        (read, 0) => findings.good(format!("entries: the plan knows what to make of the newest {read}"))?,
+        _ => {}
     }
     Ok(sample.wanted)
 }

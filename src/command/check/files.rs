@@ -141,7 +141,7 @@ fn report_folder(folder: &Path, findings: &mut Findings) -> Result<()> {
 fn room(folder: &Path, ledger_bytes: u64, findings: &mut Findings) -> Result<()> {
     let Ok(room) = statvfs(folder) else { return Ok(()) };
     let free = room.f_bavail.saturating_mul(room.f_frsize);
-    if free < LITTLE_ROOM.max(ledger_bytes) {
+    if is_little(free, ledger_bytes) {
         findings.note(format!(
             "folder {}: {} MiB are free; a ledger grows with every look (make room, or move it)",
             folder.display(),
@@ -149,6 +149,10 @@ fn room(folder: &Path, ledger_bytes: u64, findings: &mut Findings) -> Result<()>
         ))?;
     }
     Ok(())
+}
+
+fn is_little(free_bytes: u64, ledger_bytes: u64) -> bool {
+    free_bytes < LITTLE_ROOM.max(ledger_bytes)
 }
 
 fn or_here(path: &Path) -> PathBuf {
@@ -170,4 +174,19 @@ fn mode_for_others(path: &Path) -> Option<u32> {
     let path = path.canonicalize().ok()?;
     let open = |folder: &Path| folder.metadata().is_ok_and(|folder| folder.mode() & 0o001 != 0);
     Some(if path.ancestors().skip(1).all(open) { mode(&path) } else { mode(&path) & !0o007 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_for_another_ledger_is_enough_and_never_less_than_a_little() {
+        const MIB: u64 = 1024 * 1024;
+        for (free, ledger, little) in
+            [(255, 1, true), (256, 1, false), (256, 256, false), (300, 301, true), (0, 0, true)]
+        {
+            assert_eq!(is_little(free * MIB, ledger * MIB), little, "{free} {ledger}");
+        }
+    }
 }
