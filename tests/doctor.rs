@@ -298,3 +298,44 @@ fn credentials_may_be_in_the_folder_that_systemd_gives() {
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
     }
 }
+
+#[test]
+fn what_a_run_tells_others_by_is_looked_at_and_never_worse_than_a_note() {
+    let platform = Platform::start();
+    let rest = "[ping]\nurl = { file = \"ping\" }\n[metrics]\nfile = \"text/a.prom\"\n[hook]\ncommand = [\"./tell\"]\n";
+    let dir = Dir::new(&Setup { rest: rest.to_owned(), ..Setup::of(&platform) });
+    let ran = dir.run(&["check"]);
+    assert_eq!((ran.code, lines(&ran, "BAD").len()), (0, 0), "{}", ran.out);
+    said(&ran, "note", &["ping: ", "failed to read the credential"]);
+    said(&ran, "note", &["metrics text/a.prom", "ReadWritePaths="]);
+    said(&ran, "note", &["hook ./tell", "chmod a+x"]);
+
+    std::fs::write(dir.file("ping"), "http://127.0.0.1:9/uuid-of-the-ping\n").unwrap();
+    std::fs::create_dir(dir.file("text")).unwrap();
+    std::fs::write(dir.file("tell"), "#!/bin/sh\n").unwrap();
+    chmod(&dir, "tell", 0o755);
+    let ran = dir.run(&["check"]);
+    for about in ["metrics text/a.prom", "hook ./tell", "credential ping: kept from others"] {
+        said(&ran, "ok", &[about]);
+    }
+    assert!(!ran.out.contains("ping: failed") && !ran.out.contains("uuid-of-the-ping"), "{}", ran.out);
+}
+
+#[test]
+fn a_document_has_what_the_lines_say() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let (plain, json) = (dir.run(&["check"]), dir.run(&["check", "--json"]));
+    assert_eq!((plain.code, json.code), (1, 1), "{json:?}");
+    let document: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let told = document["findings"].as_array().unwrap().iter().map(|finding| {
+        let level = finding["level"].as_str().unwrap();
+        let level = if level == "bad" { "BAD" } else { level };
+        format!("{level:<5} {}", finding["message"].as_str().unwrap())
+    });
+    assert_eq!(told.collect::<Vec<_>>(), plain.out.lines().collect::<Vec<_>>());
+
+    std::fs::write(dir.file("privo-reconcile.toml"), "plan = 1").unwrap();
+    let json = dir.run(&["check", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((json.code, &document["exit"], &document["findings"][0]["level"]), (2, &2.into(), &"bad".into()));
+}

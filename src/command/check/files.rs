@@ -9,7 +9,8 @@ use anyhow::Result;
 use rustix::fs::{Access, access, statvfs};
 
 use super::findings::Findings;
-use crate::config::Config;
+use crate::config::{Config, Credential};
+use crate::notice::Notices;
 
 /// With less room than this beside the ledger, or than the ledger takes itself, it is time to look. In bytes.
 const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
@@ -28,7 +29,7 @@ pub fn check(config: &Config, findings: &mut Findings) -> Result<()> {
     if let Some(folder) = &config.report_dir {
         report_folder(folder, findings)?;
     }
-    Ok(())
+    notices(config, findings)
 }
 
 fn configuration(config: &Config, findings: &mut Findings) -> Result<()> {
@@ -39,16 +40,20 @@ fn configuration(config: &Config, findings: &mut Findings) -> Result<()> {
             "configuration {place}: everybody may change where the credentials are sent (chmod o-w {place})"
         ))?;
     }
-    let written = config.auth.as_ref().is_some_and(|auth| auth.client_id.written().is_some());
-    if mode & OTHERS_READ != 0 && written {
-        findings.note(format!("configuration {place}: everybody may read the client id in it (chmod o-r {place})"))?;
+    let client_id = config.auth.as_ref().and_then(|auth| auth.client_id.written());
+    let ping = config.notices.ping.as_ref().and_then(|ping| ping.url.written());
+    for (what, written) in [("the client id", client_id), ("the ping's URL", ping)] {
+        if mode & OTHERS_READ != 0 && written.is_some() {
+            findings.note(format!("configuration {place}: everybody may read {what} in it (chmod o-r {place})"))?;
+        }
     }
     Ok(())
 }
 
 fn secrets(config: &Config, findings: &mut Findings) -> Result<()> {
-    let Some(auth) = &config.auth else { return Ok(()) };
-    for file in [&auth.client_id, &auth.client_secret].into_iter().filter_map(|credential| credential.file()) {
+    let auth = config.auth.iter().flat_map(|auth| [&auth.client_id, &auth.client_secret]);
+    let ping = config.notices.ping.iter().map(|ping| &ping.url);
+    for file in auth.chain(ping).filter_map(Credential::file) {
         let place = file.display();
         match mode_for_others(&file) {
             Some(mode) if mode & (OTHERS_READ | OTHERS_WRITE) != 0 => {
@@ -57,6 +62,37 @@ fn secrets(config: &Config, findings: &mut Findings) -> Result<()> {
             Some(_) => findings.good(format!("credential {place}: kept from others"))?,
             // That it is missing is said where it is read.
             None => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a run tells others by. It does its work without, so nothing here is worse than a note.
+fn notices(config: &Config, findings: &mut Findings) -> Result<()> {
+    let Notices { ping, metrics, hook, .. } = &config.notices;
+    if let Some(Err(error)) = ping.as_ref().map(|ping| ping.url.read()) {
+        findings.note(format!("ping: {error:#}"))?;
+    }
+    if let Some(file) = metrics {
+        let folder = or_here(file.parent().unwrap_or(Path::new("")));
+        if may_write_in(&folder) {
+            findings.good(format!("metrics {}: its folder may be written", file.display()))?;
+        } else {
+            findings.note(format!(
+                "metrics {}: this user may not write its folder (make it, or chown it; under systemd it needs ReadWritePaths=)",
+                file.display()
+            ))?;
+        }
+    }
+    // A bare name is looked for on the path of whoever runs the job.
+    let program = hook.as_ref().and_then(|hook| hook.command.first()).filter(|program| program.contains('/'));
+    if let Some(program) = program {
+        if Path::new(program).is_file() && access(program.as_str(), Access::EXEC_OK).is_ok() {
+            findings.good(format!("hook {program}"))?;
+        } else {
+            findings.note(format!(
+                "hook {program}: this user may not execute it (is the path right? chmod a+x {program})"
+            ))?;
         }
     }
     Ok(())
@@ -106,7 +142,7 @@ fn ledger(path: &Path, findings: &mut Findings) -> Result<()> {
 /// Says whether the folder is meant for a group of writers.
 fn ledger_folder(folder: &Path, findings: &mut Findings) -> Result<bool> {
     let place = folder.display();
-    if access(folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+    if !may_write_in(folder) {
         findings.bad(format!(
             "folder {place}: this user may not write it, and so not the ledger (check as the job's user; chown it, or chmod 2770 with a common group)"
         ))?;
@@ -126,9 +162,8 @@ fn ledger_folder(folder: &Path, findings: &mut Findings) -> Result<bool> {
 
 fn report_folder(folder: &Path, findings: &mut Findings) -> Result<()> {
     let place = folder.display();
-    let nearest = folder.ancestors().map(or_here).find(|above| above.exists());
     let writable =
-        nearest.is_some_and(|above| above.is_dir() && access(&above, Access::WRITE_OK | Access::EXEC_OK).is_ok());
+        folder.ancestors().map(or_here).find(|above| above.exists()).is_some_and(|above| may_write_in(&above));
     match (writable, folder.exists()) {
         (false, _) => {
             findings.bad(format!("report.dir {place}: this user may not write there (chown it, or name another)"))
@@ -153,6 +188,10 @@ fn room(folder: &Path, ledger_bytes: u64, findings: &mut Findings) -> Result<()>
 
 fn is_little(free_bytes: u64, ledger_bytes: u64) -> bool {
     free_bytes < LITTLE_ROOM.max(ledger_bytes)
+}
+
+fn may_write_in(folder: &Path) -> bool {
+    folder.is_dir() && access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
 fn or_here(path: &Path) -> PathBuf {
