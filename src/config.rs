@@ -19,6 +19,7 @@ use crate::mistake::{line_of, toml_error};
 use crate::notice::{AlertFile, HookFile, MetricsFile, Notices, PingFile, Sections};
 use crate::plan::{Plan, SHIPPED};
 use crate::pseudonym::{Key, Keys, SHORTEST_KEY};
+use crate::retention::Retention;
 
 /// A checked configuration: paths are absolute or relative to where the program runs, secrets are read.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub struct Config {
     pub notices: Notices,
     /// What logs look like.
     pub log: log::Settings,
+    /// So long after the verdict personal fields stay; `None`: nothing says so.
+    pub retention: Option<Span>,
     /// `None`: entries have no pseudonyms.
     pub pseudonym: Option<PseudonymKeys>,
 }
@@ -129,6 +132,7 @@ struct File {
     #[serde(default)]
     log: log::Settings,
     pseudonym: Option<PseudonymFile>,
+    retention: Option<Retention>,
 }
 
 #[derive(Deserialize)]
@@ -318,9 +322,9 @@ impl Config {
         let pseudonym = match read.pseudonym {
             None => None,
             Some(keys) => {
-                let previous = keys.previous.iter().map(|key| credential(key, folder, false, &at));
-                let previous = previous.collect::<Result<_>>()?;
-                Some(PseudonymKeys { key: credential(&keys.key, folder, false, &at)?, previous })
+                let key = |key: &Spanned<Secret>| Credential::of(key.as_ref(), folder, false, at(key.span()));
+                let previous = keys.previous.iter().map(key).collect::<Result<_>>()?;
+                Some(PseudonymKeys { key: key(&keys.key)?, previous })
             }
         };
         for (name, mapping) in &read.import {
@@ -342,6 +346,7 @@ impl Config {
             notices,
             log: read.log,
             pseudonym,
+            retention: read.retention.map(Retention::settled),
         })
     }
 

@@ -40,6 +40,7 @@ pub mod plan;
 pub mod pseudonym;
 pub mod recording;
 pub mod report;
+mod retention;
 pub mod run;
 pub mod sandbox;
 pub mod standing;

@@ -372,7 +372,7 @@ impl Reader<'_> {
         }
     }
 
-    fn link(&self, scope: &str, value: &str) -> Link {
+    pub(super) fn link(&self, scope: &str, value: &str) -> Link {
         let mut digest = Sha256::new_with_prefix(self.salt);
         digest.update(scope);
         digest.update([0]);
