@@ -20,7 +20,8 @@ Exit codes:
   5    `run`: an alert of the configuration fired
   11   another run holds the ledger
   130, 143  interrupted
-3 wins over 4, 5 over both, every other over all three. `import`, `status`, `report` and `show` end 0 unless they fail.";
+3 wins over 4, 5 over both, every other over all three. `import`, `status`, `report`, `show`,
+`prune`, `forget` and `backup` end 0 unless they fail.";
 
 /// What `--help` shows below a command's options, and its man page under EXAMPLES.
 mod examples {
@@ -141,6 +142,15 @@ pub enum Command {
     Verify,
     /// Settle entries by a person's word
     Close(CloseArgs),
+    /// Remove the personal fields of what was settled long ago
+    Prune(PruneArgs),
+    /// Remove the personal fields of whatever names a person: an erasure request
+    Forget(ForgetArgs),
+    /// Copy the ledger into a new file while writers go on
+    Backup {
+        /// The copy; nothing may be there yet
+        file: PathBuf,
+    },
     /// Play an outage against an embedded sandbox and reconcile it
     Demo(DemoArgs),
     /// Serve a look-alike of PRIVO's APIs on this machine, for rehearsals
@@ -174,6 +184,9 @@ impl Command {
             Command::Show { .. } => "show",
             Command::Verify => "verify",
             Command::Close(_) => "close",
+            Command::Prune(_) => "prune",
+            Command::Forget(_) => "forget",
+            Command::Backup { .. } => "backup",
             Command::Demo(_) => "demo",
             Command::Sandbox(_) => "sandbox",
             Command::Man { .. } => "man",
@@ -289,6 +302,36 @@ pub struct CloseArgs {
     /// All attempts of this operation id
     #[arg(long, value_name = "ID")]
     pub operation_id: Option<String>,
+}
+
+/// Options of `prune`.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Say how many entries would lose their personal fields; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// So long after the verdict personal fields stay [default: retention.settled of the configuration]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    pub older_than: Option<Span>,
+}
+
+/// Options of `forget`.
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// An email, a user name, an id; better `-`: a line on standard input, which no shell keeps
+    pub subject: String,
+    /// Who says so
+    #[arg(long, alias = "by", value_name = "NAME")]
+    pub who: String,
+    /// Why, without naming the subject: it is kept
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
+    /// Also what is pending: it is closed, and nobody will know what became of it
+    #[arg(long)]
+    pub even_pending: bool,
+    /// Say what would be forgotten; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Options of `demo`.

@@ -12,6 +12,24 @@ pub fn subject(value: &str) -> String {
     }
 }
 
+/// A text as it is, but for the words that are emails.
+pub fn words(text: &str) -> String {
+    let part = |c: char| c.is_alphanumeric() || "@._+-%".contains(c);
+    let word = |word: &str| if word.contains('@') { subject(word) } else { word.to_owned() };
+    let mut shown = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c| !part(c)).unwrap_or(rest.len());
+        // A full stop ends the sentence, not the email.
+        let last = rest[..end].trim_end_matches('.').len();
+        shown.push_str(&word(&rest[..last]));
+        let next = end + rest[end..].chars().next().map_or(0, char::len_utf8);
+        shown.push_str(&rest[last..next]);
+        rest = &rest[next..];
+    }
+    shown
+}
+
 /// An id as it is, unless it holds an `@`: then somebody used an email as an id.
 pub fn id(value: &str) -> String {
     if value.contains('@') { value.split("; ").map(id_part).collect::<Vec<_>>().join("; ") } else { value.to_owned() }
@@ -55,6 +73,17 @@ mod tests {
         assert_eq!(subject("sue"), "s•••");
         assert_eq!(subject("a@b@c"), "a•••@c•••");
         assert_eq!(subject(""), "");
+    }
+
+    #[test]
+    fn texts_keep_all_but_emails() {
+        assert_eq!(
+            words("ask sue@example.com. Or <bob@example.org>, now"),
+            "ask s•••@e•••.com. Or <b•••@e•••.org>, now"
+        );
+        for text in ["", ".", "closed: nothing to see. ", "a.b, c"] {
+            assert_eq!(words(text), text);
+        }
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct Story {
     pub row: ReportRow,
     pub looks: Vec<StoryLook>,
     pub verdicts: Vec<StoryVerdict>,
+    /// When its personal fields were removed, and by which command.
+    pub blanked: Option<(Moment, String)>,
 }
 
 /// One look of a story.

@@ -146,6 +146,14 @@ words! {
     }
 }
 
+impl Reason {
+    /// A record that turns up late corrects such a verdict: it is looked at again.
+    pub fn watched(self) -> bool {
+        use Reason::{ConfirmedAbsent, NeverSent, NotDeleted, NotUpdated, StateFetched};
+        matches!(self, ConfirmedAbsent | NeverSent | NotDeleted | NotUpdated | StateFetched)
+    }
+}
+
 words! {
     /// What the partner should do.
     Action {

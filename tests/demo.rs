@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod util;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Output;
 
 use assert_cmd::Command;
+use util::leaks;
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_privo-reconcile"));
@@ -25,7 +29,21 @@ fn demo(seed: &str) -> (tempfile::TempDir, String) {
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(output.stderr.is_empty(), "silent but on a terminal: {text}");
     assert!(text.contains("what really happened") && text.contains(" 0 wrong, 0 undecided"), "{text}");
+    shows_nobody(&folder.path().join("privo-reconcile-demo"), &text);
     (folder, text)
+}
+
+/// Neither what it prints nor what it leaves behind shows anybody of its ledgers.
+fn shows_nobody(made: &Path, text: &str) {
+    for ledger in ["ledger.db", "consent.db"] {
+        let db = rusqlite::Connection::open(made.join(ledger)).unwrap();
+        let mut statement = db.prepare("SELECT coalesce(url, '') || ' ' || coalesce(body, '') FROM entries").unwrap();
+        let rows: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert!(rows.len() > 10);
+        rows.iter().for_each(|row| leaks::note(row));
+    }
+    leaks::forbid("the demo", text);
+    leaks::forbid_in_files(made, &BTreeMap::new());
 }
 
 #[test]

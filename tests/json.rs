@@ -72,11 +72,14 @@ fn every_section_of_the_page_is_checked() {
     let sections: Vec<String> = documented().into_keys().collect();
     let checked = [
         "Every document",
+        "backup",
         "check",
         "close",
         "demo",
+        "forget",
         "import",
         "init",
+        "prune",
         "record begin, record end",
         "report",
         "report FILE",
@@ -118,8 +121,14 @@ fn a_ledgers_life_in_documents() {
     assert_eq!((rows["rows"].as_array().unwrap().len(), &rows["entries"]), (3, &3.into()));
     assert_eq!(told(&dir, "report FILE", &["report", "out.csv"], 0)["entries"], 3);
     assert_eq!(told(&dir, "verify", &["verify"], 0)["differing"], 0);
-    let who = ["close", "r2", "--who", "Ann", "--why", "asked"];
+    let who = ["close", "r2", "--who", "Jo", "--why", "asked"];
     assert_eq!(told(&dir, "close", &who, 4)["closed"], 1);
+    assert!(told(&dir, "backup", &["backup", "copy.db"], 0)["file"].as_str().unwrap().ends_with("copy.db"));
+    let forget = ["forget", "ann@example.com", "--who", "Jo", "--why", "asked"];
+    assert_eq!(told(&dir, "forget", &[&forget[..], &["--dry-run"]].concat(), 0)["dry_run"], true);
+    assert_eq!(told(&dir, "forget", &forget, 0)["rows"][0]["had_fields"], true);
+    assert_eq!(told(&dir, "prune", &["prune", "--older-than", "0s", "--dry-run"], 0)["entries"], 1);
+    assert_eq!(told(&dir, "prune", &["prune", "--older-than", "0s"], 0)["rows"][0]["status"], "resolved");
     for arguments in [&["status"][..], &["report"], &["run"], &["show", "sue@example.com"]] {
         let ran = dir.run(&[arguments, &["--json"]].concat());
         assert!(!ran.out.contains("@example.com") && !ran.out.contains("Ann\""), "{ran:?}");

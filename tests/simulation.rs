@@ -5,15 +5,20 @@
 #[path = "../examples/campaign/simulation/mod.rs"]
 mod simulation;
 
+use privo_reconcile::clock::Span;
 use simulation::figures::Figures;
 use simulation::play::play;
 
 fn worlds(seeds: std::ops::Range<u64>, breaks_windows: bool) -> Figures {
+    worlds_keeping(seeds, breaks_windows, None)
+}
+
+fn worlds_keeping(seeds: std::ops::Range<u64>, breaks_windows: bool, keeps: Option<Span>) -> Figures {
     let secrets = tempfile::tempdir().unwrap();
     std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
     let mut sum = Figures::default();
     for seed in seeds {
-        let (figures, _) = play(seed, 100, breaks_windows, secrets.path(), false).unwrap();
+        let (figures, _) = play(seed, 100, breaks_windows, secrets.path(), false, keeps).unwrap();
         sum.add(&figures);
     }
     sum
@@ -34,9 +39,18 @@ fn the_watch_catches_what_comes_after_the_windows() {
 }
 
 #[test]
+fn what_is_pruned_in_the_midst_of_it_makes_nothing_wrong_and_stays_decidable() {
+    for (seeds, keeps) in [(1000..1012, "0s"), (1012..1020, "1h"), (1020..1024, "1d")] {
+        let figures = worlds_keeping(seeds, false, Span::parse(keeps));
+        assert!(figures.pruned * 10 > figures.entries * 8, "{} of {}", figures.pruned, figures.entries);
+        assert!(!figures.red(), "{keeps}: {:#?}", figures.wrongs);
+    }
+}
+
+#[test]
 fn a_seed_replays_exactly() {
     let secrets = tempfile::tempdir().unwrap();
     std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
-    let told = || play(7, 60, false, secrets.path(), true).unwrap().1;
+    let told = || play(7, 60, false, secrets.path(), true, None).unwrap().1;
     assert_eq!(told(), told());
 }

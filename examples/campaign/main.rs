@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example campaign -- --entries 1000000 --seed 1
 //! cargo run --release --example campaign -- --entries 200000 --seed 1 --break-windows
+//! cargo run --release --example campaign -- --entries 200000 --seed 1 --prune-after 0s
 //! cargo run --release --example campaign -- --replay WORLD_SEED
 //! ```
 //!
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use anyhow::{Context, Result};
 use clap::Parser;
 
+use privo_reconcile::clock::Span;
 use simulation::figures::Figures;
 use simulation::play::play;
 
@@ -39,6 +41,9 @@ struct Arguments {
     /// Late applications come after the configured windows.
     #[arg(long)]
     break_windows: bool,
+    /// After each run, personal fields of what was settled so long ago are removed.
+    #[arg(long, value_parser = span)]
+    prune_after: Option<Span>,
     /// Plays the world with this seed alone and tells its story.
     #[arg(long)]
     replay: Option<u64>,
@@ -55,7 +60,7 @@ fn main() -> Result<ExitCode> {
     let secrets = tempfile::tempdir().context("failed to make a temporary folder")?;
     std::fs::write(secrets.path().join("secret"), "s3cret\n")?;
     if let Some(seed) = arguments.replay {
-        let (figures, lines) = play(seed, arguments.per_world, arguments.break_windows, secrets.path(), true)?;
+        let (figures, lines) = world(&arguments, seed, secrets.path(), true)?;
         lines.iter().for_each(|line| println!("{line}"));
         print(&figures, &arguments);
         return Ok(ExitCode::from(u8::from(figures.red())));
@@ -63,6 +68,14 @@ fn main() -> Result<ExitCode> {
     let figures = campaign(&arguments, secrets.path())?;
     print(&figures, &arguments);
     Ok(ExitCode::from(u8::from(figures.red())))
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    Span::parse(text).ok_or_else(|| "not a duration (write <integer>s, m, h or d, like 30m)".to_owned())
+}
+
+fn world(arguments: &Arguments, seed: u64, secrets: &std::path::Path, tell: bool) -> Result<(Figures, Vec<String>)> {
+    play(seed, arguments.per_world, arguments.break_windows, secrets, tell, arguments.prune_after)
 }
 
 /// Worlds in order of their numbers until there are entries enough; further ones that were under way do not count.
@@ -75,14 +88,8 @@ fn campaign(arguments: &Arguments, secrets: &std::path::Path) -> Result<Figures>
         let worker = || -> Result<()> {
             while !enough.load(Ordering::SeqCst) {
                 let number = next.fetch_add(1, Ordering::SeqCst);
-                let (figures, _) = play(
-                    world_seed(arguments.seed, number),
-                    arguments.per_world,
-                    arguments.break_windows,
-                    secrets,
-                    false,
-                )
-                .with_context(|| format!("world {}", world_seed(arguments.seed, number)))?;
+                let seed = world_seed(arguments.seed, number);
+                let (figures, _) = world(arguments, seed, secrets, false).with_context(|| format!("world {seed}"))?;
                 let mut done = done.lock().map_err(|_| anyhow::anyhow!("another thread failed"))?;
                 let (waiting, counted, sum) = &mut *done;
                 waiting.insert(number, figures);
@@ -131,6 +138,9 @@ fn print(figures: &Figures, arguments: &Arguments) {
         figures.requests,
         if arguments.break_windows { ", windows broken" } else { "" }
     );
+    if let Some(keep) = arguments.prune_after {
+        println!("after each run, what was settled {keep} ago was pruned: {} entries", figures.pruned);
+    }
     let head = ["kind", "entries", "applied", "satisfied", "not-applied", "dup-risk", "pending"];
     println!(
         "\n{:<18}{:>10}{:>10}{:>11}{:>13}{:>10}{:>9}",

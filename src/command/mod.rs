@@ -1,10 +1,13 @@
 //! The commands: each opens what it needs, does its one thing and says how the ledger stands.
 
+mod backup;
 mod check;
 mod close;
 mod demo;
+mod forget;
 mod import;
 mod pages;
+mod prune;
 mod record;
 mod run;
 mod sandbox;
@@ -38,6 +41,9 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Show { request_id } => tell::show(&config()?, request_id, json),
         Command::Verify => tell::verify(&config()?, json),
         Command::Close(args) => close::close(&config()?, args, json),
+        Command::Prune(args) => prune::prune(&config()?, args, json),
+        Command::Forget(args) => forget::forget(&config()?, args, json),
+        Command::Backup { file } => backup::backup(&config()?, file, json),
         Command::Demo(args) => demo::demo(args, json).await,
         Command::Sandbox(args) => sandbox::serve(args, json).await,
         Command::Man { folder } => pages::man(folder),

@@ -240,6 +240,9 @@ fn story_text(story: &Story) -> String {
         line("not before", cell("not_before"));
         line("", cell("explanation"));
     }
+    if let Some((at, command)) = &story.blanked {
+        line("removed", &format!("its personal fields, at {at} by `{command}`"));
+    }
     line("to do", to_do(report::action(&story.row)));
     text
 }

@@ -66,6 +66,11 @@ impl Credential {
         Ok(Credential { source, place })
     }
 
+    /// File and line that name it.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
     /// What stands in the configuration itself.
     pub(crate) fn written(&self) -> Option<&str> {
         match &self.source {

@@ -15,16 +15,23 @@
 //! `schema.sql` is the first version, later ones are migrations; `PRAGMA user_version` says which one a file is. An
 //! older ledger is brought up to date when it is opened, a newer one is refused.
 
+mod backup;
+mod blanking;
+mod components;
 mod filesystem;
+mod forget;
 mod groups;
 pub mod import;
 mod inspect;
 mod intake;
 pub mod journal;
 mod migrate;
+mod prune;
 pub mod record;
 pub mod recorder;
+mod renaming;
 mod runs;
+mod sealing;
 mod settle;
 mod simulated;
 mod tell;
@@ -39,8 +46,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::exit::{Held, Refused};
 
+pub use components::Terms;
+pub use forget::{Erasure, Named};
 pub use groups::{Due, Group, Member};
 pub use migrate::VERSION;
+pub use prune::Pruned;
 pub use record::NewEntry;
 pub use recorder::Recorder;
 pub use runs::{RunEnd, RunId, RunStart};

@@ -45,7 +45,8 @@ impl Ledger {
         self.connection.execute(
             "UPDATE standings SET due_ms = 0
              WHERE status = 'resolved'
-               AND reason IN ('confirmed-absent', 'never-sent', 'not-deleted', 'not-updated', 'state-fetched')",
+               AND reason IN ('confirmed-absent', 'never-sent', 'not-deleted', 'not-updated', 'state-fetched')
+               AND entry_id NOT IN (SELECT entry_id FROM blanked)",
             [],
         )?;
         Ok(())
@@ -68,7 +69,8 @@ impl Ledger {
                 "UPDATE standings SET reading_id = NULL, due_ms = 0
                  WHERE status = 'pending' OR (status = 'resolved' AND due_ms IS NOT NULL);
                  UPDATE standings SET reading_id = NULL, due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL
-                 WHERE status = 'duplicate-risk' AND reason IN ('bad-row', 'no-plan', 'unobservable');",
+                 WHERE status = 'duplicate-risk' AND reason IN ('bad-row', 'no-plan', 'unobservable')
+                   AND entry_id NOT IN (SELECT entry_id FROM blanked);",
             )?;
         }
         transaction.execute(

@@ -13,6 +13,7 @@ use super::{Group, Ledger, RunId};
 use crate::clock::Moment;
 use crate::decide::{Deferral, Verdict};
 use crate::evidence::{Link, Look};
+use crate::mask;
 use crate::plan::Reader;
 use crate::words::{Action, Outcome, Reason, Status};
 
@@ -76,33 +77,39 @@ impl Ledger {
     pub fn close(&mut self, run: RunId, entries: &[i64], close: &Close) -> Result<usize> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for entry in entries {
-            let before: Option<(Option<String>, Option<String>)> = transaction
-                .query_row("SELECT status, reason FROM standings WHERE entry_id = ?", [entry], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
-                .optional()?;
-            let Some((Some(status), reason)) = before else { continue };
-            let reason = reason.unwrap_or_else(|| "not looked at yet".to_owned());
-            let verdict = Verdict {
-                status: Status::Resolved,
-                outcome: close.outcome,
-                reason: Reason::Closed,
-                action: Action::None,
-                server_id: None,
-                matched_on: None,
-                explanation: format!("closed by {}: {} (was {status}, {reason})", close.who, close.why),
-                correction: false,
-            };
-            let id = insert_verdict(&transaction, run, *entry, None, &verdict, close.at)?;
-            stand(&transaction, *entry, &verdict, id, None)?;
+            close_entry(&transaction, run, *entry, close)?;
         }
         transaction.commit()?;
         Ok(entries.len())
     }
 }
 
+/// Closes one entry by a person's word; an `answered` one has nothing to close.
+pub(super) fn close_entry(connection: &Connection, run: RunId, entry: i64, close: &Close) -> Result<()> {
+    let before: Option<(Option<String>, Option<String>)> = connection
+        .query_row("SELECT status, reason FROM standings WHERE entry_id = ?", [entry], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((Some(status), reason)) = before else { return Ok(()) };
+    let reason = reason.unwrap_or_else(|| "not looked at yet".to_owned());
+    let verdict = Verdict {
+        status: Status::Resolved,
+        outcome: close.outcome,
+        reason: Reason::Closed,
+        action: Action::None,
+        server_id: None,
+        matched_on: None,
+        // Reports show it.
+        explanation: format!("closed by {}: {} (was {status}, {reason})", close.who, mask::words(&close.why)),
+        correction: false,
+    };
+    let id = insert_verdict(connection, run, entry, None, &verdict, close.at)?;
+    stand(connection, entry, &verdict, id, None)
+}
+
 /// Reads every new entry within the transaction; gives their links.
-fn take_in_all(connection: &Connection, reader: &Reader, now: Moment) -> Result<BTreeSet<Link>> {
+pub(super) fn take_in_all(connection: &Connection, reader: &Reader, now: Moment) -> Result<BTreeSet<Link>> {
     let mut news = BTreeSet::new();
     loop {
         let (read, links) = take_in_page(connection, reader, now)?;

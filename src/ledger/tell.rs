@@ -149,7 +149,12 @@ impl Ledger {
             })
         })?;
         let verdicts = verdicts.collect::<rusqlite::Result<_>>()?;
-        Ok(Some(Story { row, looks, verdicts }))
+        let mut blanked = self.connection.prepare(
+            "SELECT b.at_ms, b.command FROM blanked JOIN blankings b ON b.id = blanked.blanking_id WHERE entry_id = ?",
+        )?;
+        let blanked =
+            blanked.query_row([entry], |row| Ok((Moment(row.get(0)?), row.get::<_, String>(1)?))).optional()?;
+        Ok(Some(Story { row, looks, verdicts, blanked }))
     }
 
     /// The last run, or the one of this id.

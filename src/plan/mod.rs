@@ -10,6 +10,7 @@ mod file;
 mod minimal;
 pub mod observe;
 pub mod parts;
+pub mod personal;
 mod read;
 pub mod search;
 

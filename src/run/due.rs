@@ -34,11 +34,7 @@ pub fn of_pending(deferral: &Deferral, looks: &[Look], windows: &Windows, now: M
 
 /// The next look at a settled entry under watch, at growing intervals; `None` when the watch is over or not due to it.
 pub fn of_watched(outcome: Outcome, reason: Reason, decided: Moment, windows: &Windows, now: Moment) -> Option<Moment> {
-    let observable = matches!(
-        reason,
-        Reason::ConfirmedAbsent | Reason::NeverSent | Reason::NotDeleted | Reason::NotUpdated | Reason::StateFetched
-    );
-    let watched = observable && (outcome == Outcome::NotApplied || reason == Reason::StateFetched);
+    let watched = reason.watched() && (outcome == Outcome::NotApplied || reason == Reason::StateFetched);
     let end = decided + windows.watch;
     if !watched || now >= end {
         return None;

@@ -79,6 +79,9 @@ impl Entry {
     }
 
     pub fn insert(&self, db: &Connection) -> rusqlite::Result<usize> {
+        for column in ["url", "body", "error"] {
+            super::leaks::note(&self.text(column));
+        }
         let names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
         let marks = vec!["?"; names.len()].join(", ");
         let values = self.0.iter().map(|(_, value)| value);

@@ -18,6 +18,7 @@ use rusqlite::Connection;
 
 mod entry;
 mod hostile;
+pub mod leaks;
 mod platform;
 mod writers;
 
@@ -169,8 +170,19 @@ impl Dir {
         command
     }
 
+    /// Runs a command. Unless it is asked to reveal them, it shows no personal value of the entries, nor leaves one in a
+    /// file.
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        finish(self.command(arguments).spawn().unwrap())
+        for file in arguments.iter().filter_map(|argument| std::fs::read(self.file(argument)).ok()) {
+            leaks::note(&String::from_utf8_lossy(&file));
+        }
+        if arguments.contains(&"--reveal") {
+            return wait(self.command(arguments).spawn().unwrap());
+        }
+        let before = leaks::files(self.path());
+        let ran = finish(self.command(arguments).spawn().unwrap());
+        leaks::forbid_in_files(self.path(), &before);
+        ran
     }
 
     /// `run`, with the exit code that is expected.
@@ -261,8 +273,15 @@ pub fn rows(text: &str) -> Vec<Row> {
     reader.records().map(|cells| row(cells.unwrap())).collect()
 }
 
-/// Waits for a command; kills it when it takes too long.
+/// Waits for a command, which must show no personal value of the test's entries; kills it when it takes too long.
 pub fn finish(child: Child) -> Ran {
+    let ran = wait(child);
+    leaks::forbid("a command", &format!("{}\n{}", ran.out, ran.err));
+    ran
+}
+
+/// Waits for a command, whatever it shows; kills it when it takes too long.
+pub fn wait(child: Child) -> Ran {
     let (done, ended) = mpsc::channel::<()>();
     let id = child.id();
     let watchdog = std::thread::spawn(move || {

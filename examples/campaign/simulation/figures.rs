@@ -20,6 +20,8 @@ pub struct Figures {
     pub entries: u64,
     pub verdicts: u64,
     pub requests: u64,
+    /// Entries that lost their personal fields.
+    pub pruned: u64,
     pub false_not_applied: u64,
     pub false_applied: u64,
     pub unsafe_resend: u64,
@@ -51,6 +53,7 @@ impl Figures {
         self.entries += other.entries;
         self.verdicts += other.verdicts;
         self.requests += other.requests;
+        self.pruned += other.pruned;
         self.false_not_applied += other.false_not_applied;
         self.false_applied += other.false_applied;
         self.unsafe_resend += other.unsafe_resend;

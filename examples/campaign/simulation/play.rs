@@ -4,8 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use fastrand::Rng;
-use privo_reconcile::clock::Moment;
+use privo_reconcile::clock::{Moment, Span};
+use privo_reconcile::ledger::Terms;
 use privo_reconcile::lookup::Lookups;
+use privo_reconcile::plan::Reader;
 use privo_reconcile::run::{Options, Watcher, run_over};
 use privo_reconcile::sandbox::{Faults, Flapping, NewAccount};
 use privo_reconcile::words::{Action, Status};
@@ -29,11 +31,19 @@ impl Watcher for Nobody {
     fn says(&mut self, _: &'static str, _: &str) {}
 }
 
-/// Plays one world from its seed and judges it. With `tell`, the story comes with it.
+/// Plays one world from its seed and judges it. With `tell`, the story comes with it. With `keeps`, personal fields of what
+/// was settled so long ago are removed after each run.
 ///
 /// # Errors
 /// When the ledger or the configuration fails, which no world should bring about.
-pub fn play(seed: u64, entries: usize, breaks: bool, secrets: &Path, tell: bool) -> Result<(Figures, Vec<String>)> {
+pub fn play(
+    seed: u64,
+    entries: usize,
+    breaks: bool,
+    secrets: &Path,
+    tell: bool,
+    keeps: Option<Span>,
+) -> Result<(Figures, Vec<String>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     runtime.block_on(async {
         time::begin();
@@ -41,13 +51,15 @@ pub fn play(seed: u64, entries: usize, breaks: bool, secrets: &Path, tell: bool)
         let mut rng = Rng::with_seed(seed);
         let story = Story::draw(seed, entries, breaks, &mut rng);
         let (mut stage, seeded) = Stage::new(story, rng, secrets, tell)?;
+        stage.keeps = keeps;
         time::set_offset(stage.story.skew);
         let shown = format!("{:?}", stage.story);
         stage.note(|| shown);
         let end = cast(&mut stage, seeded);
         stage.outage(end).await?;
         stage.aftermath().await?;
-        let figures = judge::judge(&mut stage)?;
+        let mut figures = judge::judge(&mut stage)?;
+        figures.pruned = stage.pruned;
         Ok((figures, stage.lines.unwrap_or_default()))
     })
 }
@@ -254,6 +266,19 @@ impl Stage {
         if with_pending {
             self.listen(None, from, to)?;
         }
+        self.prune()
+    }
+
+    fn prune(&mut self) -> Result<()> {
+        let Some(keep) = self.keeps else { return Ok(()) };
+        let config = &self.configs.good;
+        let salt = self.ledger.salt().to_vec();
+        let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt };
+        let terms = Terms { now: time::host_now(), keep, watch: config.windows.watch };
+        let pruned = self.ledger.prune(&reader, &terms, &|_| None)?;
+        self.note(|| format!("pruned: {pruned:?}"));
+        self.pruned += pruned.entries();
+        anyhow::ensure!(pruned.left == 0, "entries were left whole: {pruned:?}");
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use fastrand::Rng;
+use privo_reconcile::clock::Span;
 use privo_reconcile::config::Config;
 use privo_reconcile::ledger::{Ledger, WrittenRow};
 use privo_reconcile::sandbox::{
@@ -79,6 +80,10 @@ pub struct Stage {
     pub events: BTreeMap<(i64, u64), Event>,
     pub told: Vec<Told>,
     pub configs: Configs,
+    /// After each run, what was settled so long ago is pruned.
+    pub keeps: Option<Span>,
+    /// So many entries were.
+    pub pruned: u64,
     pub token: Option<(i64, String)>,
     /// The readable story, when it is asked for.
     pub lines: Option<Vec<String>>,
@@ -127,6 +132,8 @@ impl Stage {
             events: BTreeMap::new(),
             told: Vec::new(),
             configs,
+            keeps: None,
+            pruned: 0,
             token: None,
             lines: tell.then(Vec::new),
             numbered: 0,

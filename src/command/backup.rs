@@ -1,0 +1,27 @@
+//! `backup`: a copy of the ledger while writers go on.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::config::Config;
+use crate::document;
+use crate::exit;
+use crate::ledger::Ledger;
+
+pub fn backup(config: &Config, file: &Path, json: bool) -> Result<u8> {
+    let ledger = Ledger::open(&config.ledger)?;
+    ledger.backup(file)?;
+    if json {
+        document::print(
+            "backup",
+            exit::DONE,
+            &json!({ "ledger": ledger.identity(), "file": file.display().to_string() }),
+        )?;
+    } else if std::io::stderr().is_terminal() {
+        let _ = writeln!(std::io::stderr(), "copied the ledger to {}", file.display());
+    }
+    Ok(exit::DONE)
+}

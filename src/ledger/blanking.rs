@@ -1,0 +1,311 @@
+//! Blanking: the personal fields of an entry are removed, within the caller's transaction, and what stays is put under a
+//! digest. `prune` and `forget` say which entries; this says how.
+//!
+//! # What is replaced
+//! The row loses body, query, error and whatever else may name somebody ([`Reader::remainder`]). Its readings lose the
+//! masked subject. What a webhook's look fetched, and ids of the server that hold an `@`, become names that say nothing
+//! ([`super::renaming`]). The digests of its keys can be guessed by whoever has the file, for the salt is in it: they are
+//! replaced by random ones as soon as nothing is left that must be compared with them ([`super::sealing`]).
+//!
+//! # What stays decidable
+//! Every replacement keeps what is equal equal and what is in order in order, over everything that was ever decided
+//! together. So each stored decision says the same as before, and `verify` shows it.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail};
+use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest, Sha256};
+
+use super::intake::row_of;
+use crate::clock::{Moment, Span};
+use crate::evidence::Facts;
+use crate::plan::personal::{self, Kept, Remainder};
+use crate::plan::{Reader, hex};
+
+/// Ids that were renamed begin so.
+pub(super) const RENAMED: &str = "blanked-";
+
+/// How a subject is named when its name is gone: `None` without a key.
+pub type Pseudonym<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Which command blanks, and by whose word.
+#[derive(Clone, Debug)]
+pub(super) struct Cause<'a> {
+    pub command: &'static str,
+    pub keep: Option<Span>,
+    pub who: Option<&'a str>,
+    pub why: Option<&'a str>,
+}
+
+/// A blanking under way.
+pub(super) struct Blanking<'a> {
+    pub connection: &'a Connection,
+    pub reader: &'a Reader<'a>,
+    pub now: Moment,
+    pseudonym: Pseudonym<'a>,
+    id: i64,
+    /// What is random comes of this; it is forgotten with the blanking.
+    key: [u8; 32],
+    drawn: Cell<u64>,
+    entries: Cell<u64>,
+}
+
+/// An entry whose evidence is about to change.
+pub(super) struct Touched {
+    pub entry: i64,
+    /// It is being blanked now.
+    fresh: bool,
+    /// Blanked before, and its digest still fitted.
+    intact: bool,
+}
+
+/// How far the digest of a blanked entry goes: the last reading, observation and verdict.
+pub(super) type Limits = (i64, i64, i64);
+
+impl<'a> Blanking<'a> {
+    /// Begins a blanking; entries and evidence may be changed until it ends.
+    pub fn begin(
+        connection: &'a Connection,
+        reader: &'a Reader<'a>,
+        now: Moment,
+        pseudonym: Pseudonym<'a>,
+        cause: &Cause,
+    ) -> Result<Blanking<'a>> {
+        connection.execute("UPDATE ledger SET blanking = 1", [])?;
+        connection.execute(
+            "INSERT INTO blankings (command, at_ms, version, keep_ms, who, why, entries) VALUES (?, ?, ?, ?, ?, ?, 0)",
+            params![
+                cause.command,
+                now.0,
+                env!("CARGO_PKG_VERSION"),
+                cause.keep.map(|keep| keep.0),
+                cause.who,
+                cause.why
+            ],
+        )?;
+        let id = connection.last_insert_rowid();
+        let key = connection.query_row("SELECT randomblob(32)", [], |row| row.get(0))?;
+        Ok(Blanking { connection, reader, now, pseudonym, id, key, drawn: Cell::new(0), entries: Cell::new(0) })
+    }
+
+    /// Ends it. One that changed nothing leaves no trace.
+    pub fn end(&self, changed: bool) -> Result<()> {
+        if changed {
+            let entries = params![self.entries.get(), self.id];
+            self.connection.execute("UPDATE blankings SET entries = ? WHERE id = ?", entries)?;
+            self.connection.execute("UPDATE ledger SET blanking = 0", [])?;
+        }
+        Ok(())
+    }
+
+    /// A random number.
+    pub fn draw(&self) -> u128 {
+        self.drawn.set(self.drawn.get() + 1);
+        self.digest("draw", &self.drawn.get().to_le_bytes())
+    }
+
+    /// A name for a text: the same for the same text within this blanking, and nothing leads back from it.
+    pub fn rename(&self, text: &str) -> String {
+        format!("{RENAMED}{:032x}", self.digest("name", text.as_bytes()))
+    }
+
+    fn digest(&self, scope: &str, bytes: &[u8]) -> u128 {
+        let digest = Sha256::new_with_prefix(self.key).chain_update(scope).chain_update(bytes).finalize();
+        digest.iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))
+    }
+
+    /// Notes whether the digest of an entry that was blanked before still fits, before its evidence changes.
+    pub fn touch(&self, entry: i64) -> Result<Touched> {
+        let stored: Option<(Limits, String)> = self
+            .connection
+            .prepare_cached(
+                "SELECT last_reading, last_observation, last_verdict, evidence FROM blanked WHERE entry_id = ?",
+            )?
+            .query_row([entry], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?)))
+            .optional()?;
+        let Some((limits, digest)) = stored else { return Ok(Touched { entry, fresh: false, intact: false }) };
+        let intact = evidence_digest(self.connection, entry, limits)? == digest;
+        Ok(Touched { entry, fresh: false, intact })
+    }
+
+    /// Removes the personal fields of an entry.
+    pub fn blank(&self, entry: i64) -> Result<Touched> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at,
+                    e.failure, e.http_status, s.reading_id
+             FROM standings s JOIN entries e ON e.id = s.entry_id WHERE s.entry_id = ?",
+        )?;
+        let found = statement.query_row([entry], |row| Ok((row_of(row, 0)?, row.get::<_, i64>(12)?)));
+        let (row, current) = found.with_context(|| format!("failed to read entry {entry}"))?;
+        let row = row.with_context(|| format!("entry {entry} is missing"))?;
+        let reading = self.reader.read(&row, self.now);
+        let facts = self.facts_of(entry)?;
+        let now = facts.get(&current).with_context(|| format!("the reading of entry {entry} is missing"))?;
+        self.write_row(entry, &self.reader.remainder(&row, now, &reading))?;
+        for (id, mut facts) in facts {
+            facts.path = self.reader.path_left(&facts);
+            facts.method = personal::method_left(&facts);
+            facts.subject = None;
+            self.write_facts(id, &facts)?;
+        }
+        self.unname_words(entry, &personal::values(&row, &reading))?;
+        self.connection.prepare_cached("UPDATE standings SET due_ms = NULL WHERE entry_id = ?")?.execute([entry])?;
+        self.entries.set(self.entries.get() + 1);
+        if let Some(pseudonym) = reading.normalised_subject.and_then(|subject| (self.pseudonym)(&subject)) {
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO pseudonyms (entry_id, pseudonym) VALUES (?, ?)")?
+                .execute(params![entry, pseudonym])?;
+        }
+        Ok(Touched { entry, fresh: true, intact: true })
+    }
+
+    fn write_row(&self, entry: i64, left: &Remainder) -> Result<()> {
+        let id = |kept: &Kept, column: &str| -> Result<Option<String>> {
+            Ok(match kept {
+                Kept::Nothing => None,
+                Kept::Renamed(text) => Some(self.rename(text)),
+                Kept::AsItIs => self
+                    .connection
+                    .prepare_cached(&format!("SELECT {column} FROM entries WHERE id = ?"))?
+                    .query_row([entry], |row| {
+                        row.get_ref(0).map(|value| value.as_str_or_null().ok().flatten().map(str::to_owned))
+                    })?,
+            })
+        };
+        let request_id = match id(&left.request_id, "request_id")? {
+            Some(id) => id,
+            None => self.rename(&entry.to_string()),
+        };
+        let operation_id = id(&left.operation_id, "operation_id")?;
+        if let Kept::Renamed(old) = &left.operation_id {
+            // Another attempt of the operation may show no value that tells what its id holds.
+            self.connection
+                .prepare_cached("UPDATE entries SET operation_id = ? WHERE operation_id = ?")?
+                .execute(params![operation_id, old])?;
+        }
+        let changed = self
+            .connection
+            .prepare_cached(
+                "UPDATE entries SET request_id = ?, operation_id = ?, direction = ?, method = ?, url = ?, body = NULL, sent_at = ?,
+                                    ended_at = ?, failure = ?, http_status = ?, error = NULL
+                 WHERE id = ?",
+            )?
+            .execute(params![
+                request_id,
+                operation_id,
+                left.direction,
+                left.method,
+                left.url,
+                left.sent_at,
+                left.ended_at,
+                left.failure,
+                left.http_status,
+                entry
+            ])?;
+        if changed != 1 {
+            bail!("failed to remove the personal fields of entry {entry}: its id is another one's");
+        }
+        Ok(())
+    }
+
+    /// What was ever read of an entry, by `readings.id`.
+    pub fn facts_of(&self, entry: i64) -> Result<BTreeMap<i64, Facts>> {
+        let mut statement = self.connection.prepare_cached("SELECT id, facts FROM readings WHERE entry_id = ?")?;
+        let mut rows = statement.query([entry])?;
+        let mut facts = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let read = serde_json::from_str(row.get_ref(1)?.as_str()?).context("failed to read a reading")?;
+            facts.insert(row.get(0)?, read);
+        }
+        Ok(facts)
+    }
+
+    /// Stores what a reading is to say from now on.
+    pub fn write_facts(&self, reading: i64, facts: &Facts) -> Result<()> {
+        let mut statement = self.connection.prepare_cached("UPDATE readings SET facts = ? WHERE id = ?")?;
+        statement.execute(params![serde_json::to_string(facts)?, reading])?;
+        Ok(())
+    }
+
+    /// A person's word about an entry is nobody's evidence: the words in it that name somebody go.
+    fn unname_words(&self, entry: i64, values: &BTreeSet<String>) -> Result<()> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT id, explanation FROM verdicts WHERE entry_id = ? AND decision_id IS NULL")?;
+        let words: Vec<(i64, String)> =
+            statement.query_map([entry], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+        for (id, said) in words {
+            let left = personal::without_names(&said, values);
+            if left != said {
+                self.connection.execute("UPDATE verdicts SET explanation = ? WHERE id = ?", params![left, id])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what is left of an entry under its digest. One that did not fit before must not fit now.
+    pub fn stamp(&self, touched: &Touched, sealed: bool) -> Result<()> {
+        let entry = touched.entry;
+        if touched.fresh {
+            let limits = last_of(self.connection, entry)?;
+            let digest = evidence_digest(self.connection, entry, limits)?;
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO blanked (entry_id, blanking_id, sealed, last_reading, last_observation, last_verdict, evidence)
+                     VALUES (?, ?, ?, ?, ?, ?, ?)",
+                )?
+                .execute(params![entry, self.id, sealed, limits.0, limits.1, limits.2, digest])?;
+            return Ok(());
+        }
+        if touched.intact {
+            let limits: Limits = self
+                .connection
+                .prepare_cached("SELECT last_reading, last_observation, last_verdict FROM blanked WHERE entry_id = ?")?
+                .query_row([entry], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let digest = evidence_digest(self.connection, entry, limits)?;
+            self.connection
+                .prepare_cached("UPDATE blanked SET evidence = ? WHERE entry_id = ?")?
+                .execute(params![digest, entry])?;
+        }
+        if sealed {
+            self.connection.prepare_cached("UPDATE blanked SET sealed = 1 WHERE entry_id = ?")?.execute([entry])?;
+        }
+        Ok(())
+    }
+}
+
+fn last_of(connection: &Connection, entry: i64) -> Result<Limits> {
+    let mut statement = connection.prepare_cached(
+        "SELECT (SELECT coalesce(max(id), 0) FROM readings WHERE entry_id = ?1),
+                (SELECT coalesce(max(id), 0) FROM observations WHERE entry_id = ?1),
+                (SELECT coalesce(max(id), 0) FROM verdicts WHERE entry_id = ?1)",
+    )?;
+    Ok(statement.query_row([entry], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
+}
+
+/// The lines that a digest is made of; docs/CHILDREN.md gives them to auditors.
+const EVIDENCE: &str = "
+SELECT 1, id, json_array('reading', id, basis, facts) FROM readings WHERE entry_id = ?1 AND id <= ?2
+UNION ALL
+SELECT 2, id, json_array('observation', id, run_id, effect, basis, lookup, asked_ms, seen_ms, server_ms, seen, cause, records, state,
+                         known_control, random_control)
+FROM observations WHERE entry_id = ?1 AND id <= ?3
+UNION ALL
+SELECT 3, id, json_array('verdict', id, run_id, decision_id, decided_ms, status, outcome, reason, action, server_id, matched_on,
+                         explanation, correction)
+FROM verdicts WHERE entry_id = ?1 AND id <= ?4
+ORDER BY 1, 2";
+
+/// SHA-256, in hexadecimal, of what is stored of an entry: readings, observations, verdicts, a line for each.
+pub(super) fn evidence_digest(connection: &Connection, entry: i64, limits: Limits) -> Result<String> {
+    let mut statement = connection.prepare_cached(EVIDENCE)?;
+    let mut rows = statement.query(params![entry, limits.0, limits.1, limits.2])?;
+    let mut digest = Sha256::new();
+    while let Some(row) = rows.next()? {
+        digest.update(row.get_ref(2)?.as_str()?);
+        digest.update("\n");
+    }
+    Ok(hex(&digest.finalize()))
+}

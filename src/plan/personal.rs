@@ -1,0 +1,338 @@
+//! What of an entry is personal, what stays of it when that is removed, and whom it names.
+//!
+//! A column keeps what cannot hold a personal value: words of the contract, times, numbers, the plan's own path. Ids are
+//! the writer's and stay, unless they hold an `@` or a value that the plan reads of the entry: then they name somebody.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use url::Url;
+
+use super::parts::{normalise, percent_decode, scalar};
+use super::{Cell, Reader, Reading, Row};
+use crate::clock::Moment;
+use crate::evidence::{Class, Facts, Link};
+use crate::words::{Direction, Failure};
+
+/// Shorter values stand in other words by chance: an id that holds one names nobody for that.
+const SHORTEST: usize = 4;
+
+/// What stays of a row, column by column. `body` and `error` are gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remainder {
+    pub request_id: Kept,
+    pub operation_id: Kept,
+    pub direction: Option<&'static str>,
+    pub method: String,
+    /// Host and the plan's path, or a masked one; inbound: the path.
+    pub url: String,
+    pub sent_at: String,
+    pub ended_at: Option<String>,
+    pub failure: Option<&'static str>,
+    pub http_status: Option<u16>,
+}
+
+/// What stays of an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing was there.
+    Nothing,
+    AsItIs,
+    /// It names somebody. Its text, to make a name of that tells nothing.
+    Renamed(String),
+}
+
+impl Reader<'_> {
+    /// What stays of a row of which these facts are stored.
+    pub fn remainder(&self, row: &Row, facts: &Facts, reading: &Reading) -> Remainder {
+        let personal = values(row, reading);
+        let id = |id: &Cell| match id {
+            Ok(None) => Kept::Nothing,
+            Ok(Some(id)) if names_somebody(id, &personal) => Kept::Renamed(id.clone()),
+            Ok(Some(_)) => Kept::AsItIs,
+            Err(_) => Kept::Renamed(String::new()),
+        };
+        let path = self.path_left(facts);
+        let origin = cell(&row.url).and_then(|url| Url::parse(url.trim()).ok()).map(|url| url.origin());
+        let origin = origin.filter(|origin| origin.is_tuple() && !matches!(facts.class, Class::BadRow { .. }));
+        Remainder {
+            request_id: id(&Ok(Some(row.request_id.clone()))),
+            operation_id: id(&row.operation_id),
+            direction: cell(&row.direction).and_then(|text| text.parse::<Direction>().ok()).map(Direction::text),
+            method: method_left(facts),
+            url: origin.map_or(path.clone(), |origin| origin.ascii_serialization() + &path),
+            sent_at: time(&row.sent_at).unwrap_or_default(),
+            ended_at: time(&row.ended_at),
+            failure: cell(&row.failure).and_then(|text| text.parse::<Failure>().ok()).map(Failure::text),
+            http_status: facts.http_status,
+        }
+    }
+
+    /// The path that may stay: the plan's template. Of a path that the plan does not know, only those segments that stand
+    /// in the plan's own paths.
+    pub fn path_left(&self, facts: &Facts) -> String {
+        if facts.operation.is_some() {
+            return facts.path.clone();
+        }
+        let templates: Vec<String> = self
+            .plan
+            .operations
+            .iter()
+            .flat_map(|operation| operation.paths.iter().map(|path| path.as_ref().shown(self.plan.params())))
+            .collect();
+        let known: BTreeSet<&str> = templates.iter().flat_map(|path| path.split('/')).collect();
+        let left = |segment| if known.contains(segment) { segment } else { "•••" };
+        facts.path.split('/').map(left).collect::<Vec<_>>().join("/")
+    }
+
+    /// The links of every key that this value may be, under each lookup of the plan.
+    pub fn links_of(&self, subject: &str) -> BTreeSet<Link> {
+        let key = |(name, lookup): (&String, &super::Lookup)| self.link(name, &normalise(&lookup.normalise, subject));
+        self.plan.lookups.iter().map(key).collect()
+    }
+}
+
+/// Every value of a row that may be somebody's, in small letters: what the plan reads (keys, compared fields, new values);
+/// of a row that the plan can make nothing of, every value of the body.
+pub fn values(row: &Row, reading: &Reading) -> BTreeSet<String> {
+    let mut values = Vec::new();
+    for probe in reading.probes.iter().flatten() {
+        values.extend([&probe.raw, &probe.normalised].map(String::clone));
+        values.extend(probe.compare.iter().filter_map(|(_, value)| value.clone()));
+        values.extend(probe.sets.iter().filter_map(|set| set.sent.clone()));
+    }
+    if reading.probes.is_empty()
+        && let Some(Ok(body)) = cell(&row.body).map(serde_json::from_str)
+    {
+        scalars(&body, &mut values);
+    }
+    let small = values.into_iter().map(|value| value.trim().to_lowercase());
+    small.filter(|value| value.chars().count() >= SHORTEST).collect()
+}
+
+fn scalars(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| scalars(item, found)),
+        Value::Object(fields) => fields.values().for_each(|item| scalars(item, found)),
+        Value::String(text) => found.push(text.clone()),
+        Value::Number(number) => found.push(number.to_string()),
+        Value::Bool(_) | Value::Null => {}
+    }
+}
+
+/// An id or a word that holds an `@`, or a personal value.
+pub fn names_somebody(text: &str, personal: &BTreeSet<String>) -> bool {
+    let small = text.to_lowercase();
+    text.contains('@') || personal.iter().any(|value| small.contains(value.as_str()))
+}
+
+/// A person's free text without the words that name somebody.
+pub fn without_names(text: &str, personal: &BTreeSet<String>) -> String {
+    let words: BTreeSet<String> =
+        personal.iter().flat_map(|value| value.split_whitespace()).map(str::to_owned).collect();
+    let long = |word: &&String| word.chars().count() >= SHORTEST;
+    let words = words.iter().filter(long).cloned().collect();
+    text.split(' ').map(|word| if names_somebody(word, &words) { "•••" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+/// The method that may stay: one of HTTP's own.
+pub fn method_left(facts: &Facts) -> String {
+    let own = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    if own.contains(&facts.method.as_str()) { facts.method.clone() } else { String::new() }
+}
+
+fn cell(cell: &Cell) -> Option<&str> {
+    cell.as_ref().ok().and_then(|text| text.as_deref())
+}
+
+/// A time as it is written, if it is one and so can be nothing else.
+fn time(text: &Cell) -> Option<String> {
+    cell(text).filter(|text| Moment::parse(text).is_some()).map(str::to_owned)
+}
+
+/// A person as somebody names them: an email, a user name, an id of the partner's or of PRIVO's.
+pub struct Subject<'a> {
+    reader: &'a Reader<'a>,
+    /// As it was given, without white space at both ends.
+    given: String,
+    small: String,
+}
+
+impl<'a> Subject<'a> {
+    /// Of a text that somebody typed; `None` when it is empty.
+    pub fn new(reader: &'a Reader<'a>, given: &str) -> Option<Subject<'a>> {
+        let given = given.trim().to_owned();
+        let small = given.to_lowercase();
+        (!given.is_empty()).then_some(Subject { reader, given, small })
+    }
+
+    /// The links of the keys that it may be.
+    pub fn links(&self) -> BTreeSet<Link> {
+        self.reader.links_of(&self.given)
+    }
+
+    /// The forms in which the plan knows it as a key.
+    pub fn spellings(&self) -> BTreeSet<String> {
+        let forms = self.reader.plan.lookups.values().map(|lookup| normalise(&lookup.normalise, &self.given));
+        forms.chain([self.given.clone()]).collect()
+    }
+
+    /// Whether a value is this subject under any of the plan's normalisations.
+    pub fn is(&self, value: &str) -> bool {
+        let same = |lookup: &super::Lookup| {
+            let ours = normalise(&lookup.normalise, &self.given);
+            !ours.is_empty() && ours == normalise(&lookup.normalise, value)
+        };
+        value.trim().to_lowercase() == self.small || self.reader.plan.lookups.values().any(same)
+    }
+
+    /// Whether a text speaks of it, as a word of its own. A short subject says too little for that.
+    pub fn stands_in(&self, text: &str) -> bool {
+        if !self.small.contains('@') && self.small.chars().count() < 2 * SHORTEST {
+            return text.split_whitespace().any(|word| word.to_lowercase() == self.small);
+        }
+        let text = text.to_lowercase();
+        let letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || "_-+%".contains(c));
+        text.match_indices(&self.small).any(|(at, found)| {
+            let mut before = text[..at].chars().rev();
+            let mut after = text[at + found.len()..].chars();
+            // A full stop is part of a longer email or host only between letters.
+            let joined = |next: Option<char>, then: Option<char>| letter(next) || (next == Some('.') && letter(then));
+            !joined(before.next(), before.next()) && !joined(after.next(), after.next())
+        })
+    }
+
+    /// Whether a request with this URL and this body names it: as a value, or as part of a text.
+    pub fn in_request(&self, url: &str, body: &str) -> bool {
+        self.in_url(url)
+            || match serde_json::from_str::<Value>(body) {
+                Ok(body) => self.in_value(&body),
+                Err(_) => self.stands_in(body),
+            }
+    }
+
+    fn in_value(&self, value: &Value) -> bool {
+        match value {
+            Value::Array(items) => items.iter().any(|item| self.in_value(item)),
+            Value::Object(fields) => fields.values().any(|item| self.in_value(item)),
+            _ => {
+                scalar(value).is_some_and(|text| self.is(&text) || (self.given.contains('@') && self.stands_in(&text)))
+            }
+        }
+    }
+
+    fn in_url(&self, url: &str) -> bool {
+        let parts = url.split(['?', '#', '&', '=', '/']);
+        let decoded = |part: &str| percent_decode(&part.replace('+', " ")).is_some_and(|text| self.is(&text));
+        parts
+            .filter(|part| !part.is_empty())
+            .any(|part| decoded(part) || percent_decode(part).is_some_and(|t| self.is(&t)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Plan, SHIPPED};
+
+    fn plan() -> Plan {
+        Plan::load("test", SHIPPED[0].1, &super::super::parts::Vars::new()).unwrap()
+    }
+
+    fn row(request_id: &str, method: &str, url: &str, body: &str) -> Row {
+        Row {
+            entry: 1,
+            revision: 0,
+            request_id: request_id.to_owned(),
+            operation_id: Ok(None),
+            direction: Ok(None),
+            method: Ok(Some(method.to_owned())),
+            url: Ok(Some(url.to_owned())),
+            body: Ok(Some(body.to_owned())),
+            sent_at: Ok(Some("2026-03-01T12:00:00Z".to_owned())),
+            ended_at: Ok(None),
+            failure: Ok(Some("timeout".to_owned())),
+            http_status: Ok(None),
+        }
+    }
+
+    fn remainder(row: &Row) -> Remainder {
+        let (plan, server) = (plan(), Url::parse("http://127.0.0.1:9").unwrap());
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let reading = reader.read(row, Moment(1_800_000_000_000));
+        reader.remainder(row, &reading.facts, &reading)
+    }
+
+    #[test]
+    fn what_stays_of_a_row_names_nobody() {
+        let kept = remainder(&row(
+            "sue@example.com",
+            "DELETE",
+            "http://127.0.0.1:9/api/v1.0/account?email=sue%40example.com",
+            "",
+        ));
+        assert_eq!(kept.request_id, Kept::Renamed("sue@example.com".to_owned()));
+        assert_eq!(kept.url, "http://127.0.0.1:9/api/v1.0/account");
+        assert_eq!((kept.sent_at.as_str(), kept.ended_at), ("2026-03-01T12:00:00Z", None));
+        let kept = remainder(&row("r1", "POST", "http://127.0.0.1:9/api/v1.0/people/susan", "{}"));
+        assert_eq!((kept.request_id, kept.url.as_str()), (Kept::AsItIs, "http://127.0.0.1:9/api/v1.0/•••/•••"));
+        let kept = remainder(&row(
+            "r1",
+            "POST",
+            "http://sue:hush@127.0.0.1:9/api/v1.0/account",
+            r#"{"email":"sue@example.com"}"#,
+        ));
+        assert_eq!(kept.url, "http://127.0.0.1:9/api/v1.0/account");
+        let kept = remainder(&row("r1", "POST", "sue@example.com", "{}"));
+        assert_eq!(kept.url, "");
+        let bad = Row {
+            ended_at: Ok(Some("Sue".to_owned())),
+            failure: Ok(Some("Sue".to_owned())),
+            ..row("r1", "Sue", "x", "")
+        };
+        let kept = remainder(&bad);
+        assert_eq!((kept.ended_at, kept.failure, kept.method.as_str()), (None, None, ""));
+    }
+
+    #[test]
+    fn an_id_that_holds_a_value_of_the_request_is_renamed() {
+        let body = r#"{"email":"sue@example.com","first_name":"Susan","birth_date_yyyymmdd":"20150314"}"#;
+        let url = "http://127.0.0.1:9/api/v1.0/account";
+        for (id, renamed) in
+            [("order-7", false), ("susan-1", true), ("x20150314", true), ("su-1", false), ("a@b", true)]
+        {
+            let kept = remainder(&row(id, "POST", url, body)).request_id;
+            assert_eq!(matches!(kept, Kept::Renamed(_)), renamed, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_persons_words_lose_the_names() {
+        let personal = ["susan marie".to_owned(), "sue@example.com".to_owned()].into();
+        let said = without_names("spoke with Susan (sue@example.com), order 7 is hers", &personal);
+        assert_eq!(said, "spoke with ••• ••• order 7 is hers");
+    }
+
+    #[test]
+    fn a_subject_is_found_in_any_spelling_and_not_in_other_words() {
+        let (plan, server) = (plan(), Url::parse("http://127.0.0.1:9").unwrap());
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let sue = Subject::new(&reader, " Sue@Example.com ").unwrap();
+        assert!(sue.in_request("http://h/a?email=sue%40example.com", ""));
+        assert!(sue.in_request("http://h/a/SUE@example.com/b", ""));
+        assert!(sue.in_request("http://h", r#"{"minors":[{"parent":"SUE@EXAMPLE.COM"}]}"#));
+        assert!(sue.in_request("http://h", r#"{"note":"mail sue@example.com, please"}"#));
+        assert!(sue.in_request("http://h", "not JSON sue@example.com"));
+        for other in ["my.sue@example.com", "big-sue@example.com", "sue@example.com.au"] {
+            assert!(
+                !sue.stands_in(&format!("mail {other} now")) && !sue.in_request("http://h", &format!("\"{other}\""))
+            );
+        }
+        assert!(sue.stands_in("Mail sue@example.com.") && sue.stands_in("...sue@example.com"));
+        assert!(!sue.in_request("http://h/sue", r#"{"email":"mysue@example.com.au"}"#));
+        let short = Subject::new(&reader, "42").unwrap();
+        assert!(short.in_request("http://h/eid/42", "") && short.in_request("http://h", r#"{"eid":42}"#));
+        assert!(!short.in_request("http://h/eid/142", r#"{"note":"call 42 times","birth":"19420101"}"#));
+        assert!(Subject::new(&reader, "  ").is_none());
+    }
+}
