@@ -12,11 +12,13 @@ use url::Url;
 
 use crate::clock::Span;
 use crate::evidence::Windows;
+use crate::exit::Refused;
 use crate::import::Mapping;
 use crate::log;
 use crate::mistake::{line_of, toml_error};
 use crate::notice::{AlertFile, HookFile, MetricsFile, Notices, PingFile, Sections};
 use crate::plan::{Plan, SHIPPED};
+use crate::pseudonym::{Key, Keys, SHORTEST_KEY};
 
 /// A checked configuration: paths are absolute or relative to where the program runs, secrets are read.
 #[derive(Debug)]
@@ -43,6 +45,15 @@ pub struct Config {
     pub notices: Notices,
     /// What logs look like.
     pub log: log::Settings,
+    /// `None`: entries have no pseudonyms.
+    pub pseudonym: Option<PseudonymKeys>,
+}
+
+/// Where the keys of pseudonyms come from.
+#[derive(Clone, Debug)]
+pub struct PseudonymKeys {
+    key: Credential,
+    previous: Vec<Credential>,
 }
 
 /// The server that is asked.
@@ -117,6 +128,7 @@ struct File {
     alert: Vec<Spanned<AlertFile>>,
     #[serde(default)]
     log: log::Settings,
+    pseudonym: Option<PseudonymFile>,
 }
 
 #[derive(Deserialize)]
@@ -194,6 +206,14 @@ struct ControlFile {
 #[serde(deny_unknown_fields)]
 struct ReportFile {
     dir: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PseudonymFile {
+    key: Spanned<Secret>,
+    #[serde(default)]
+    previous: Vec<Spanned<Secret>>,
 }
 
 /// A duration, `<integer>s|m|h|d`.
@@ -295,6 +315,14 @@ impl Config {
                 scope: auth.scope,
             }),
         };
+        let pseudonym = match read.pseudonym {
+            None => None,
+            Some(keys) => {
+                let credential = |key: &Spanned<Secret>| Credential::of(key.as_ref(), folder, false, at(key.span()));
+                let previous = keys.previous.iter().map(credential).collect::<Result<_>>()?;
+                Some(PseudonymKeys { key: credential(&keys.key)?, previous })
+            }
+        };
         for (name, mapping) in &read.import {
             let check = mapping.as_ref().check().map_err(|why| anyhow!("`import.{name}`: {why}"));
             check.with_context(|| at(mapping.span()))?;
@@ -313,6 +341,7 @@ impl Config {
             imports: read.import.into_iter().map(|(name, mapping)| (name, mapping.into_inner())).collect(),
             notices,
             log: read.log,
+            pseudonym,
         })
     }
 
@@ -320,7 +349,25 @@ impl Config {
     pub fn secret_variables(&self) -> Vec<&str> {
         let auth = self.auth.iter().flat_map(|auth| [&auth.client_id, &auth.client_secret]);
         let ping = self.notices.ping.iter().map(|ping| &ping.url);
-        auth.chain(ping).filter_map(Credential::variable).collect()
+        let keys = self.pseudonym.iter().flat_map(|keys| std::iter::once(&keys.key).chain(&keys.previous));
+        auth.chain(ping).chain(keys).filter_map(Credential::variable).collect()
+    }
+
+    /// The keys of pseudonyms, read now. `None` when none are configured.
+    ///
+    /// # Errors
+    /// [`Refused`] when one cannot be read, or is too short to keep a subject from being guessed.
+    pub fn pseudonym_keys(&self) -> Result<Option<Keys>> {
+        let key = |credential: &Credential| {
+            let secret = credential.read().map_err(|error| Refused(format!("{error:#}")))?;
+            Key::new(secret).ok_or_else(|| {
+                let remedy = "make one with `openssl rand -base64 32`";
+                Refused(format!("{}: the key has fewer than {SHORTEST_KEY} bytes ({remedy})", credential.place))
+            })
+        };
+        let Some(keys) = &self.pseudonym else { return Ok(None) };
+        let previous = keys.previous.iter().map(key).collect::<Result<_, _>>()?;
+        Ok(Some(Keys { current: key(&keys.key)?, previous }))
     }
 }
 
@@ -508,6 +555,33 @@ key = "canary@partner.example"
             let said = message(&GOOD.replacen(from, to, 1));
             assert!(said.contains(expected), "{to}: {said}");
             assert!(!said.contains("hush"), "{said}");
+        }
+    }
+
+    #[test]
+    fn keys_of_pseudonyms_are_read_when_needed_and_never_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("long"), "a key of more than 16 bytes\n").unwrap();
+        std::fs::write(folder.path().join("short"), "hush\n").unwrap();
+        let keys = |section: &str| {
+            let text = format!("{GOOD}[pseudonym]\n{section}\n");
+            let config = Config::parse(&folder.path().join("privo-reconcile.toml"), &text)?;
+            config.pseudonym_keys()
+        };
+        assert_eq!(keys("key = { file = \"long\" }").unwrap().unwrap().previous.len(), 0);
+        assert_eq!(
+            keys("key = { file = \"long\" }\nprevious = [{ file = \"long\" }]").unwrap().unwrap().previous.len(),
+            1
+        );
+        for (section, expected) in [
+            ("key = { file = \"short\" }", "line 17: the key has fewer than 16 bytes"),
+            ("key = { file = \"missing\" }", "line 17: failed to read the credential"),
+            ("key = { value = \"hush-hush-hush-hush\" }", "line 17: a secret is never written"),
+            ("key = { file = \"long\" }\nprevious = [{ file = \"short\" }]", "line 18: the key has fewer"),
+            ("", "`pseudonym`: missing field `key`"),
+        ] {
+            let said = format!("{:#}", keys(section).unwrap_err());
+            assert!(said.contains(expected) && !said.contains("hush"), "{section}: {said}");
         }
     }
 

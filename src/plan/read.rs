@@ -55,6 +55,8 @@ pub struct Reading {
     pub probes: Vec<Option<Probe>>,
     /// Whom it is about, unmasked.
     pub subject: Option<String>,
+    /// The same as the plan normalises it: what pseudonyms are made of.
+    pub normalised_subject: Option<String>,
 }
 
 /// What one effect is looked up by, and what its record is compared with.
@@ -153,7 +155,8 @@ impl Reader<'_> {
         links.sort_unstable();
         links.dedup();
         facts.effects = effects;
-        Reading { facts, links, probes, subject: reading.subject }
+        let normalised_subject = probes.iter().flatten().next().map(|probe| probe.normalised.clone());
+        Reading { facts, links, probes, subject: reading.subject, normalised_subject }
     }
 
     fn understand(&self, row: &Row, facts: &Facts) -> Result<Understood, Bad> {
