@@ -20,7 +20,7 @@ const INDENT: usize = 15;
 pub fn story_json(story: &Story, pseudonym: Option<&str>) -> Map<String, Value> {
     let row = &story.row;
     let shown = Shown { pseudonym, ..Shown::default() };
-    let mut told = object(row, &columns(Audience::All, pseudonym.is_some(), false), &shown);
+    let mut told = object(row, &columns(Audience::All, true, false), &shown);
     let facts = row.facts.as_ref();
     for (name, value) in [
         ("correction", row.correction.into()),
