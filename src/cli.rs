@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::clock::Span;
-use crate::import::Format;
+use crate::clock::{Moment, Span};
+use crate::import;
 use crate::log;
+use crate::report::Format;
+use crate::standing::Audience;
 use crate::words::{Outcome, Reason, Status};
 
 const EXIT_CODES: &str = "\
@@ -126,17 +128,14 @@ pub enum Command {
     Import(ImportArgs),
     /// Look at what is due, settle what can be
     Run(RunArgs),
-    /// Write the report of the whole ledger as CSV
+    /// Write the report: of all, for support, for sending again
     Report(ReportArgs),
     /// Say how many entries stand where
     #[command(after_help = examples::STATUS)]
-    Status,
+    Status(Reading),
     /// Tell the story of one entry
     #[command(after_help = examples::SHOW)]
-    Show {
-        /// The writer's id of the attempt
-        request_id: String,
-    },
+    Show(ShowArgs),
     /// Decide the whole ledger again from its stored evidence; exit 1 on any difference
     #[command(after_help = examples::VERIFY)]
     Verify,
@@ -180,8 +179,8 @@ impl Command {
             Command::Import(_) => "import",
             Command::Run(_) => "run",
             Command::Report(_) => "report",
-            Command::Status => "status",
-            Command::Show { .. } => "show",
+            Command::Status(_) => "status",
+            Command::Show(_) => "show",
             Command::Verify => "verify",
             Command::Close(_) => "close",
             Command::Prune(_) => "prune",
@@ -232,7 +231,7 @@ pub struct ImportArgs {
     pub files: Vec<PathBuf>,
     /// What the files are written in [default: told by name and content]
     #[arg(long, value_name = "FORMAT", value_enum)]
-    pub format: Option<Format>,
+    pub format: Option<import::Format>,
     /// Where the columns stand: [import.NAME] of the configuration
     #[arg(long, value_name = "NAME")]
     pub map: Option<String>,
@@ -269,9 +268,94 @@ pub struct ReportArgs {
     /// The same, as `run` takes it
     #[arg(long, alias = "output", short = 'o', value_name = "FILE", hide = true, conflicts_with = "file")]
     pub report: Option<PathBuf>,
-    /// Show subjects and ids in full: personal data
+    /// csv, jsonl or table [default: told by the file's extension, else csv]
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
+    pub format: Option<Format>,
+    /// For whom: `support` (what needs PRIVO, without personal data), `resend` (what to send again, one row per operation)
+    #[arg(long = "for", value_name = "READER", value_enum, hide_possible_values = true)]
+    pub audience: Option<Audience>,
+    /// Sent since then: RFC 3339, or as long ago as 2h
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub since: Option<When>,
+    /// Sent before then
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub until: Option<When>,
+    /// Of this operation of the plan
+    #[arg(long, value_name = "NAME")]
+    pub operation: Option<String>,
+    /// Of this status (may be repeated: of any of them)
+    #[arg(long, value_name = "STATUS")]
+    pub status: Vec<Status>,
+    /// Of this reason (may be repeated: of any of them)
+    #[arg(long, value_name = "REASON")]
+    pub reason: Vec<Reason>,
+    /// Settled in this run
+    #[arg(long, value_name = "ID")]
+    pub run: Option<i64>,
+    /// About whom this pseudonym was made of
+    #[arg(long, value_name = "PSEUDONYM")]
+    pub pseudonym: Option<String>,
+    /// Settled since the last report with --new, for the same reader and filters
+    #[arg(long, conflicts_with_all = ["until", "run", "pseudonym"])]
+    pub new: bool,
+    /// Begin with the mark by which Excel knows UTF-8
+    #[arg(long)]
+    pub excel: bool,
+    /// Show subjects and ids in full: personal data; noted in the ledger
     #[arg(long)]
     pub reveal: bool,
+    /// What they are shown for; required with --for support
+    #[arg(long, value_name = "TEXT", requires = "reveal")]
+    pub purpose: Option<String>,
+}
+
+/// A moment on the command line.
+#[derive(Clone, Debug)]
+pub enum When {
+    /// So long before now.
+    Ago(Span),
+    At(Moment),
+}
+
+impl When {
+    /// The moment that is meant when it is now `now`.
+    pub fn before(&self, now: Moment) -> Moment {
+        match self {
+            When::Ago(span) => now - *span,
+            When::At(moment) => *moment,
+        }
+    }
+}
+
+/// As it was written.
+impl std::fmt::Display for When {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            When::Ago(span) => span.fmt(f),
+            When::At(moment) => moment.fmt(f),
+        }
+    }
+}
+
+/// How what is told is read: on a terminal as text, elsewhere as JSON.
+#[derive(Debug, Default, Args)]
+pub struct Reading {
+    /// As text, off a terminal too
+    #[arg(long, conflicts_with = "json")]
+    pub text: bool,
+}
+
+/// Options of `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The writer's id of the attempt
+    #[arg(required_unless_present = "pseudonym")]
+    pub request_id: Option<String>,
+    /// Every entry about whom this pseudonym was made of
+    #[arg(long, value_name = "PSEUDONYM", conflicts_with = "request_id")]
+    pub pseudonym: Option<String>,
+    #[command(flatten)]
+    pub reading: Reading,
 }
 
 /// Options of `close`.
@@ -363,4 +447,10 @@ pub struct SandboxArgs {
 
 fn span(text: &str) -> Result<Span, String> {
     Span::parse(text).ok_or_else(|| "not a duration (write <integer>s, m, h or d, like 30m)".to_owned())
+}
+
+fn when(text: &str) -> Result<When, String> {
+    let moment = || Moment::parse(text).map(When::At);
+    let neither = "neither a time (RFC 3339 with an offset, like 2026-03-01T12:00:00Z) nor a duration (like 2h)";
+    Span::parse(text).map(When::Ago).or_else(moment).ok_or_else(|| neither.to_owned())
 }

@@ -236,6 +236,11 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Whether the environment has nothing against colours on a terminal (<https://no-color.org>).
+pub fn colours_wanted() -> bool {
+    environment("NO_COLOR").is_none() && environment("TERM").is_none_or(|terminal| terminal != "dumb")
+}
+
 impl Config {
     /// Reads the named configuration, or the first of the usual places that exists.
     ///

@@ -37,6 +37,67 @@ pub struct Standing {
     pub first_run: Option<Moment>,
 }
 
+/// For whom a report is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Audience {
+    /// Every entry.
+    #[default]
+    #[value(skip)]
+    All,
+    /// PRIVO support: what is duplicate-risk and not closed, and corrections; pseudonyms instead of subjects
+    Support,
+    /// Whoever sends again: what is proven not applied, one row per operation, in order of sending
+    Resend,
+}
+
+/// Which entries are told: those that fit all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub audience: Audience,
+    /// Sent at this moment or later. An entry whose time cannot be read is in every range, so that it is not lost.
+    pub since: Option<Moment>,
+    /// Sent before this moment.
+    pub until: Option<Moment>,
+    /// The operation's name in the plan.
+    pub operation: Option<String>,
+    /// One of these; any when there are none.
+    pub statuses: Vec<Status>,
+    /// One of these; any when there are none.
+    pub reasons: Vec<Reason>,
+    /// Its verdict is of this run.
+    pub run: Option<i64>,
+    /// Its verdict is later than this one: what is new.
+    pub after_verdict: Option<i64>,
+    /// It is about whom this pseudonym was made of; the ledger itself cannot tell.
+    pub pseudonym: Option<String>,
+    /// For [`Audience::Resend`]: statuses by which an answer said that the record is there already.
+    pub already_there: Vec<u16>,
+}
+
+impl Filter {
+    /// What was settled in one run.
+    pub fn of_run(run: i64) -> Filter {
+        Filter { run: Some(run), ..Filter::default() }
+    }
+
+    /// Whether an entry that the ledger has not read yet, and so cannot tell, fits as it was read now.
+    pub fn fits_unread(&self, facts: &Facts) -> bool {
+        self.operation.as_ref().is_none_or(|name| facts.operation.as_ref() == Some(name))
+            && facts.sent.is_none_or(|sent| {
+                self.since.is_none_or(|since| sent >= since) && self.until.is_none_or(|until| sent < until)
+            })
+    }
+}
+
+/// A report of what was new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastReport {
+    pub at: Moment,
+    /// Verdicts up to this id were in it, or in one before it.
+    pub last_verdict: i64,
+}
+
 /// One row of the report, as the ledger has it.
 #[derive(Clone, Debug)]
 pub struct ReportRow {
@@ -57,6 +118,16 @@ pub struct ReportRow {
     pub first_checked: Option<Moment>,
     pub last_checked: Option<Moment>,
     pub not_before: Option<Moment>,
+    /// The run that settled it.
+    pub run: Option<i64>,
+    /// When it was settled.
+    pub decided: Option<Moment>,
+    /// Kept since its subject was removed; else it is made of the subject.
+    pub pseudonym: Option<String>,
+    /// For [`Audience::Resend`]: every attempt of the operation, in order of sending.
+    pub attempts: Vec<String>,
+    /// For [`Audience::Support`]: the server's ids of the records that the last looks found.
+    pub found: Vec<String>,
 }
 
 /// One run, for what stands behind a report.

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::{Close, Ledger, RunEnd, RunStart};
-use crate::standing::ReportRow;
+use crate::standing::{Filter, ReportRow};
 use crate::words::Status;
 
 pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
@@ -38,7 +38,7 @@ pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
         }
     }
     if args.request_ids.is_empty() {
-        ledger.each_row(None, |row| {
+        ledger.each_row(&Filter::default(), |row| {
             // What is resolved needs no closing unless it is named.
             if fits(&row, args) && (row.status != Status::Resolved || args.status == Some(Status::Resolved)) {
                 entries.push(row.row.entry);

@@ -7,8 +7,10 @@ mod demo;
 mod forget;
 mod import;
 mod pages;
+mod person;
 mod prune;
 mod record;
+mod report;
 mod run;
 mod sandbox;
 mod tell;
@@ -36,9 +38,9 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Record(args) => record::record(&config()?, args, json),
         Command::Import(args) => import::import(&config()?, args, json),
         Command::Run(args) => run::run(&config()?, args, json).await,
-        Command::Report(args) => tell::report(&config()?, args, json),
-        Command::Status => tell::status(&config()?, json),
-        Command::Show { request_id } => tell::show(&config()?, request_id, json),
+        Command::Report(args) => report::report(&config()?, args, json),
+        Command::Status(reading) => tell::status(&config()?, reading, json),
+        Command::Show(args) => tell::show(&config()?, args, json),
         Command::Verify => tell::verify(&config()?, json),
         Command::Close(args) => close::close(&config()?, args, json),
         Command::Prune(args) => prune::prune(&config()?, args, json),

@@ -17,13 +17,15 @@ use crate::log;
 use crate::notice::{self, Settled, alert};
 use crate::report;
 use crate::run::{self, Options, Summary, Watcher};
-use crate::standing::Standing;
+use crate::standing::{Filter, Standing};
 use crate::words::Status;
 
 pub async fn run(config: &Config, args: &RunArgs, json: bool) -> Result<u8> {
     if json && args.report.as_deref().is_some_and(|file| file.as_os_str() == "-") {
         bail!(Refused("--json and `--report -` both want standard output (name a file for the report)".to_owned()));
     }
+    // Its report needs them: a missing key is told before anything is done.
+    config.pseudonym_keys()?;
     if args.dry_run {
         return dry_run(config, args, json).await;
     }
@@ -171,7 +173,7 @@ impl Job<'_> {
 /// The report that was asked for, or the dated one of what changed.
 fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summary) -> Result<()> {
     if let Some(file) = &args.report {
-        super::tell::write_report(config, ledger, file, None, false)?;
+        super::report::write_report(config, ledger, file, None)?;
         return Ok(());
     }
     let Some(folder) = &config.report_dir else { return Ok(()) };
@@ -182,7 +184,7 @@ fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summ
     let stamp = stamp.split('.').next().unwrap_or_default().to_owned();
     let file = folder.join(format!("privo-reconcile-{stamp}Z-run{}.csv", summary.run));
     std::fs::create_dir_all(folder).with_context(|| format!("failed to make report.dir {}", folder.display()))?;
-    super::tell::write_report(config, ledger, &file, Some(summary.run), false)?;
+    super::report::write_report(config, ledger, &file, Some(summary.run))?;
     Ok(())
 }
 
@@ -233,12 +235,10 @@ const WOULD_BE: [&str; 5] = ["request_id", "status", "outcome", "reason", "actio
 /// What would be said of each entry that was looked at.
 fn would_be(copy: &Ledger) -> Result<Vec<[String; 5]>> {
     let mut rows = Vec::new();
-    copy.each_row(None, |row| {
+    copy.each_row(&Filter::default(), |row| {
         let changed = row.last_checked.is_some() || row.status != Status::Pending;
         if changed {
-            let cells = report::cells(&row, None);
-            let column = |name| report::COLUMNS.iter().position(|column| *column == name);
-            rows.push(WOULD_BE.map(|name| column(name).map(|at| cells[at].clone()).unwrap_or_default()));
+            rows.push(WOULD_BE.map(|name| report::cell(&row, name)));
         }
         Ok(())
     })?;

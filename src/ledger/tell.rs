@@ -9,18 +9,20 @@ use rusqlite::{OptionalExtension, params};
 use super::Ledger;
 use super::groups::looks_of;
 use super::intake::row_of;
+use super::select::{attempts_of, found_by, passes};
 use crate::clock::{Moment, Span};
-use crate::standing::{Counts, ReportRow, RunFacts, Standing, Story, StoryLook, StoryVerdict};
+use crate::standing::{Audience, Counts, Filter, ReportRow, RunFacts, Standing, Story, StoryLook, StoryVerdict};
 use crate::words::Status;
 
 const ROW: &str = "SELECT s.entry_id, s.status, s.reason, s.action, s.explanation, s.not_before_ms, s.checks, s.first_checked_ms,
        s.last_checked_ms, r.facts, v.outcome, v.server_id, v.matched_on, v.explanation, v.correction,
        s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure,
-       e.http_status
+       e.http_status, v.run_id, v.decided_ms, p.pseudonym
 FROM standings s
 JOIN entries e ON e.id = s.entry_id
 LEFT JOIN readings r ON r.id = s.reading_id
 LEFT JOIN verdicts v ON v.id = s.verdict_id
+LEFT JOIN pseudonyms p ON p.entry_id = s.entry_id
 WHERE s.status IS NOT NULL";
 
 impl Ledger {
@@ -82,25 +84,29 @@ impl Ledger {
     }
 
     /// Gives each row of the report to `each`: corrections first, then by the instant sent, then by the request's id in
-    /// bytes. With `of_run`, only those whose verdict changed in that run.
+    /// bytes; what is to be sent again only in order of sending. All of it is read as of one instant; gives the id of the
+    /// last verdict there was then.
     ///
     /// # Errors
     /// When the ledger cannot be read, or `each` fails.
-    pub fn each_row(&self, of_run: Option<i64>, mut each: impl FnMut(ReportRow) -> Result<()>) -> Result<()> {
-        let of_run_only = if of_run.is_some() { "AND v.run_id = ?" } else { "AND ? IS NULL" };
-        // Two passes instead of one sort: a million rows stream in the order of the index.
-        for which in [
-            "v.correction = 1 AND s.entry_id IN (SELECT entry_id FROM verdicts WHERE correction = 1)",
-            "coalesce(v.correction, 0) = 0",
-        ] {
+    pub fn each_row(&self, filter: &Filter, mut each: impl FnMut(ReportRow) -> Result<()>) -> Result<i64> {
+        let instant = self.connection.unchecked_transaction()?;
+        let last = instant.query_row("SELECT coalesce(max(id), 0) FROM verdicts", [], |row| row.get(0))?;
+        for pass in passes(filter) {
             let order = "ORDER BY s.sent_ms, e.request_id COLLATE BINARY";
-            let mut statement = self.connection.prepare(&format!("{ROW} AND {which} {of_run_only} {order}"))?;
-            let mut rows = statement.query([of_run])?;
+            let mut statement = instant.prepare(&format!("{ROW}{} {order}", pass.sql))?;
+            let mut rows = statement.query(rusqlite::params_from_iter(&pass.values))?;
             while let Some(row) = rows.next()? {
-                each(report_row(row)?)?;
+                let mut row = report_row(row)?;
+                match filter.audience {
+                    Audience::All => {}
+                    Audience::Support => row.found = found_by(&instant, row.row.entry)?,
+                    Audience::Resend => row.attempts = attempts_of(&instant, row.row.entry)?,
+                }
+                each(row)?;
             }
         }
-        Ok(())
+        Ok(last)
     }
 
     /// The row of one request. `None` when there is none.
@@ -224,5 +230,10 @@ fn report_row(row: &rusqlite::Row) -> Result<ReportRow> {
         first_checked: row.get::<_, Option<i64>>(7)?.map(Moment),
         last_checked: row.get::<_, Option<i64>>(8)?.map(Moment),
         not_before: row.get::<_, Option<i64>>(5)?.map(Moment),
+        run: if settled { row.get(27)? } else { None },
+        decided: if settled { row.get::<_, Option<i64>>(28)?.map(Moment) } else { None },
+        pseudonym: row.get(29)?,
+        attempts: Vec::new(),
+        found: Vec::new(),
     })
 }

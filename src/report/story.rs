@@ -1,36 +1,57 @@
-//! The story of one entry as JSON: what was read of it, every look with its controls, every verdict. Masked as the
-//! report is.
+//! The story of one entry: what was sent, what each look saw, what was decided, what to do. As text for reading and as
+//! JSON, both masked alike.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::cells_of;
+use super::advice::to_do;
+use super::columns::{Shown, action, columns, object, reason};
+use super::screen::{Screen, Tone, printable};
 use crate::clock::Moment;
+use crate::evidence::{Effect, Look};
 use crate::mask;
-use crate::standing::{Story, StoryLook, StoryVerdict};
+use crate::standing::{Audience, ReportRow, Story, StoryLook, StoryVerdict};
+use crate::words::Status;
 
-/// The story as a JSON object; its keys are described in `docs/JSON.md`.
-pub fn story(story: &Story) -> Value {
+/// Where the values of a story begin.
+const INDENT: usize = 15;
+
+/// The story as JSON: the report's row, then the facts, looks and verdicts behind it. Its keys are described in
+/// `docs/JSON.md`.
+pub fn story_json(story: &Story, pseudonym: Option<&str>) -> Map<String, Value> {
     let row = &story.row;
-    let mut told = cells_of(row, None);
+    let shown = Shown { pseudonym, ..Shown::default() };
+    let mut told = object(row, &columns(Audience::All, true, false), &shown);
     let facts = row.facts.as_ref();
-    let effects = facts.iter().flat_map(|facts| &facts.effects).map(|effect| {
-        json!({
-            "name": effect.name,
-            "kind": effect.kind,
-            "lookup": effect.lookup,
-            "found_by": effect.found_by,
-        })
-    });
-    told.insert("direction".to_owned(), json!(facts.map(|facts| facts.direction)));
-    told.insert("ended_at".to_owned(), json!(facts.map(|facts| facts.ended.to_string())));
-    told.insert("window".to_owned(), json!(facts.map(|facts| facts.window)));
-    told.insert("effects".to_owned(), effects.collect());
-    told.insert("looks".to_owned(), story.looks.iter().map(look).collect());
-    told.insert("verdicts".to_owned(), story.verdicts.iter().map(verdict).collect());
-    Value::Object(told)
+    for (name, value) in [
+        ("correction", row.correction.into()),
+        ("to_do", to_do(action(row)).into()),
+        ("direction", json!(facts.map(|facts| facts.direction))),
+        ("ended_at", json!(facts.map(|facts| facts.ended.to_string()))),
+        ("window", json!(facts.map(|facts| facts.window))),
+        ("effects", effects(row).map(effect_json).collect()),
+        ("looks", story.looks.iter().map(look_json).collect()),
+        ("verdicts", story.verdicts.iter().map(verdict_json).collect()),
+        ("removed", json!(story.blanked.as_ref().map(|(at, by)| json!({ "at": at.to_string(), "by": by })))),
+    ] {
+        told.insert(name.to_owned(), value);
+    }
+    told
 }
 
-fn look(told: &StoryLook) -> Value {
+fn effects(row: &ReportRow) -> impl Iterator<Item = &Effect> {
+    row.facts.iter().flat_map(|facts| &facts.effects)
+}
+
+fn effect_json(effect: &Effect) -> Value {
+    json!({
+        "name": effect.name,
+        "kind": effect.kind,
+        "lookup": effect.lookup,
+        "found_by": effect.found_by,
+    })
+}
+
+fn look_json(told: &StoryLook) -> Value {
     let look = &told.look;
     let time = |moment: Option<Moment>| moment.map(|moment| moment.to_string());
     let records = look.records.iter().map(|record| {
@@ -39,7 +60,7 @@ fn look(told: &StoryLook) -> Value {
             "id": record.id.as_deref().map(mask::id),
             "made_at": time(record.made),
             "changed_at": time(record.changed),
-            "fields": fields.collect::<serde_json::Map<_, _>>(),
+            "fields": fields.collect::<Map<_, _>>(),
         })
     });
     json!({
@@ -57,7 +78,7 @@ fn look(told: &StoryLook) -> Value {
     })
 }
 
-fn verdict(verdict: &StoryVerdict) -> Value {
+fn verdict_json(verdict: &StoryVerdict) -> Value {
     json!({
         "run": verdict.run,
         "decided_at": verdict.decided.to_string(),
@@ -68,4 +89,109 @@ fn verdict(verdict: &StoryVerdict) -> Value {
         "explanation": verdict.explanation,
         "correction": verdict.correction,
     })
+}
+
+/// The story as text.
+pub fn story_text(story: &Story, pseudonym: Option<&str>, screen: &Screen) -> String {
+    let row = &story.row;
+    let cells: Vec<(&str, String)> = columns(Audience::All, pseudonym.is_some(), false)
+        .into_iter()
+        .map(|column| {
+            let shown = Shown { pseudonym, ..Shown::default() };
+            (column.name, printable(&(column.of)(row, &shown).text()).into_owned())
+        })
+        .collect();
+    let cell = |name: &str| cells.iter().find(|(of, _)| *of == name).map_or("", |(_, cell)| cell.as_str());
+    let mut page = Page { text: String::new(), screen };
+    let of = if cell("operation_id") == cell("request_id") {
+        String::new()
+    } else {
+        format!(" of operation {}", cell("operation_id"))
+    };
+    page.text.push_str(&format!("{}{of}\n", screen.paint(Tone::Strong, cell("request_id"))));
+    page.line("operation", cell("operation"), None);
+    page.line("request", &format!("{} {}", cell("method"), cell("path")), None);
+    page.line("subject", cell("subject"), None);
+    page.line("pseudonym", cell("pseudonym"), None);
+    page.line("sent", cell("sent_at"), None);
+    page.line("failure", [cell("failure"), cell("http_status")].join(" ").trim(), None);
+    for effect in effects(row) {
+        let by = match &effect.found_by {
+            Some(by) => format!("looked up by {by}"),
+            None => "nothing to look it up by".to_owned(),
+        };
+        page.line("effect", &format!("{}, {by}", effect.name), None);
+    }
+    for told in &story.looks {
+        page.line("look", &look_text(row, told), Some(Tone::Quiet));
+    }
+    for verdict in &story.verdicts {
+        page.verdict(verdict);
+    }
+    if row.status == Status::Pending {
+        page.line("pending", &format!("{} → {}", reason(row), action(row)), Some(Tone::Open));
+        page.line("not before", cell("not_before"), None);
+        page.line("", cell("explanation"), None);
+    }
+    if let Some((at, command)) = &story.blanked {
+        page.line("removed", &format!("its personal fields, at {at} by `{command}`"), None);
+    }
+    page.line("to do", to_do(action(row)), Some(Tone::Strong));
+    page.text
+}
+
+fn look_text(row: &ReportRow, told: &StoryLook) -> String {
+    let look = &told.look;
+    let ids: Vec<String> = look.records.iter().filter_map(|record| record.id.as_deref().map(mask::id)).collect();
+    let fields = look.records.iter().flat_map(|record| &record.fields);
+    let fields: Vec<String> = fields.map(|(name, compared)| format!("{name} {compared}")).collect();
+    let what = [
+        look.cause.clone().unwrap_or_default(),
+        ids.join(", "),
+        fields.join(", "),
+        look.state.clone().unwrap_or_default(),
+    ];
+    let what = what.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+    let what = if what.is_empty() { what } else { format!(" ({what})") };
+    let controls = format!("controls: known key {}, random key {}", look.known, look.random);
+    format!("{} run {} {}: {}{what} [{controls}]", look.asked, told.run, name_of(row, look), look.seen)
+}
+
+fn name_of(row: &ReportRow, look: &Look) -> String {
+    effects(row).nth(look.effect).map_or_else(|| format!("effect {}", look.effect), |effect| effect.name.clone())
+}
+
+/// A text under way.
+struct Page<'a> {
+    text: String,
+    screen: &'a Screen,
+}
+
+impl Page<'_> {
+    /// A value with its name before it; nothing when there is no value.
+    fn line(&mut self, name: &str, value: &str, tone: Option<Tone>) {
+        if value.is_empty() {
+            return;
+        }
+        let mut name = name;
+        for part in self.screen.wrapped(&printable(value), INDENT) {
+            let part = tone.map_or_else(|| part.as_str().into(), |tone| self.screen.paint(tone, &part));
+            let name = format!("{:<12}", std::mem::take(&mut name));
+            self.text.push_str(&format!("  {} {part}\n", self.screen.paint(Tone::Quiet, &name)));
+        }
+    }
+
+    fn verdict(&mut self, verdict: &StoryVerdict) {
+        let loud = if verdict.correction { "CORRECTION " } else { "" };
+        let tone = match verdict.status.as_str() {
+            _ if verdict.correction => Tone::Bad,
+            "resolved" => Tone::Good,
+            "duplicate-risk" => Tone::Bad,
+            _ => Tone::Open,
+        };
+        let StoryVerdict { run, decided, status, outcome, reason, action, .. } = verdict;
+        let text = format!("{loud}{decided} run {run}: {status} · {outcome} · {reason} → {action}");
+        self.line("verdict", &text, Some(tone));
+        self.line("", &verdict.explanation, None);
+    }
 }

@@ -17,12 +17,14 @@ use privo_reconcile::recording::{self, Recorder};
 use rusqlite::Connection;
 
 mod entry;
+mod golden;
 mod hostile;
 pub mod leaks;
 mod platform;
 mod writers;
 
 pub use entry::Entry;
+pub use golden::{PSEUDONYMS, golden, golden_ledger};
 pub use hostile::{Answer, Asked, Hostile};
 pub use platform::{Platform, http};
 pub use writers::{Writer, kill_group};

@@ -27,10 +27,11 @@ use anyhow::Result;
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::report::write_report;
 use super::run::Bar;
 use super::sandbox::{CLIENT, settings};
 use super::stop_signal;
-use super::tell::write_report;
+
 use crate::cli::DemoArgs;
 use crate::clock::{Moment, Span};
 use crate::config::Config;
@@ -39,7 +40,7 @@ use crate::exit;
 use crate::ledger::{Ledger, NewEntry};
 use crate::run::{self, Options};
 use crate::sandbox::{Sandbox, World};
-use crate::standing::ReportRow;
+use crate::standing::{Filter, ReportRow};
 use cast::{Cast, locked};
 use folder::Job;
 use judge::{Finding, Judge};
@@ -129,9 +130,9 @@ async fn reconcile(job: &Job, config: &Config) -> Result<Vec<ReportRow>> {
     let ran = run::run(config, &mut ledger, &options, &mut bar, Moment::now, stop_signal()).await;
     bar.end();
     ran?;
-    write_report(config, &ledger, &job.report, None, false)?;
+    write_report(config, &ledger, &job.report, None)?;
     let mut rows = Vec::new();
-    ledger.each_row(None, |row| {
+    ledger.each_row(&Filter::default(), |row| {
         rows.push(row);
         Ok(())
     })?;

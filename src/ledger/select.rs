@@ -1,0 +1,184 @@
+//! Selecting: which rows a report has, as conditions of its query, so that what does not fit is never read.
+
+use anyhow::{Context, Result};
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use crate::evidence::Record;
+use crate::standing::{Audience, Filter};
+
+/// The id of an entry's operation, as [`crate::plan::Row::operation`] has it.
+macro_rules! operation_of {
+    ($entry:literal) => {
+        concat!(
+            "CASE WHEN trim(coalesce(",
+            $entry,
+            ".operation_id, ''), char(9, 10, 11, 12, 13, 32)) = '' THEN ",
+            $entry,
+            ".request_id ELSE ",
+            $entry,
+            ".operation_id END"
+        )
+    };
+}
+
+/// Every entry of an operation, by the two indexes that find them: those that name it, and the one that it is named after.
+macro_rules! entries_of {
+    ($operation:expr) => {
+        concat!(
+            "(SELECT id FROM entries WHERE operation_id = ",
+            $operation,
+            " UNION ALL SELECT id FROM entries WHERE request_id = ",
+            $operation,
+            " AND trim(coalesce(operation_id, ''), char(9, 10, 11, 12, 13, 32)) = '')"
+        )
+    };
+}
+
+/// Two passes instead of one sort: a million rows stream in the order of the index.
+const CORRECTIONS_FIRST: &[&str] = &[
+    "v.correction = 1 AND s.entry_id IN (SELECT entry_id FROM verdicts WHERE correction = 1)",
+    "coalesce(v.correction, 0) = 0",
+];
+
+/// What support can help with. What a person closed is resolved, by a verdict that is no correction.
+const FOR_SUPPORT: &str = "(+s.status = 'duplicate-risk' OR v.correction = 1)";
+
+/// The first attempt of an operation of which all attempts are proven not applied, and which no answer covers since.
+const FOR_RESEND: &[&str] = &[concat!(
+    "+s.status = 'resolved' AND s.action = 'resend' AND v.outcome = 'not-applied'
+     AND NOT EXISTS (
+       SELECT 1 FROM standings o JOIN entries f ON f.id = o.entry_id
+       WHERE o.entry_id IN ",
+    entries_of!(operation_of!("e")),
+    "  AND o.status IS NOT NULL
+         AND (o.status <> 'resolved' OR o.action IS NOT 'resend'
+              OR (o.sent_ms, f.request_id) < (s.sent_ms, e.request_id)))
+     AND NOT EXISTS (
+       SELECT 1 FROM entries a
+       WHERE a.id IN ",
+    entries_of!(operation_of!("e")),
+    "  AND a.failure = 'answered'
+         AND (CAST(a.http_status AS INTEGER) BETWEEN 200 AND 299
+              OR CAST(a.http_status AS INTEGER) IN (SELECT value FROM json_each(?))))"
+)];
+
+/// Something of the operation was settled since: its first attempt may have been settled long before.
+const NEW_OF_OPERATION: &str = concat!(
+    "(SELECT max(o.verdict_id) FROM standings o WHERE o.entry_id IN ",
+    entries_of!(operation_of!("e")),
+    ") > ?"
+);
+
+/// A filter as SQL: conditions with their values, one for each pass in their order.
+///
+/// # Performance
+/// Rows stream in the order of the index by `sent_ms`, whatever is asked for: a pass over a million entries takes a second,
+/// and no sorting of them takes memory. The plus signs keep SQLite from the other indexes.
+pub(super) fn passes(filter: &Filter) -> Vec<Conditions> {
+    let by_reader = match filter.audience {
+        Audience::All | Audience::Support => CORRECTIONS_FIRST,
+        Audience::Resend => FOR_RESEND,
+    };
+    let times: &[fn(&mut Conditions, &Filter)] = match (filter.since, filter.until) {
+        (None, None) => &[|_, _| ()],
+        // What has no time comes first, as the index has it.
+        _ => &[|conditions, _| conditions.need("s.sent_ms IS NULL", []), Conditions::sent_within],
+    };
+    let mut passes = Vec::new();
+    for of_reader in by_reader {
+        for of_time in times {
+            let mut conditions = Conditions { sql: format!(" AND {of_reader}"), values: Vec::new() };
+            conditions.of(filter);
+            of_time(&mut conditions, filter);
+            passes.push(conditions);
+        }
+    }
+    passes
+}
+
+/// Conditions of one pass; the values in the order of the marks.
+pub(super) struct Conditions {
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
+}
+
+impl Conditions {
+    fn of(&mut self, filter: &Filter) {
+        match filter.audience {
+            Audience::All => {}
+            Audience::Support => self.need(FOR_SUPPORT, []),
+            Audience::Resend => {
+                let there: Vec<String> = filter.already_there.iter().map(u16::to_string).collect();
+                self.values.push(Value::Text(format!("[{}]", there.join(","))));
+            }
+        }
+        if let Some(name) = &filter.operation {
+            let sql = "(r.id IS NULL OR json_extract(r.facts, '$.operation') = ?)";
+            self.need(sql, [Value::Text(name.clone())]);
+        }
+        self.one_of("+s.status", filter.statuses.iter().map(|status| status.text()));
+        // Nothing is known of an entry that was not looked at yet: the report calls that inconclusive.
+        self.one_of("coalesce(s.reason, 'inconclusive')", filter.reasons.iter().map(|reason| reason.text()));
+        if let Some(run) = filter.run {
+            self.need("+v.run_id = ?", [Value::Integer(run)]);
+        }
+        if let Some(verdict) = filter.after_verdict {
+            let newer = if filter.audience == Audience::Resend { NEW_OF_OPERATION } else { "+s.verdict_id > ?" };
+            self.need(newer, [Value::Integer(verdict)]);
+        }
+    }
+
+    fn sent_within(&mut self, filter: &Filter) {
+        if let Some(since) = filter.since {
+            self.need("s.sent_ms >= ?", [Value::Integer(since.0)]);
+        }
+        if let Some(until) = filter.until {
+            self.need("s.sent_ms < ?", [Value::Integer(until.0)]);
+        }
+    }
+
+    fn need(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(condition);
+        self.values.extend(values);
+    }
+
+    fn one_of<'a>(&mut self, column: &str, words: impl Iterator<Item = &'a str>) {
+        let words: Vec<Value> = words.map(|word| Value::Text(word.to_owned())).collect();
+        if !words.is_empty() {
+            let marks = vec!["?"; words.len()].join(", ");
+            self.need(&format!("{column} IN ({marks})"), words);
+        }
+    }
+}
+
+/// The request ids of an entry's operation that are examined, in order of sending.
+pub(super) fn attempts_of(connection: &Connection, entry: i64) -> Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT f.request_id FROM entries e, entries f JOIN standings o ON o.entry_id = f.id
+         WHERE e.id = ? AND o.status IS NOT NULL AND f.id IN ",
+        entries_of!(operation_of!("e")),
+        " ORDER BY o.sent_ms, f.request_id COLLATE BINARY"
+    ))?;
+    let attempts = statement.query_map([entry], |row| row.get(0))?;
+    Ok(attempts.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The server's ids of the records that the last look at each effect of an entry found: what support must find.
+pub(super) fn found_by(connection: &Connection, entry: i64) -> Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT records FROM observations WHERE records IS NOT NULL AND id IN (
+           SELECT max(id) FROM observations WHERE entry_id = ? AND seen IN ('present', 'several') GROUP BY effect)
+         ORDER BY effect",
+    )?;
+    let mut rows = statement.query([entry])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let records: Vec<Record> =
+            serde_json::from_str(row.get_ref(0)?.as_str()?).context("failed to read what a look found")?;
+        found.extend(records.into_iter().filter_map(|record| record.id).filter(|id| !id.is_empty()));
+    }
+    found.dedup();
+    Ok(found)
+}

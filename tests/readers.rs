@@ -1,0 +1,337 @@
+//! Proves that each reader is told what is theirs: filters, what support may see, what may be sent again, what is new; that
+//! reveals are noted; and that a terminal is not a program.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+mod util;
+
+use std::process::{Command, Stdio};
+
+use privo_reconcile::clock::Moment;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use util::{Dir, Entry, PSEUDONYMS, Platform, Ran, Setup, finish, golden_ledger, rows};
+
+/// The request ids of a report, without those of the golden ledger's reads.
+fn ids(dir: &Dir, arguments: &[&str]) -> Vec<String> {
+    let ran = dir.run(&[&["report"], arguments].concat());
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{arguments:?}");
+    let rows = rows(ran.out.trim_start_matches('\u{feff}'));
+    rows.into_iter().filter(|row| row["reason"] != "no-effect").map(|row| row["request_id"].clone()).collect()
+}
+
+fn refused(dir: &Dir, arguments: &[&str]) -> String {
+    let ran = dir.run(arguments);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?} {ran:?}");
+    ran.err
+}
+
+/// An account that the job finds absent and settles so.
+fn absent(dir: &Dir, platform: &Platform, request: &str, operation: &str, email: &str) {
+    dir.insert(&Entry::register(request, &platform.url, email).operation(operation));
+}
+
+#[test]
+fn filters_are_and_and_repeated_words_are_or() {
+    let dir = golden_ledger("");
+    for (arguments, expected) in [
+        (&["--status", "pending"][..], &["r-unread", "r-open/2"][..]),
+        (&["--status", "pending", "--reason", "unsettled"], &["r-open/2"]),
+        (&["--status", "pending", "--reason", "inconclusive"], &["r-unread"]),
+        (&["--reason", "created", "--reason", "closed"], &["r-made", "r-closed"]),
+        (&["--reason", "created", "--status", "pending"], &[]),
+        (&["--operation", "register-child"], &["r-blind", "r-closed"]),
+        (&["--operation", "register-account", "--status", "pending"], &["r-unread", "r-open/2"]),
+        (&["--run", "2"], &["r-late", "r-closed"]),
+        (&["--run", "1", "--status", "duplicate-risk"], &["r-bad", "r-twice/1", "r-blind"]),
+        // From then on, before then; what has no readable time is in every range.
+        (
+            &["--since", "2026-03-01T13:00:08+01:00", "--until", "2026-03-01T12:00:10Z"],
+            &["r-bad", "r-closed", "y•••@e•••.com"],
+        ),
+        (&["--until", "2026-03-01T12:00:01.001Z"], &["r-bad", "r-made"]),
+        (&["--since", "2026-03-02T15:46:39Z"], &["r-bad", "r-unread"]),
+        (&["--since", "2h", "--status", "resolved"], &[]),
+        (&["--for", "support", "--reason", "duplicated"], &["r-twice/1"]),
+        (&["--for", "resend", "--operation", "register-account"], &["r-absent/1"]),
+        (&["--for", "resend", "--since", "2026-03-01T12:00:03Z", "--operation", "register-account"], &[]),
+    ] {
+        assert_eq!(ids(&dir, arguments), expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_filter_that_can_fit_nothing_is_a_mistake() {
+    let dir = golden_ledger("");
+    assert!(refused(&dir, &["report", "--operation", "registr"]).contains("the plan has: "));
+    assert!(refused(&dir, &["report", "--run", "7"]).contains("no run 7"));
+    assert!(refused(&dir, &["report", "--since", "1h", "--until", "2h"]).contains("earlier"));
+    assert!(refused(&dir, &["report", "--since", "yesterday"]).contains("RFC 3339"));
+    assert!(refused(&dir, &["report", "--excel", "--format", "jsonl"]).contains("CSV only"));
+    assert!(refused(&dir, &["report", "--excel", "a.jsonl"]).contains("CSV only"));
+    for with in [["--until", "1h"], ["--run", "1"]] {
+        refused(&dir, &["report", "--new", with[0], with[1]]);
+    }
+    refused(&dir, &["report", "--purpose", "none"]);
+    refused(&dir, &["report", "--status", "open"]);
+}
+
+#[test]
+fn the_files_name_says_the_form_unless_it_is_said() {
+    let dir = golden_ledger("");
+    for (arguments, begins) in [
+        (&["a.csv"][..], "request_id,"),
+        (&["a.jsonl"], "{\"request_id\":"),
+        (&["a.csv", "--format", "jsonl"], "{\"request_id\":"),
+        (&["a.txt", "--format", "table"], "request_id  "),
+        (&["a.csv", "--excel"], "\u{feff}request_id,"),
+    ] {
+        assert_eq!(dir.run(&[&["report"], arguments].concat()).code, 0);
+        assert!(dir.read(arguments[0]).starts_with(begins), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_operation_is_sent_again_once_and_not_when_anything_speaks_against_it() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    for (request, operation) in [("a/2", "a"), ("a/1", "a"), ("b/1", "b"), ("c/1", "c"), ("d/1", "d"), ("e", "e")] {
+        absent(&dir, &platform, request, operation, &format!("{operation}@example.com"));
+    }
+    dir.runs(4);
+    dir.runs(0);
+    let resend = || ids(&dir, &["--for", "resend"]);
+    assert_eq!(resend().len(), 5);
+    let row = rows(&dir.run(&["report", "--for", "resend"]).out).remove(0);
+    let first = row["request_id"].clone();
+    assert!(["a/1", "a/2"].contains(&first.as_str()) && row["attempts"].contains("a/1"), "{row:?}");
+    let json = dir.run(&["report", "--for", "resend", "--format", "jsonl"]).out;
+    let json: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(json["attempts"].as_array().unwrap().len(), 2);
+
+    let again = |request: &str, operation: &str| {
+        let entry = Entry::register(request, &platform.url, &format!("{operation}@example.com"));
+        if request == operation { entry } else { entry.operation(operation) }
+    };
+    dir.insert(&again("b/2", "b").answered(201));
+    dir.insert(&again("c/2", "c").answered(412));
+    dir.insert(&again("d/2", "d"));
+    dir.insert(&again("e/2", "e").answered(400));
+    assert_eq!(resend(), [first.as_str(), "e"], "b has succeeded, c is there already, d is in doubt again");
+}
+
+#[test]
+fn what_the_watch_corrects_is_not_sent_again_and_is_support_s() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("watch", "1h")]));
+    dir.attempt(&platform, Entry::register("r1", &platform.url, "late@example.com"), "lost-before");
+    dir.runs(4);
+    dir.runs(0);
+    assert_eq!(ids(&dir, &["--for", "resend"]), ["r1"]);
+    assert_eq!(ids(&dir, &["--for", "support"]), Vec::<String>::new());
+    platform.world().repair(Moment::now().0, "r1");
+    assert_eq!(dir.run(&["run", "--recheck"]).code, 0);
+    assert_eq!(ids(&dir, &["--for", "resend"]), Vec::<String>::new());
+    assert_eq!(ids(&dir, &["--for", "support"]), ["r1"]);
+    let rows = rows(&dir.run(&["report", "--for", "support"]).out);
+    assert!(!rows[0]["server_id"].is_empty() && rows[0]["explanation"].starts_with("correction"), "{rows:?}");
+}
+
+#[test]
+fn new_is_what_was_settled_since_for_each_reader_by_itself() {
+    let dir = golden_ledger("");
+    let all = ids(&dir, &["--new"]);
+    assert!(all.contains(&"r-late".to_owned()) && !all.contains(&"r-unread".to_owned()), "{all:?}");
+    assert_eq!(ids(&dir, &["--new"]), Vec::<String>::new());
+    assert_eq!(ids(&dir, &["--new", "--for", "support"]).len(), 4, "another reader");
+    assert_eq!(ids(&dir, &["--new", "--reason", "created", "--status", "resolved"]), ["r-made"]);
+    assert_eq!(ids(&dir, &["--new", "--status", "resolved", "--reason", "created"]), Vec::<String>::new());
+    assert_eq!(ids(&dir, &[]).len(), 13, "without it, all");
+    let close = dir.run(&["close", "r-blind", "--who", "Bea", "--why", "PRIVO said so"]);
+    assert_eq!(close.code, 3);
+    assert_eq!(ids(&dir, &["--new", "--for", "support"]), Vec::<String>::new());
+    assert_eq!(ids(&dir, &["--new"]), ["r-blind"]);
+    assert_eq!(ids(&dir, &["--new", "--for", "resend"]), ["r-absent/1"]);
+    assert!(dir.db().execute("UPDATE reports SET last_verdict = 0", []).is_err(), "append-only");
+    assert!(dir.db().execute("DELETE FROM reports", []).is_err(), "append-only");
+}
+
+#[test]
+fn an_operation_is_new_when_its_last_attempt_is_settled() {
+    let dir = golden_ledger("");
+    assert_eq!(ids(&dir, &["--new", "--for", "resend"]), ["r-absent/1"]);
+    // r-open/1 was settled long ago; only now does r-open/2 say so too.
+    let sql = "INSERT INTO verdicts (entry_id, run_id, decided_ms, status, outcome, reason, action, explanation)
+               SELECT id, 2, 1772456400000, 'resolved', 'not-applied', 'confirmed-absent', 'resend', 'absent' FROM entries
+               WHERE request_id = 'r-open/2';
+               UPDATE standings SET status = 'resolved', reason = 'confirmed-absent', action = 'resend',
+                 verdict_id = (SELECT max(id) FROM verdicts)
+               WHERE entry_id = (SELECT id FROM entries WHERE request_id = 'r-open/2');";
+    dir.db().execute_batch(sql).unwrap();
+    assert_eq!(ids(&dir, &["--new", "--for", "resend"]), ["r-open/1"]);
+}
+
+#[test]
+fn the_mark_moves_when_the_report_is_whole_and_no_sooner() {
+    let dir = golden_ledger("");
+    assert_eq!(dir.run(&["report", "--new", "no/such/folder/out.csv"]).code, 1);
+    assert_eq!(dir.count("SELECT count(*) FROM reports"), 0);
+    let mut command = dir.command(&["report", "--new"]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    if let Ok(full) = full {
+        let ran = finish(command.stdout(full).spawn().unwrap());
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert_eq!(dir.count("SELECT count(*) FROM reports"), 0);
+    }
+    assert_eq!(dir.run(&["report", "--new", "out.csv"]).code, 0);
+    assert!(dir.read("out.csv").contains("r-made"));
+    assert_eq!(dir.count("SELECT count(*) FROM reports"), 1);
+}
+
+/// Everything in the golden ledger's bodies that is somebody's, and the email that is used as an id.
+fn personal() -> impl Iterator<Item = String> {
+    let names = ["sue", "tom", "una", "vic", "wim", "xia", "yan", "zoe"];
+    names.into_iter().map(|name| format!("{name}@example.com")).chain(["19900102".to_owned()])
+}
+
+#[test]
+fn support_sees_pseudonyms_and_nobody() {
+    let dir = golden_ledger(PSEUDONYMS);
+    for arguments in [&["report", "--for", "support"][..], &["report", "--for", "support", "--format", "jsonl"]] {
+        let told = dir.run(arguments).out.to_lowercase();
+        assert!(told.contains("psn1-") && !told.contains("•••@"), "{told}");
+        personal().for_each(|value| assert!(!told.contains(&value), "{value}"));
+    }
+    assert!(refused(&dir, &["report", "--for", "support", "--reveal"]).contains("--purpose"));
+    assert!(refused(&dir, &["report", "--for", "support", "--reveal", "--purpose", " "]).contains("--purpose"));
+    assert_eq!(dir.count("SELECT count(*) FROM disclosures"), 0);
+}
+
+#[test]
+fn what_is_revealed_is_noted_first() {
+    let dir = golden_ledger(PSEUDONYMS);
+    let told = dir.run(&["report", "--for", "support", "--reveal", "--purpose", "case 4711"]).out;
+    assert!(told.contains("subject\r\n") && told.contains("xia@example.com"), "{told}");
+    let told = dir.run(&["report", "full.csv", "--reveal"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(dir.read("full.csv").contains("Tom@Example.com"));
+    let meta: Value = serde_json::from_str(&dir.read("full.csv.meta.json")).unwrap();
+    assert_eq!((&meta["in_full"], &meta["purpose"]), (&Value::Bool(true), &Value::Null));
+    let noted: Vec<(String, i64, Option<String>, String)> = {
+        let db = dir.db();
+        let mut statement = db.prepare("SELECT report, rows, purpose, who FROM disclosures ORDER BY id").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    assert_eq!(noted.len(), 2);
+    assert!(noted[0].0.contains("\"support\"") && noted[0].1 == 4 && noted[0].2.as_deref() == Some("case 4711"));
+    assert!(noted[1].0.contains("full.csv") && noted[1].1 == 38 && noted[1].2.is_none(), "{noted:?}");
+    assert!(noted.iter().all(|(.., who)| !who.is_empty()));
+    assert!(!format!("{noted:?}").contains("@example"));
+    assert!(dir.db().execute("DELETE FROM disclosures", []).is_err(), "append-only");
+    let refuse = "CREATE TRIGGER no BEFORE INSERT ON disclosures BEGIN SELECT RAISE(ABORT, 'no'); END";
+    dir.db().execute_batch(refuse).unwrap();
+    let ran = dir.run(&["report", "--reveal"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "what cannot be noted is not shown");
+    assert_eq!(dir.run(&["report", "never.csv", "--reveal"]).code, 1);
+    assert!(!dir.file("never.csv").exists());
+}
+
+#[test]
+fn the_meta_data_know_the_file() {
+    let dir = golden_ledger("");
+    for name in ["a.csv", "a.jsonl"] {
+        dir.run(&["report", name, "--status", "resolved", "--since", "2026-03-01T12:00:03Z"]);
+        let meta: Value = serde_json::from_str(&dir.read(&format!("{name}.meta.json"))).unwrap();
+        let digest: String = Sha256::digest(dir.read(name)).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(meta["sha256"], digest);
+        assert_eq!(meta["report"]["filters"]["since"], "2026-03-01T12:00:03.000Z");
+        assert_eq!(meta["report"]["filters"]["status"][0], "resolved");
+        assert_eq!(meta["decided_under"][0]["runs"], serde_json::json!([1, 2]));
+    }
+}
+
+#[test]
+fn a_pseudonym_finds_its_entries_under_this_key_and_the_one_before() {
+    let dir = golden_ledger(PSEUDONYMS);
+    let of = |dir: &Dir, request: &str| {
+        let told = dir.run(&["report"]).out;
+        rows(&told).into_iter().find(|row| row["request_id"] == request).unwrap()["pseudonym"].clone()
+    };
+    let tom = of(&dir, "r-absent/1");
+    assert_eq!(of(&dir, "r-absent/2"), tom, "however it is spelled");
+    assert_ne!(of(&dir, "r-made"), tom);
+    assert_eq!(ids(&dir, &["--pseudonym", &tom]), ["r-absent/1", "r-absent/2"]);
+    let stories: Value = serde_json::from_str(&dir.run(&["show", "--pseudonym", &tom]).out).unwrap();
+    assert_eq!(stories["stories"].as_array().unwrap().len(), 2);
+    assert_eq!(stories["stories"][0]["pseudonym"], tom.as_str());
+
+    let rest = "[pseudonym]\nkey = { file = \"new\" }\nprevious = [{ file = \"key\" }]\n".to_owned();
+    dir.configure(&Setup { rest, ..Setup::bare("https://api.example") });
+    std::fs::write(dir.file("new"), "another key of pseudonyms").unwrap();
+    assert_ne!(of(&dir, "r-absent/1"), tom);
+    assert_eq!(ids(&dir, &["--pseudonym", &tom]), ["r-absent/1", "r-absent/2"]);
+    assert!(refused(&dir, &["report", "--pseudonym", "psn1-0000-0123456789abcdef"]).contains("key id 0000"));
+    assert!(refused(&dir, &["show", "--pseudonym", "Tom"]).contains("no pseudonym"));
+    std::fs::write(dir.file("new"), "short").unwrap();
+    for arguments in [&["report"][..], &["run"], &["show", "r-made"]] {
+        let said = refused(&dir, arguments);
+        assert!(said.contains("fewer than 16 bytes") && !said.contains("short"), "{said}");
+    }
+}
+
+#[test]
+fn a_pseudonym_outlives_its_subject() {
+    let dir = golden_ledger(PSEUDONYMS);
+    let entry = "(SELECT id FROM entries WHERE request_id = 'r-made')";
+    let kept = "psn1-abcd-0123456789abcdef";
+    let sql = format!(
+        "INSERT INTO pseudonyms (entry_id, pseudonym) VALUES ({entry}, '{kept}'); UPDATE ledger SET blanking = 1;
+         UPDATE entries SET body = NULL WHERE id = {entry}; UPDATE ledger SET blanking = 0;"
+    );
+    dir.db().execute_batch(&sql).unwrap();
+    let told = dir.run(&["report"]).out;
+    let row = rows(&told).into_iter().find(|row| row["request_id"] == "r-made").unwrap();
+    assert_eq!((row["pseudonym"].as_str(), row["reason"].as_str()), (kept, "created"));
+}
+
+/// Runs a command on a terminal that is so wide. `None`: there is no `script` to make one.
+fn on_terminal(dir: &Dir, columns: u32, environment: &[(&str, &str)], arguments: &str) -> Option<Ran> {
+    let line = format!("stty rows 24 cols {columns}; {} {arguments}", env!("CARGO_BIN_EXE_privo-reconcile"));
+    let mut script = Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).current_dir(dir.path()).env_remove("NO_COLOR").env("TERM", "xterm");
+    script.envs(environment.iter().copied());
+    script.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ran = finish(script.spawn().ok()?);
+    if ran.code != 0 || ran.out.contains("stty:") {
+        eprintln!("no terminal: {ran:?}");
+        return None;
+    }
+    Some(ran)
+}
+
+#[test]
+fn a_terminal_gets_colour_and_its_width_and_a_program_json() {
+    let dir = golden_ledger("");
+    for command in ["status", "show r-late"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let json: Value = serde_json::from_str(&dir.run(&words).out).unwrap();
+        assert_eq!((&json["format"], &json["command"]), (&Value::from(1), &Value::from(words[0])));
+        let text = dir.run(&[&words[..], &["--text"]].concat()).out;
+        assert!(!text.contains('\u{1b}') && !text.starts_with('{'), "{text}");
+        let Some(coloured) = on_terminal(&dir, 60, &[], command) else {
+            eprintln!("skipped: there is no `script`");
+            return;
+        };
+        assert!(coloured.out.contains("\u{1b}["), "{}", coloured.out);
+        let plain = on_terminal(&dir, 60, &[("NO_COLOR", "1")], command).unwrap().out;
+        assert!(!plain.contains('\u{1b}') && !plain.starts_with('{'), "{plain}");
+        assert!(plain.lines().all(|line| line.trim_end().chars().count() <= 60), "{plain}");
+        assert!(on_terminal(&dir, 60, &[("TERM", "dumb")], command).unwrap().out == plain);
+    }
+    let wide = |columns| on_terminal(&dir, columns, &[], "report --format table").unwrap().out;
+    assert!(wide(80).contains("  action") && !wide(80).contains("sent_at") && wide(240).contains("explanation"));
+    for columns in [30, 60, 80, 120] {
+        assert!(wide(columns).lines().all(|line| line.trim_end().chars().count() <= columns as usize), "{columns}");
+    }
+}
