@@ -180,6 +180,11 @@ fn the_import_asks_no_server_and_decides_nothing() {
 }
 
 #[test]
+fn the_schedule_is_pure() {
+    imports_only("schedule", &["clock"]);
+}
+
+#[test]
 fn the_sandbox_knows_nothing_of_the_job() {
     imports_only("sandbox", &["clock"]);
 }
