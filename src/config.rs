@@ -1,5 +1,7 @@
 //! The configuration: one TOML file, told apart from every mistake with file, line and remedy.
 
+mod schedule;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,8 @@ use crate::evidence::Windows;
 use crate::import::Mapping;
 use crate::mistake::{line_of, toml_error};
 use crate::plan::{Plan, SHIPPED};
+
+pub use schedule::{STOP_TIMEOUT, Scheduled};
 
 /// A checked configuration: paths are absolute or relative to where the program runs, secrets are read.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub struct Config {
     pub report_dir: Option<PathBuf>,
     /// Where columns stand in imported files, by the mapping's name.
     pub imports: BTreeMap<String, Mapping>,
+    /// When the job runs by its own clock; `None`: something else starts it.
+    pub schedule: Option<Scheduled>,
 }
 
 /// The server that is asked.
@@ -104,6 +110,7 @@ struct File {
     report: Option<ReportFile>,
     #[serde(default)]
     import: BTreeMap<String, Spanned<Mapping>>,
+    schedule: Option<schedule::ScheduleFile>,
 }
 
 #[derive(Deserialize)]
@@ -281,6 +288,7 @@ impl Config {
             let check = mapping.as_ref().check().map_err(|why| anyhow!("`import.{name}`: {why}"));
             check.with_context(|| at(mapping.span()))?;
         }
+        let schedule = read.schedule.map(|schedule| schedule.check(&at)).transpose()?;
         Ok(Config {
             file: file.to_owned(),
             plan,
@@ -291,7 +299,13 @@ impl Config {
             controls,
             report_dir: read.report.map(|report| folder.join(report.dir)),
             imports: read.import.into_iter().map(|(name, mapping)| (name, mapping.into_inner())).collect(),
+            schedule,
         })
+    }
+
+    /// How long a stop waits for what is in flight.
+    pub fn stop_timeout(&self) -> Span {
+        self.schedule.as_ref().map_or(STOP_TIMEOUT, |schedule| schedule.stop_timeout)
     }
 }
 
