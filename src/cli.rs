@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::clock::Span;
+use crate::clock::{Moment, Span};
 use crate::import::Format;
 use crate::words::{Outcome, Reason, Status};
 
@@ -28,6 +28,18 @@ may be given ended_at, "keep":true (keep a trace of a clean answer) and "directi
 ledger, and answers each in order: {"ok":true,"request_id":"…","became":"recorded"|"forgotten"|"unchanged"}, or
 {"ok":false,"error":"…"}. An answer says that the line is durable; lines that are there already share one sync.
 Nothing is in doubt any more about what became `forgotten`; what became `unchanged` was there, or had ended, before."#;
+
+const SCHEDULE_HELP: &str = r#"The configuration says when, in crontab's words:
+
+  [schedule]
+  at = ["*/15 * * * *", "@hourly"]     # one line or several
+  time_zone = "America/New_York"       # default "UTC"
+  jitter = "30s"                       # each start is put off by a random time up to this; default "0s"
+  wait = "10m"                         # as run --wait; default "0s"
+  stop_timeout = "30s"                 # how long a stop waits for what is in flight
+
+SIGTERM and SIGINT finish what is in flight and end with 143 and 130, a second one at once. SIGHUP reads the configuration
+again and keeps the old one if the new is bad. No failed run ends it. systemd is notified (Type=notify-reload, WatchdogSec)."#;
 
 /// Finds out what became of PRIVO requests that ended in a network error or a 5xx.
 #[derive(Debug, Parser)]
@@ -53,6 +65,9 @@ pub enum Command {
     Import(ImportArgs),
     /// Look at what is due, settle what can be
     Run(RunArgs),
+    /// Run by the configuration's own schedule, until stopped
+    #[command(after_help = SCHEDULE_HELP)]
+    Schedule(ScheduleArgs),
     /// Write the report of the whole ledger as CSV
     Report(ReportArgs),
     /// Say how many entries stand where
@@ -139,6 +154,23 @@ pub struct RunArgs {
     pub wait: Option<Span>,
 }
 
+/// Options of `schedule`.
+#[derive(Debug, Args)]
+pub struct ScheduleArgs {
+    /// Say the schedule in words and when the next runs begin; run nothing
+    #[arg(long)]
+    pub check: bool,
+    /// How many of them
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, requires = "check")]
+    pub count: usize,
+    /// For tests: the schedule's clock goes so many times faster than the job's
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, hide = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub speed: u32,
+    /// For tests: when that clock was right [default: now]
+    #[arg(long, value_name = "TIME", hide = true, value_parser = moment)]
+    pub speed_from: Option<Moment>,
+}
+
 /// Options of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
@@ -209,4 +241,9 @@ pub struct SandboxArgs {
 
 fn span(text: &str) -> Result<Span, String> {
     Span::parse(text).ok_or_else(|| "not a duration (write <integer>s, m, h or d, like 30m)".to_owned())
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    Moment::parse(text)
+        .ok_or_else(|| "not a time (write RFC 3339 with an offset, like 2026-03-01T12:00:00Z)".to_owned())
 }

@@ -7,6 +7,8 @@ mod import;
 mod record;
 mod run;
 mod sandbox;
+mod schedule;
+mod signals;
 mod tell;
 
 use std::io::IsTerminal;
@@ -29,7 +31,8 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Check => check::check(&config()?).await,
         Command::Record(args) => record::record(&config()?, args),
         Command::Import(args) => import::import(&config()?, args),
-        Command::Run(args) => run::run(&config()?, args).await,
+        Command::Run(args) => run::run(&config()?, args, signals::halt()?).await,
+        Command::Schedule(args) => schedule::schedule(config()?, args).await,
         Command::Report(args) => tell::report(&config()?, args),
         Command::Status { json } => tell::status(&config()?, *json),
         Command::Show { request_id } => tell::show(&config()?, request_id),
@@ -52,29 +55,4 @@ fn init(config: &Config) -> Result<u8> {
         eprintln!("{what} {}", path.display());
     }
     Ok(exit::DONE)
-}
-
-/// Resolves when a signal asks to stop, to its exit code.
-async fn stop_signal() -> u8 {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let terminated = async {
-            match signal(SignalKind::terminate()) {
-                Ok(mut signal) => {
-                    signal.recv().await;
-                }
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => exit::INTERRUPTED,
-            () = terminated => exit::TERMINATED,
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = tokio::signal::ctrl_c().await;
-        exit::INTERRUPTED
-    }
 }

@@ -11,19 +11,21 @@ use crate::config::Config;
 use crate::exit;
 use crate::ledger::Ledger;
 use crate::report;
+use crate::run::halt::Halt;
 use crate::run::{self, Options, Summary, Watcher};
 use crate::words::Status;
 
-pub async fn run(config: &Config, args: &RunArgs) -> Result<u8> {
+/// Runs the job once; `halt` asks it to stop.
+pub async fn run(config: &Config, args: &RunArgs, halt: Halt) -> Result<u8> {
     let ledger = Ledger::open(&config.ledger)?;
     let _lock = Ledger::lock(&config.ledger)?;
     let options = Options { wait: args.wait, recheck: args.recheck };
     if args.dry_run {
-        return dry_run(config, &ledger, &options).await;
+        return dry_run(config, &ledger, &options, halt).await;
     }
     let mut ledger = ledger;
     let mut bar = Bar::new();
-    let summary = run::run(config, &mut ledger, &options, &mut bar, Moment::now, super::stop_signal()).await;
+    let summary = run::run(config, &mut ledger, &options, &mut bar, Moment::now, halt).await;
     bar.end();
     let summary = summary?;
     leave_report(config, &ledger, args, &summary)?;
@@ -51,10 +53,10 @@ fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summ
 }
 
 /// Runs on a copy in memory and prints what would be decided. The ledger is only read.
-async fn dry_run(config: &Config, ledger: &Ledger, options: &Options) -> Result<u8> {
+async fn dry_run(config: &Config, ledger: &Ledger, options: &Options, halt: Halt) -> Result<u8> {
     let mut copy = ledger.copy_in_memory()?;
     let mut bar = Bar::new();
-    let summary = run::run(config, &mut copy, options, &mut bar, Moment::now, super::stop_signal()).await;
+    let summary = run::run(config, &mut copy, options, &mut bar, Moment::now, halt).await;
     bar.end();
     let summary = summary?;
     let mut out = std::io::stdout().lock();

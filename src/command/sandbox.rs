@@ -29,7 +29,7 @@ pub async fn serve(args: &SandboxArgs) -> Result<u8> {
         "sandbox of both APIs at {}; client_id and client_secret `{CLIENT}`, service `{CLIENT}`; stop it with Ctrl-C",
         sandbox.url()
     );
-    super::stop_signal().await;
+    super::signals::halt()?.asked().await;
     sandbox.stop().await;
     Ok(exit::DONE)
 }

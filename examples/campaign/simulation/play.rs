@@ -6,6 +6,7 @@ use anyhow::Result;
 use fastrand::Rng;
 use privo_reconcile::clock::Moment;
 use privo_reconcile::lookup::Lookups;
+use privo_reconcile::run::halt::Halt;
 use privo_reconcile::run::{Options, Watcher, run_over};
 use privo_reconcile::sandbox::{Faults, Flapping, NewAccount};
 use privo_reconcile::words::{Action, Status};
@@ -241,10 +242,9 @@ impl Stage {
         let net = Net { server: self.server.clone(), prefix: "" };
         let token_net = Net { server: self.server.clone(), prefix: "/oauth/token" };
         let lookups = Lookups::over(config, net, Some(token_net), time::host_now)?;
-        let never = std::future::pending();
         let options = Options::default();
         let summary =
-            run_over(&lookups, config, &mut self.ledger, &options, &mut Nobody, time::host_now, never).await?;
+            run_over(&lookups, config, &mut self.ledger, &options, &mut Nobody, time::host_now, Halt::never()).await?;
         time::set_offset(self.story.skew);
         self.server.step.set(None);
         self.server.mode.set(Mode::Honest);
