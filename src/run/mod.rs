@@ -202,7 +202,13 @@ impl<T: Transport> Run<'_, T> {
     /// One pass over everything that is due now.
     async fn pass(&mut self, halt: &mut Halt) -> Result<Pass> {
         let now = (self.clock)();
-        self.ledger.take_in(self.reader, now)?;
+        while self.ledger.take_in(self.reader, now)? {
+            // A million entries take minutes: signals are heard and signs of life are given in between.
+            tokio::task::yield_now().await;
+            if let Some(code) = halt.code() {
+                return Err(anyhow::Error::new(Stopped(code)));
+            }
+        }
         self.watcher.begins(self.ledger.count_due(now)?);
         let (lookups, reader) = (self.lookups, self.reader);
         let mut queue = Queue { now, page: VecDeque::new(), after: None, ended: false, in_flight: HashSet::new() };
@@ -232,6 +238,8 @@ impl<T: Transport> Run<'_, T> {
                         if batch.len() >= BATCH {
                             self.write(std::mem::take(&mut batch), &mut queue)?;
                             flush.set(tokio::time::sleep(FLUSH_AFTER));
+                            // What needs no answer from the server is ready at once, and would never let go.
+                            tokio::task::yield_now().await;
                         }
                     }
                     Err(Stop::Alone(why) | Stop::Failed(why)) => alone = Some(why),

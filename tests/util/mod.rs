@@ -16,11 +16,14 @@ use privo_reconcile::config::Config;
 use privo_reconcile::recording::{self, Recorder};
 use rusqlite::Connection;
 
+mod disk;
 mod entry;
 mod hostile;
 mod platform;
+pub mod truth;
 mod writers;
 
+pub use disk::SmallDisk;
 pub use entry::Entry;
 pub use hostile::{Answer, Asked, Hostile};
 pub use platform::{Platform, http};
@@ -133,7 +136,12 @@ impl Dir {
     }
 
     pub fn without_ledger(setup: &Setup) -> Dir {
-        let dir = Dir { folder: tempfile::tempdir().unwrap() };
+        Dir::inside(&std::env::temp_dir(), setup)
+    }
+
+    /// In another place than the usual one, without a ledger.
+    pub fn inside(place: &Path, setup: &Setup) -> Dir {
+        let dir = Dir { folder: tempfile::tempdir_in(place).unwrap() };
         dir.configure(setup);
         std::fs::write(dir.file("secret"), format!("{SECRET}\n")).unwrap();
         dir
