@@ -391,3 +391,19 @@ fn a_service_manager_that_cannot_be_told_is_said_once() {
     assert_eq!(ran.code, 143);
     assert!(ran.err.contains("failed to notify the service manager") && said(&ran).len() == 1, "{ran:?}");
 }
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
+        eprintln!("skipped: there is no /dev/full");
+        return;
+    };
+    let dir = every_minute();
+    let lock = Ledger::lock(&dir.file("ledger.db")).unwrap();
+    let mut command = dir.command(&["schedule", "--speed", "300"]);
+    let service = command.stderr(full).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(800));
+    drop(lock);
+    until("runs", || runs(&dir) >= 2);
+    assert_eq!(stopped(service, "-TERM").code, 143);
+}

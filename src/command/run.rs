@@ -135,6 +135,9 @@ impl Watcher for Bar {
     }
 
     fn says(&mut self, what: &str) {
-        self.bar.suspend(|| eprintln!("privo-reconcile: {what}"));
+        // That standard error's disk is full ends no run.
+        self.bar.suspend(|| {
+            let _ = writeln!(std::io::stderr(), "privo-reconcile: {what}");
+        });
     }
 }

@@ -7,6 +7,7 @@ mod check;
 mod clock;
 mod notify;
 
+use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -165,8 +166,9 @@ impl Service {
     }
 }
 
+/// Says it on standard error. That the disk of the log is full ends no service.
 fn say(what: &str) {
-    eprintln!("privo-reconcile: {what}");
+    let _ = writeln!(std::io::stderr(), "privo-reconcile: {what}");
 }
 
 fn late_words(due: Moment, late: Span, missed: usize) -> String {

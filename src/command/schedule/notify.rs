@@ -74,7 +74,7 @@ impl Notify {
             && !self.deaf
         {
             self.deaf = true;
-            eprintln!("privo-reconcile: failed to notify the service manager: {error} (is NOTIFY_SOCKET right?)");
+            super::say(&format!("failed to notify the service manager: {error} (is NOTIFY_SOCKET right?)"));
         }
     }
 }
