@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::clock::{Moment, Span};
 use crate::import::Format;
+use crate::log;
 use crate::words::{Outcome, Reason, Status};
 
 const EXIT_CODES: &str = "\
@@ -16,9 +17,10 @@ Exit codes:
   2    usage, configuration, or credentials refused
   3    some entries are duplicate-risk and not yet closed by a person
   4    some entries are still pending (also when the server could not be reached)
+  5    `run`: an alert of the configuration fired
   11   another run holds the ledger
   130, 143  interrupted
-3 wins over 4, every other over both. `import`, `status`, `report` and `show` end 0 unless they fail.";
+3 wins over 4, 5 over both, every other over all three. `import`, `status`, `report` and `show` end 0 unless they fail.";
 
 const RECORD_HELP: &str = r#"begin takes {"method":"POST","url":"https://…","body":{…}} and may be given request_id, operation_id, direction, sent_at.
 end takes {"answered":201}, or {"failure":"timeout"|"network"|"not_sent"|"http","http_status":503,"error":"…"}, and
@@ -48,6 +50,12 @@ pub struct Cli {
     /// The configuration [default: ./privo-reconcile.toml, then the user's, then /etc/privo-reconcile/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Print one JSON document on standard output; errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How warnings and events are told [default: text, or what [log] says]
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    pub log: Option<log::Format>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -71,11 +79,7 @@ pub enum Command {
     /// Write the report of the whole ledger as CSV
     Report(ReportArgs),
     /// Say how many entries stand where
-    Status {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Status,
     /// Tell the story of one entry
     Show {
         /// The writer's id of the attempt
@@ -89,6 +93,27 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serve a look-alike of PRIVO's APIs on this machine, for rehearsals
     Sandbox(SandboxArgs),
+}
+
+impl Command {
+    /// Its name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Init => "init",
+            Command::Check => "check",
+            Command::Record(_) => "record",
+            Command::Import(_) => "import",
+            Command::Run(_) => "run",
+            Command::Schedule(_) => "schedule",
+            Command::Report(_) => "report",
+            Command::Status => "status",
+            Command::Show { .. } => "show",
+            Command::Verify => "verify",
+            Command::Close(_) => "close",
+            Command::Demo(_) => "demo",
+            Command::Sandbox(_) => "sandbox",
+        }
+    }
 }
 
 /// Options of `record`.
@@ -132,9 +157,6 @@ pub struct ImportArgs {
     /// Say what would be imported; write neither ledger nor quarantine
     #[arg(long)]
     pub dry_run: bool,
-    /// The counts as JSON on standard output
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Options of `run`.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::Error as _;
 use toml::Spanned;
@@ -15,7 +15,9 @@ use url::Url;
 use crate::clock::Span;
 use crate::evidence::Windows;
 use crate::import::Mapping;
+use crate::log;
 use crate::mistake::{line_of, toml_error};
+use crate::notice::{AlertFile, HookFile, MetricsFile, Notices, PingFile, Sections};
 use crate::plan::{Plan, SHIPPED};
 
 pub use schedule::{STOP_TIMEOUT, Scheduled};
@@ -41,6 +43,10 @@ pub struct Config {
     pub report_dir: Option<PathBuf>,
     /// Where columns stand in imported files, by the mapping's name.
     pub imports: BTreeMap<String, Mapping>,
+    /// Who is told of runs.
+    pub notices: Notices,
+    /// What logs look like.
+    pub log: log::Settings,
     /// When the job runs by its own clock; `None`: something else starts it.
     pub schedule: Option<Scheduled>,
 }
@@ -110,6 +116,13 @@ struct File {
     report: Option<ReportFile>,
     #[serde(default)]
     import: BTreeMap<String, Spanned<Mapping>>,
+    ping: Option<PingFile>,
+    metrics: Option<Spanned<MetricsFile>>,
+    hook: Option<Spanned<HookFile>>,
+    #[serde(default)]
+    alert: Vec<Spanned<AlertFile>>,
+    #[serde(default)]
+    log: log::Settings,
     schedule: Option<schedule::ScheduleFile>,
 }
 
@@ -156,7 +169,7 @@ struct AuthFile {
 /// Where a credential comes from: one of the three.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Secret {
+pub(crate) struct Secret {
     env: Option<String>,
     file: Option<PathBuf>,
     value: Option<SecretString>,
@@ -192,7 +205,7 @@ struct ReportFile {
 
 /// A duration, `<integer>s|m|h|d`.
 #[derive(Clone, Copy)]
-struct Length(Span);
+pub(crate) struct Length(pub(crate) Span);
 
 impl<'de> Deserialize<'de> for Length {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Length, D::Error> {
@@ -279,8 +292,13 @@ impl Config {
             None => None,
             Some(auth) => Some(Auth {
                 token_url: auth.token_url.0,
-                client_id: credential(&auth.client_id, folder, true, &at)?,
-                client_secret: credential(&auth.client_secret, folder, false, &at)?,
+                client_id: Credential::of(auth.client_id.as_ref(), folder, true, at(auth.client_id.span()))?,
+                client_secret: Credential::of(
+                    auth.client_secret.as_ref(),
+                    folder,
+                    false,
+                    at(auth.client_secret.span()),
+                )?,
                 scope: auth.scope,
             }),
         };
@@ -288,6 +306,8 @@ impl Config {
             let check = mapping.as_ref().check().map_err(|why| anyhow!("`import.{name}`: {why}"));
             check.with_context(|| at(mapping.span()))?;
         }
+        let notices = Sections { ping: read.ping, metrics: read.metrics, hook: read.hook, alert: read.alert };
+        let notices = notices.check(folder, &at)?;
         let schedule = read.schedule.map(|schedule| schedule.check(&at)).transpose()?;
         Ok(Config {
             file: file.to_owned(),
@@ -299,8 +319,17 @@ impl Config {
             controls,
             report_dir: read.report.map(|report| folder.join(report.dir)),
             imports: read.import.into_iter().map(|(name, mapping)| (name, mapping.into_inner())).collect(),
+            notices,
+            log: read.log,
             schedule,
         })
+    }
+
+    /// The environment variables that hold credentials: no program that the job starts gets to see them.
+    pub fn secret_variables(&self) -> Vec<&str> {
+        let auth = self.auth.iter().flat_map(|auth| [&auth.client_id, &auth.client_secret]);
+        let ping = self.notices.ping.iter().map(|ping| &ping.url);
+        auth.chain(ping).filter_map(Credential::variable).collect()
     }
 
     /// How long a stop waits for what is in flight.
@@ -351,30 +380,47 @@ fn check_server(server: ServerFile, folder: &Path) -> Result<Server> {
     })
 }
 
-/// Checks where a credential is to come from.
-fn credential(
-    secret: &Spanned<Secret>,
-    folder: &Path,
-    may_be_written: bool,
-    at: &dyn Fn(std::ops::Range<usize>) -> String,
-) -> Result<Credential> {
-    let place = at(secret.span());
-    let Secret { env, file, value } = secret.as_ref();
-    let source = match (env, file, value) {
-        (Some(name), None, None) => CredentialSource::Environment(name.clone()),
-        (None, Some(file), None) => CredentialSource::File(folder.join(file)),
-        (None, None, Some(value)) if may_be_written => CredentialSource::Written(value.clone()),
-        (None, None, Some(_)) => {
-            bail!(
-                "{place}: a secret is never written into the configuration (use {{ env = \"…\" }} or {{ file = \"…\" }})"
-            )
-        }
-        _ => bail!("{place}: a credential needs one of env, file or value"),
-    };
-    Ok(Credential { source, place })
+impl Secret {
+    /// One that stands in the configuration itself.
+    pub(crate) fn written(text: String) -> Secret {
+        Secret { env: None, file: None, value: Some(SecretString::from(text)) }
+    }
 }
 
 impl Credential {
+    /// Checks where a credential is to come from; `place` is the file and line that name it.
+    pub(crate) fn of(secret: &Secret, folder: &Path, may_be_written: bool, place: String) -> Result<Credential> {
+        let Secret { env, file, value } = secret;
+        let source = match (env, file, value) {
+            (Some(name), None, None) => CredentialSource::Environment(name.clone()),
+            (None, Some(file), None) => CredentialSource::File(folder.join(file)),
+            (None, None, Some(value)) if may_be_written => CredentialSource::Written(value.clone()),
+            (None, None, Some(_)) => {
+                bail!(
+                    "{place}: a secret is never written into the configuration (use {{ env = \"…\" }} or {{ file = \"…\" }})"
+                )
+            }
+            _ => bail!("{place}: a credential needs one of env, file or value"),
+        };
+        Ok(Credential { source, place })
+    }
+
+    /// What stands in the configuration itself.
+    pub(crate) fn written(&self) -> Option<&str> {
+        match &self.source {
+            CredentialSource::Written(value) => Some(value.expose_secret()),
+            CredentialSource::Environment(_) | CredentialSource::File(_) => None,
+        }
+    }
+
+    /// The environment variable that it comes from.
+    pub(crate) fn variable(&self) -> Option<&str> {
+        match &self.source {
+            CredentialSource::Environment(name) => Some(name),
+            CredentialSource::File(_) | CredentialSource::Written(_) => None,
+        }
+    }
+
     /// Reads the credential. One from a file loses its line end.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ pub const REFUSED: u8 = 2;
 pub const DUPLICATE_RISK: u8 = 3;
 /// Some entries are still pending.
 pub const PENDING: u8 = 4;
+/// An alert of the configuration fired.
+pub const ALERTED: u8 = 5;
 /// Another run holds the ledger.
 pub const HELD: u8 = 11;
 /// Interrupted by SIGINT, by SIGTERM.
@@ -66,6 +68,11 @@ pub fn of_error(error: &anyhow::Error) -> u8 {
         }
     }
     FAILED
+}
+
+/// The exit code of a run that did its work: an alert that fired wins over the ledger's state.
+pub fn of_run(alerted: bool, duplicate_risk: bool, pending: bool) -> u8 {
+    if alerted { ALERTED } else { of_state(duplicate_risk, pending) }
 }
 
 /// The exit code of the ledger's state: duplicate-risk wins over pending.

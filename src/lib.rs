@@ -18,21 +18,24 @@
 //!
 //! The rest serves that story: [`import`] takes in what was written down elsewhere, [`words`] are the field's terms, [`standing`] is what the ledger tells, [`config`],
 //! [`cli`], [`command`] and [`exit`] are the way in and out, [`http`] and [`clock`] are the edges, [`mistake`] tells errors in files, [`mask`] keeps
-//! children's data out of what is shown, [`schedule`] says when the job runs by its own clock, [`recording`] is for a partner's own code, [`sandbox`] is a server that knows the truth; `demo` plays an outage against it.
+//! children's data out of what is shown, [`notice`], [`log`] and [`document`] make it heard, [`schedule`] says when the job runs by its own clock, [`recording`] is for a partner's own code, [`sandbox`] is a server that knows the truth; `demo` plays an outage against it.
 
 pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
 pub mod decide;
+pub mod document;
 pub mod evidence;
 pub mod exit;
 pub mod http;
 pub mod import;
 pub mod ledger;
+pub mod log;
 pub mod lookup;
 pub mod mask;
 pub mod mistake;
+pub mod notice;
 pub mod plan;
 pub mod recording;
 pub mod report;

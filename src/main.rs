@@ -1,17 +1,23 @@
 //! The command: parse, run, map the error to an exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 use privo_reconcile::cli::Cli;
-use privo_reconcile::{command, exit};
+use privo_reconcile::{command, document, exit, log};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    log::start();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return told_usage(&error),
+    };
+    let (name, json) = (cli.command.name(), cli.json);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("privo-reconcile: failed to start: {error}");
+            let _ = writeln!(std::io::stderr(), "privo-reconcile: failed to start: {error}");
             return ExitCode::from(exit::FAILED);
         }
     };
@@ -19,10 +25,29 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(exit::DONE),
         Err(error) => {
-            eprintln!("privo-reconcile: {error:#}");
-            ExitCode::from(exit::of_error(&error))
+            let code = exit::of_error(&error);
+            command::say_error(&error);
+            if json {
+                // A reader that went away has no need of it.
+                let _ = document::print_error(name, code, &format!("{error:#}"));
+            }
+            ExitCode::from(code)
         }
     }
+}
+
+/// Help and version, or a mistake in the usage.
+fn told_usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::from(exit::DONE);
+    }
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let _ = document::print_error("privo-reconcile", exit::REFUSED, message);
+    }
+    ExitCode::from(exit::REFUSED)
 }
 
 /// The reader of our output has seen enough.

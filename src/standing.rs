@@ -15,10 +15,26 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// The rows as JSON: status, reason (null: not looked at yet) and how many entries.
+    pub fn to_json(&self) -> Vec<serde_json::Value> {
+        let row = |(status, reason, count): &(Status, Option<Reason>, u64)| serde_json::json!({"status": status, "reason": reason, "entries": count});
+        self.rows.iter().map(row).collect()
+    }
+
     /// How many entries have this status.
     pub fn of(&self, status: Status) -> u64 {
         self.rows.iter().filter(|(of, ..)| *of == status).map(|(.., count)| count).sum()
     }
+}
+
+/// What alerts and metrics are made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub counts: Counts,
+    /// When the last run ended that ended without trouble.
+    pub last_success: Option<Moment>,
+    /// When the first run began.
+    pub first_run: Option<Moment>,
 }
 
 /// One row of the report, as the ledger has it.

@@ -180,6 +180,13 @@ fn the_import_asks_no_server_and_decides_nothing() {
 }
 
 #[test]
+fn who_is_told_of_a_run_neither_runs_nor_reads_the_ledger() {
+    never_imports(&["notice"], &["ledger", "lookup", "report", "run", "command"]);
+    imports_only("log", &["clock", "exit"]);
+    imports_only("document", &[]);
+}
+
+#[test]
 fn the_schedule_is_pure() {
     imports_only("schedule", &["clock"]);
 }
@@ -272,7 +279,7 @@ fn the_readmes_usage_is_the_help() {
 #[test]
 fn the_help_tells_every_exit_code() {
     let help = help(&[]);
-    for code in ["  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  11 ", "130, 143"] {
+    for code in ["  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  11 ", "130, 143"] {
         assert!(help.contains(code), "{code}: {help}");
     }
 }

@@ -3,16 +3,23 @@
 use std::io::Write;
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
 use crate::clock::Moment;
 use crate::config::Config;
+use crate::document;
 use crate::exit::{self, of_error};
 use crate::ledger::Ledger;
 use crate::lookup::{Lookups, Stop};
 use crate::words::Control;
 
-pub async fn check(config: &Config) -> Result<u8> {
-    let mut findings = Findings::default();
+pub async fn check(config: &Config, json: bool) -> Result<u8> {
+    let mut findings = Findings { json: json.then(Vec::new), code: exit::DONE };
+    look_around(config, &mut findings).await?;
+    findings.end()
+}
+
+async fn look_around(config: &Config, findings: &mut Findings) -> Result<()> {
     findings.good(&format!(
         "configuration {}: plan {}, server {}",
         config.file.display(),
@@ -27,14 +34,14 @@ pub async fn check(config: &Config) -> Result<u8> {
         Ok(lookups) => lookups,
         Err(error) => {
             findings.bad(&error)?;
-            return Ok(findings.code);
+            return Ok(());
         }
     };
     match lookups.check_credentials().await {
         Ok(()) => findings.good("credentials")?,
         Err(error) => {
             findings.bad(&error)?;
-            return Ok(findings.code);
+            return Ok(());
         }
     }
     for name in config.plan.lookups.keys() {
@@ -63,25 +70,41 @@ pub async fn check(config: &Config) -> Result<u8> {
             }
         }
     }
-    Ok(findings.code)
+    Ok(())
 }
 
-#[derive(Default)]
+/// What was found: printed as it comes, or kept for one JSON document.
 struct Findings {
+    json: Option<Vec<Value>>,
     code: u8,
 }
 
 impl Findings {
-    fn good(&self, what: &str) -> Result<()> {
-        Ok(writeln!(std::io::stdout(), "ok    {what}")?)
+    fn good(&mut self, what: &str) -> Result<()> {
+        self.tell("ok", what)
     }
 
-    fn note(&self, what: &str) -> Result<()> {
-        Ok(writeln!(std::io::stdout(), "note  {what}")?)
+    fn note(&mut self, what: &str) -> Result<()> {
+        self.tell("note", what)
     }
 
     fn bad(&mut self, error: &anyhow::Error) -> Result<()> {
         self.code = self.code.max(of_error(error)).max(exit::FAILED);
-        Ok(writeln!(std::io::stdout(), "BAD   {error:#}")?)
+        self.tell("BAD", &format!("{error:#}"))
+    }
+
+    fn tell(&mut self, level: &str, what: &str) -> Result<()> {
+        match &mut self.json {
+            Some(findings) => findings.push(json!({ "level": level.to_lowercase(), "message": what })),
+            None => writeln!(std::io::stdout(), "{level:<5} {what}")?,
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<u8> {
+        if let Some(findings) = self.json {
+            document::print("check", self.code, &json!({ "findings": findings }))?;
+        }
+        Ok(self.code)
     }
 }

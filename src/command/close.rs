@@ -1,16 +1,20 @@
 //! `close`: settled by a person, who says who and why.
 
+use std::io::Write;
+
 use anyhow::{Result, bail};
+use serde_json::json;
 
 use crate::cli::CloseArgs;
 use crate::clock::Moment;
 use crate::config::Config;
+use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::{Close, Ledger, RunEnd, RunStart};
 use crate::standing::ReportRow;
 use crate::words::Status;
 
-pub fn close(config: &Config, args: &CloseArgs) -> Result<u8> {
+pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
     if args.who.trim().is_empty() || args.why.trim().is_empty() {
         bail!(Refused("--who and --why must say something".to_owned()));
     }
@@ -61,9 +65,16 @@ pub fn close(config: &Config, args: &CloseArgs) -> Result<u8> {
         Moment::now(),
         &RunEnd { settled: closed as u64, controls: "null".to_owned(), ..RunEnd::default() },
     )?;
-    eprintln!("closed {closed} {}", if closed == 1 { "entry" } else { "entries" });
     let (duplicate_risk, pending) = ledger.state()?;
-    Ok(exit::of_state(duplicate_risk, pending))
+    let code = exit::of_state(duplicate_risk, pending);
+    if json {
+        document::print("close", code, &json!({ "ledger": ledger.identity(), "run": run.0, "closed": closed }))?;
+    } else {
+        let entries = if closed == 1 { "entry" } else { "entries" };
+        // It is done, whether anybody reads this or not.
+        let _ = writeln!(std::io::stderr(), "closed {closed} {entries}");
+    }
+    Ok(code)
 }
 
 fn fits(row: &ReportRow, args: &CloseArgs) -> bool {

@@ -1,18 +1,19 @@
 //! `import`: requests in doubt, out of files that were written anyway.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::cli::ImportArgs;
 use crate::clock::Moment;
 use crate::config::Config;
+use crate::document;
 use crate::exit::{self, Refused};
 use crate::import::{self, Format, Job, Mapping, Source, Summary};
 use crate::ledger::Ledger;
 use crate::plan::Reader;
 
-pub fn import(config: &Config, args: &ImportArgs) -> Result<u8> {
+pub fn import(config: &Config, args: &ImportArgs, json: bool) -> Result<u8> {
     let chosen = chosen(config, args)?;
     let mut ledger = Ledger::open(&config.ledger)?;
     // Before anything is imported, every file is there and its format known.
@@ -41,16 +42,16 @@ pub fn import(config: &Config, args: &ImportArgs) -> Result<u8> {
             }
         }
     }
-    tell(&summaries, args)?;
-    if let Some(error) = failed {
-        return Err(error);
-    }
     let all_rejected: Vec<String> =
         summaries.iter().filter(|s| s.all_rejected()).map(|s| s.file.display().to_string()).collect();
-    if !all_rejected.is_empty() {
-        bail!("every record of {} was rejected (is the mapping right?)", all_rejected.join(", "));
+    if failed.is_none() && !all_rejected.is_empty() {
+        failed = Some(anyhow!("every record of {} was rejected (is the mapping right?)", all_rejected.join(", ")));
     }
-    Ok(exit::DONE)
+    match json {
+        true => tell_json(&summaries, args, failed.as_ref())?,
+        false => tell(&summaries, args),
+    }
+    failed.map_or(Ok(exit::DONE), Err)
 }
 
 fn chosen(config: &Config, args: &ImportArgs) -> Result<Mapping> {
@@ -70,22 +71,23 @@ fn chosen(config: &Config, args: &ImportArgs) -> Result<Mapping> {
     }
 }
 
-fn tell(summaries: &[Summary], args: &ImportArgs) -> Result<()> {
-    if args.json {
-        let total = |of: fn(&Summary) -> u64| summaries.iter().map(of).sum::<u64>();
-        let told = serde_json::json!({
-            "format": 1,
-            "dry_run": args.dry_run,
-            "imported": total(|s| s.imported),
-            "duplicates": total(|s| s.duplicates),
-            "left_out": total(|s| s.left_out),
-            "rejected": total(|s| s.rejected),
-            "files": summaries,
-        });
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{told:#}")?;
-        return Ok(out.flush()?);
-    }
+/// One document, whatever failed: files before the one that failed were imported.
+fn tell_json(summaries: &[Summary], args: &ImportArgs, failed: Option<&anyhow::Error>) -> Result<()> {
+    let total = |of: fn(&Summary) -> u64| summaries.iter().map(of).sum::<u64>();
+    let code = failed.map_or(exit::DONE, exit::of_error);
+    let told = serde_json::json!({
+        "dry_run": args.dry_run,
+        "imported": total(|s| s.imported),
+        "duplicates": total(|s| s.duplicates),
+        "left_out": total(|s| s.left_out),
+        "rejected": total(|s| s.rejected),
+        "files": summaries,
+        "error": failed.map(|error| document::error(code, &format!("{error:#}"))),
+    });
+    document::print("import", code, &told)
+}
+
+fn tell(summaries: &[Summary], args: &ImportArgs) {
     for summary in summaries {
         let name = summary.file.display();
         if std::io::stderr().is_terminal() {
@@ -104,11 +106,10 @@ fn tell(summaries: &[Summary], args: &ImportArgs) -> Result<()> {
         }
         // These a person must hear of, terminal or not.
         for (why, count) in &summary.cannot_be_decided {
-            eprintln!("privo-reconcile: {name}: {count} of the imported cannot be decided: {why}");
+            tracing::warn!(event = "cannot-be-decided", "{name}: {count} of the imported cannot be decided: {why}");
         }
         for (why, count) in &summary.reasons {
-            eprintln!("privo-reconcile: {name}: {count} rejected: {why}");
+            tracing::warn!(event = "rejected", "{name}: {count} rejected: {why}");
         }
     }
-    Ok(())
 }

@@ -19,38 +19,52 @@ use crate::cli::{Cli, Command};
 use crate::config::Config;
 use crate::exit::{self, Refused};
 use crate::ledger::Ledger;
+use crate::{document, log};
 
 /// Executes a command; gives its exit code.
 ///
 /// # Errors
 /// See [`exit::of_error`].
 pub async fn execute(cli: Cli) -> Result<u8> {
-    let config = || load(&cli);
+    log::adjust(log::Settings { format: cli.log, level: None })?;
+    let (config, json) = (|| load(&cli), cli.json);
     match &cli.command {
-        Command::Init => init(&config()?),
-        Command::Check => check::check(&config()?).await,
-        Command::Record(args) => record::record(&config()?, args),
-        Command::Import(args) => import::import(&config()?, args),
-        Command::Run(args) => run::run(&config()?, args, signals::halt()?).await,
-        Command::Schedule(args) => schedule::schedule(config()?, args).await,
-        Command::Report(args) => tell::report(&config()?, args),
-        Command::Status { json } => tell::status(&config()?, *json),
-        Command::Show { request_id } => tell::show(&config()?, request_id),
-        Command::Verify => tell::verify(&config()?),
-        Command::Close(args) => close::close(&config()?, args),
-        Command::Demo(args) => demo::demo(args).await,
-        Command::Sandbox(args) => sandbox::serve(args).await,
+        Command::Init => init(&config()?, json),
+        Command::Check => check::check(&config()?, json).await,
+        Command::Record(args) => record::record(&config()?, args, json),
+        Command::Import(args) => import::import(&config()?, args, json),
+        Command::Run(args) => run::run(&config()?, args, json, signals::halt()?).await,
+        Command::Schedule(args) => schedule::schedule(config()?, args, cli.log, json).await,
+        Command::Report(args) => tell::report(&config()?, args, json),
+        Command::Status => tell::status(&config()?, json),
+        Command::Show { request_id } => tell::show(&config()?, request_id, json),
+        Command::Verify => tell::verify(&config()?, json),
+        Command::Close(args) => close::close(&config()?, args, json),
+        Command::Demo(args) => demo::demo(args, json).await,
+        Command::Sandbox(args) => sandbox::serve(args, json).await,
     }
 }
 
-fn load(cli: &Cli) -> Result<Config> {
-    Config::load(cli.config.as_deref()).map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))
+/// Says why a command failed.
+pub fn say_error(error: &anyhow::Error) {
+    tracing::error!(event = "failed", "{error:#}");
 }
 
-fn init(config: &Config) -> Result<u8> {
+fn load(cli: &Cli) -> Result<Config> {
+    let config = Config::load(cli.config.as_deref());
+    let config = config.map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))?;
+    log::adjust(log::Settings { format: cli.log.or(config.log.format), level: config.log.level })?;
+    Ok(config)
+}
+
+fn init(config: &Config, json: bool) -> Result<u8> {
     let path = &config.ledger;
     let made = Ledger::create(path).context("failed to make the ledger")?;
-    if std::io::stderr().is_terminal() {
+    if json {
+        let identity = Ledger::open(path)?.identity().to_owned();
+        let told = serde_json::json!({ "ledger": identity, "path": path, "made": made });
+        document::print("init", exit::DONE, &told)?;
+    } else if std::io::stderr().is_terminal() {
         let what = if made { "made the ledger" } else { "the ledger is there already:" };
         eprintln!("{what} {}", path.display());
     }

@@ -1,45 +1,182 @@
-//! `run`: the job, with its progress and its report.
+//! `run`: the job, with its progress, its report, and all who are told of it.
 
 use std::io::{IsTerminal, Write};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+use tracing::Instrument;
 
 use crate::cli::RunArgs;
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::exit;
-use crate::ledger::Ledger;
+use crate::document;
+use crate::exit::{self, Refused};
+use crate::ledger::{Ledger, RunLock};
+use crate::log;
+use crate::notice::{self, Settled, alert};
 use crate::report;
-use crate::run::halt::Halt;
+use crate::run::halt::{Ending, Halt};
 use crate::run::{self, Options, Summary, Watcher};
+use crate::standing::Standing;
 use crate::words::Status;
 
 /// Runs the job once; `halt` asks it to stop.
-pub async fn run(config: &Config, args: &RunArgs, halt: Halt) -> Result<u8> {
-    let ledger = Ledger::open(&config.ledger)?;
-    let _lock = Ledger::lock(&config.ledger)?;
-    let options = Options { wait: args.wait, recheck: args.recheck };
+pub async fn run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Result<u8> {
+    if json && args.report.as_deref().is_some_and(|file| file.as_os_str() == "-") {
+        bail!(Refused("--json and `--report -` both want standard output (name a file for the report)".to_owned()));
+    }
     if args.dry_run {
-        return dry_run(config, &ledger, &options, halt).await;
+        return dry_run(config, args, json, halt).await;
     }
-    let mut ledger = ledger;
-    let mut bar = Bar::new();
-    let summary = run::run(config, &mut ledger, &options, &mut bar, Moment::now, halt).await;
-    bar.end();
-    let summary = summary?;
-    leave_report(config, &ledger, args, &summary)?;
-    if std::io::stderr().is_terminal() {
-        say(&ledger, &summary)?;
+    // Whatever is logged within bears the run's id, once there is one.
+    let span = tracing::error_span!("run", run = tracing::field::Empty);
+    heard(config, args, json, halt).instrument(span).await
+}
+
+/// Runs the job, and tells all who are to be told that it begins and how it ended.
+async fn heard(config: &Config, args: &RunArgs, json: bool, mut halt: Halt) -> Result<u8> {
+    tokio::select! {
+        biased;
+        () = config.notices.begins() => {}
+        _ = halt.asked() => {}
     }
-    let (duplicate_risk, pending) = ledger.state()?;
-    Ok(exit::of_state(duplicate_risk, pending))
+    let mut job = Job { config, started: Moment::now(), ledger: None, lock: None, bar: Bar::new() };
+    let done = job.work(args, halt.clone()).await;
+    job.bar.end();
+    let (summary, done) = job.account(done, json);
+    let secrets = config.secret_variables();
+    tokio::select! {
+        () = config.notices.ended(&summary, &secrets) => {}
+        // The work is done; nobody waits for those who do not listen.
+        () = patience(&mut halt, config) => {}
+    }
+    if log::tells_runs() {
+        let whole = serde_json::to_string(&summary)?;
+        tracing::info!(event = "run-ends", summary = %whole, "{}", summary.line());
+    }
+    if json {
+        document::print("run", summary.exit, &summary)?;
+    } else if done.is_ok() && std::io::stderr().is_terminal() && log::is_plain() {
+        job.say(&summary)?;
+    }
+    done.map(|()| summary.exit)
+}
+
+/// How long those are waited for who are told: until a signal, and of a run that a signal stopped, until the next one or as
+/// long as a stop may take.
+async fn patience(halt: &mut Halt, config: &Config) {
+    match halt.code() {
+        None => _ = halt.asked().await,
+        Some(_) => Ending::new(halt, config.stop_timeout()).at_once().await,
+    }
+}
+
+/// One run, and what it has in hand.
+struct Job<'a> {
+    config: &'a Config,
+    started: Moment,
+    /// Once it was opened.
+    ledger: Option<Ledger>,
+    /// Held until all is told.
+    lock: Option<RunLock>,
+    bar: Bar,
+}
+
+impl Job<'_> {
+    async fn work(&mut self, args: &RunArgs, halt: Halt) -> Result<()> {
+        let ledger = self.ledger.insert(Ledger::open(&self.config.ledger)?);
+        self.lock = Some(Ledger::lock(&self.config.ledger)?);
+        let options = Options { wait: args.wait, recheck: args.recheck };
+        let summary = run::run(self.config, ledger, &options, &mut self.bar, Moment::now, halt).await?;
+        self.bar.end();
+        leave_report(self.config, ledger, args, &summary)
+    }
+
+    /// What the run did and how the ledger stands, with the alerts that fire; and the run's end, which is a failure when
+    /// that cannot be told.
+    fn account(&self, done: Result<()>, json: bool) -> (notice::Summary, Result<()>) {
+        let wanted = json || log::tells_runs() || self.config.notices.want_standing();
+        let ledger = self.ledger.as_ref();
+        let state = ledger.map(Ledger::state).transpose();
+        let standing = ledger.filter(|_| wanted).map(Ledger::standing).transpose();
+        let (state, standing, done) = match (done, state, standing) {
+            (done, Ok(state), Ok(standing)) => (state, standing, done),
+            (Err(error), ..) | (Ok(()), Err(error), _) | (Ok(()), _, Err(error)) => (None, None, Err(error)),
+        };
+        let ended = Moment::now();
+        let alerts = standing.as_ref().map(|standing| alert::fired(&self.config.notices.rules, standing, ended));
+        let alerts = alerts.unwrap_or_default();
+        for alert in &alerts {
+            tracing::warn!(event = "alert", alert = %alert.name, "alert {}: {}", alert.name, alert.message);
+        }
+        let (duplicate_risk, pending) = state.unwrap_or_default();
+        let exit = match &done {
+            Ok(()) => exit::of_run(!alerts.is_empty(), duplicate_risk, pending),
+            Err(error) => exit::of_error(error),
+        };
+        let error = done.as_ref().err().map(|error| format!("{error:#}"));
+        (self.summary(exit, error, ended, standing, alerts), done)
+    }
+
+    fn summary(
+        &self,
+        exit: u8,
+        error: Option<String>,
+        ended: Moment,
+        standing: Option<Standing>,
+        alerts: Vec<alert::Alert>,
+    ) -> notice::Summary {
+        let did = self.bar.did.clone().unwrap_or_default();
+        notice::Summary {
+            run: self.bar.did.as_ref().map(|did| did.run),
+            ledger: self.ledger.as_ref().map(|ledger| ledger.identity().to_owned()),
+            server: self.config.server.base_url.origin().ascii_serialization(),
+            plan: self.config.plan.name.clone(),
+            plan_digest: self.config.plan.digest.clone(),
+            started: self.started,
+            ended,
+            exit,
+            examined: did.examined,
+            requests: did.requests,
+            settled: Settled {
+                resolved: did.settled - did.settled_duplicate_risk,
+                duplicate_risk: did.settled_duplicate_risk,
+            },
+            deferred: did.deferred,
+            corrections: did.corrections,
+            lookups: did.seen,
+            trouble: did.trouble,
+            error,
+            standing,
+            alerts,
+        }
+    }
+
+    /// For a person at a terminal.
+    fn say(&self, summary: &notice::Summary) -> Result<()> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let counts = ledger.counts()?;
+        eprintln!(
+            "run {}: {} examined with {} requests, {} settled, {} deferred; now {} resolved, {} duplicate-risk, {} pending",
+            summary.run.unwrap_or_default(),
+            summary.examined,
+            summary.requests,
+            summary.settled.total(),
+            summary.deferred,
+            counts.of(Status::Resolved),
+            counts.of(Status::DuplicateRisk),
+            counts.of(Status::Pending),
+        );
+        Ok(())
+    }
 }
 
 /// The report that was asked for, or the dated one of what changed.
 fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summary) -> Result<()> {
     if let Some(file) = &args.report {
-        return super::tell::write_report(config, ledger, file, None, false);
+        super::tell::write_report(config, ledger, file, None, false)?;
+        return Ok(());
     }
     let Some(folder) = &config.report_dir else { return Ok(()) };
     if summary.settled == 0 {
@@ -49,28 +186,40 @@ fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summ
     let stamp = stamp.split('.').next().unwrap_or_default().to_owned();
     let file = folder.join(format!("privo-reconcile-{stamp}Z-run{}.csv", summary.run));
     std::fs::create_dir_all(folder).with_context(|| format!("failed to make report.dir {}", folder.display()))?;
-    super::tell::write_report(config, ledger, &file, Some(summary.run), false)
+    super::tell::write_report(config, ledger, &file, Some(summary.run), false)?;
+    Ok(())
 }
 
 /// Runs on a copy in memory and prints what would be decided. The ledger is only read.
-async fn dry_run(config: &Config, ledger: &Ledger, options: &Options, halt: Halt) -> Result<u8> {
+async fn dry_run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Result<u8> {
+    let ledger = Ledger::open(&config.ledger)?;
+    let _lock = Ledger::lock(&config.ledger)?;
     let mut copy = ledger.copy_in_memory()?;
     let mut bar = Bar::new();
-    let summary = run::run(config, &mut copy, options, &mut bar, Moment::now, halt).await;
+    let options = Options { wait: args.wait, recheck: args.recheck };
+    let summary = run::run(config, &mut copy, &options, &mut bar, Moment::now, halt).await;
     bar.end();
     let summary = summary?;
+    let rows = would_be(&copy)?;
+    let (duplicate_risk, pending) = ledger.state()?;
+    let code = exit::of_state(duplicate_risk, pending);
+    if json {
+        let told = json!({
+            "dry_run": true,
+            "ledger": ledger.identity(),
+            "examined": summary.examined,
+            "requests": summary.requests,
+            "settled": summary.settled,
+            "deferred": summary.deferred,
+            "trouble": summary.trouble,
+            "rows": rows.iter().map(would_be_json).collect::<Vec<_>>(),
+        });
+        document::print("run", code, &told)?;
+        return Ok(code);
+    }
     let mut out = std::io::stdout().lock();
-    let mut lines = Vec::new();
-    copy.each_row(None, |row| {
-        let changed = row.last_checked.is_some() || row.status != Status::Pending;
-        if changed {
-            let cells = report::cells(&row, None);
-            lines.push([&cells[0], &cells[8], &cells[9], &cells[10], &cells[11]].map(String::as_str).join("\t"));
-        }
-        Ok(())
-    })?;
-    for line in lines {
-        writeln!(out, "{line}")?;
+    for row in rows {
+        writeln!(out, "{}", row.join("\t"))?;
     }
     out.flush()?;
     if std::io::stderr().is_terminal() {
@@ -79,39 +228,48 @@ async fn dry_run(config: &Config, ledger: &Ledger, options: &Options, halt: Halt
             summary.settled, summary.deferred
         );
     }
-    let (duplicate_risk, pending) = ledger.state()?;
-    Ok(exit::of_state(duplicate_risk, pending))
+    Ok(code)
 }
 
-fn say(ledger: &Ledger, summary: &Summary) -> Result<()> {
-    let counts = ledger.counts()?;
-    eprintln!(
-        "run {}: {} examined with {} requests, {} settled, {} deferred; now {} resolved, {} duplicate-risk, {} pending",
-        summary.run,
-        summary.examined,
-        summary.requests,
-        summary.settled,
-        summary.deferred,
-        counts.of(Status::Resolved),
-        counts.of(Status::DuplicateRisk),
-        counts.of(Status::Pending),
-    );
-    Ok(())
+/// The columns of the report that a dry run prints.
+const WOULD_BE: [&str; 5] = ["request_id", "status", "outcome", "reason", "action"];
+
+/// What would be said of each entry that was looked at.
+fn would_be(copy: &Ledger) -> Result<Vec<[String; 5]>> {
+    let mut rows = Vec::new();
+    copy.each_row(None, |row| {
+        let changed = row.last_checked.is_some() || row.status != Status::Pending;
+        if changed {
+            let cells = report::cells(&row, None);
+            let column = |name| report::COLUMNS.iter().position(|column| *column == name);
+            rows.push(WOULD_BE.map(|name| column(name).map(|at| cells[at].clone()).unwrap_or_default()));
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+fn would_be_json(row: &[String; 5]) -> Value {
+    let known = |cell: &String| if cell.is_empty() { Value::Null } else { json!(cell) };
+    Value::Object(WOULD_BE.iter().zip(row).map(|(name, cell)| ((*name).to_owned(), known(cell))).collect())
 }
 
 /// Progress on a terminal; elsewhere only what a person must hear of.
 pub struct Bar {
     bar: ProgressBar,
+    /// What the run did, once it has ended.
+    did: Option<Summary>,
 }
 
 impl Bar {
     /// A bar without a length yet.
     pub fn new() -> Bar {
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        let target = if log::is_plain() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} entries {msg}") {
             bar.set_style(style);
         }
-        Bar { bar }
+        Bar { bar, did: None }
     }
 
     /// Takes the bar away.
@@ -134,10 +292,11 @@ impl Watcher for Bar {
         self.bar.set_message(format!("waiting until {until}"));
     }
 
-    fn says(&mut self, what: &str) {
-        // That standard error's disk is full ends no run.
-        self.bar.suspend(|| {
-            let _ = writeln!(std::io::stderr(), "privo-reconcile: {what}");
-        });
+    fn says(&mut self, event: &'static str, what: &str) {
+        self.bar.suspend(|| tracing::warn!(event, "{what}"));
+    }
+
+    fn ended(&mut self, did: &Summary) {
+        self.did = Some(did.clone());
     }
 }

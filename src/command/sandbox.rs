@@ -6,13 +6,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::cli::SandboxArgs;
 use crate::clock::Moment;
+use crate::document;
 use crate::exit::{self, Refused};
 use crate::sandbox::{Faults, Sandbox, Settings};
 
 /// The sandbox's credentials and service identifier.
 pub const CLIENT: &str = "sandbox";
 
-pub async fn serve(args: &SandboxArgs) -> Result<u8> {
+pub async fn serve(args: &SandboxArgs, json: bool) -> Result<u8> {
     if !args.listen.ip().is_loopback() {
         bail!(Refused("the sandbox is for this machine only (listen on 127.0.0.1 or [::1])".to_owned()));
     }
@@ -21,14 +22,20 @@ pub async fn serve(args: &SandboxArgs) -> Result<u8> {
         Some(file) => read_faults(file).map_err(|error| Refused(format!("{error:#}")))?,
     };
     let sandbox = Sandbox::start(settings(args.listen, args.seed, faults)).await?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", sandbox.url())?;
-    out.flush()?;
-    drop(out);
-    eprintln!(
-        "sandbox of both APIs at {}; client_id and client_secret `{CLIENT}`, service `{CLIENT}`; stop it with Ctrl-C",
-        sandbox.url()
-    );
+    if json {
+        let told = serde_json::json!({ "url": sandbox.url(), "client": CLIENT });
+        document::print("sandbox", exit::DONE, &told)?;
+    } else {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", sandbox.url())?;
+        out.flush()?;
+        drop(out);
+        let _ = writeln!(
+            std::io::stderr(),
+            "sandbox of both APIs at {}; client_id and client_secret `{CLIENT}`, service `{CLIENT}`; stop it with Ctrl-C",
+            sandbox.url()
+        );
+    }
     super::signals::halt()?.asked().await;
     sandbox.stop().await;
     Ok(exit::DONE)

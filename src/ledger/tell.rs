@@ -10,7 +10,7 @@ use super::Ledger;
 use super::groups::looks_of;
 use super::intake::row_of;
 use crate::clock::{Moment, Span};
-use crate::standing::{Counts, ReportRow, RunFacts, Story, StoryLook, StoryVerdict};
+use crate::standing::{Counts, ReportRow, RunFacts, Standing, Story, StoryLook, StoryVerdict};
 use crate::words::Status;
 
 const ROW: &str = "SELECT s.entry_id, s.status, s.reason, s.action, s.explanation, s.not_before_ms, s.checks, s.first_checked_ms,
@@ -45,6 +45,25 @@ impl Ledger {
                 .query_row("SELECT min(sent_ms) FROM standings WHERE status = 'pending'", [], |row| row.get(0))?;
         counts.oldest_pending = oldest.map(Moment);
         Ok(counts)
+    }
+
+    /// The counts, and when runs went well: what alerts and metrics are made of.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn standing(&self) -> Result<Standing> {
+        let moment = |sql: &str| -> Result<Option<Moment>> {
+            let found: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0)).optional()?;
+            Ok(found.map(Moment))
+        };
+        Ok(Standing {
+            counts: self.counts()?,
+            last_success: moment(
+                "SELECT ended_ms FROM runs WHERE command = 'run' AND ended_ms IS NOT NULL AND trouble IS NULL
+                 ORDER BY id DESC LIMIT 1",
+            )?,
+            first_run: moment("SELECT started_ms FROM runs WHERE command = 'run' ORDER BY id LIMIT 1")?,
+        })
     }
 
     /// Whether there is a duplicate-risk that no person closed, and whether anything is pending: what exit codes tell.

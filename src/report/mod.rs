@@ -3,15 +3,18 @@
 //! Made from the ledger's rows alone. Making text is pure and stands here; putting it whole into a file is
 //! [`whole_file`].
 
+mod story;
 mod whole_file;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::clock::Moment;
 use crate::mask;
 use crate::standing::{ReportRow, RunFacts};
 use crate::words::{Action, Reason};
 
+pub use story::story;
 pub use whole_file::{meta_path, write_whole};
 
 /// The columns, only ever added to at the end.
@@ -109,6 +112,17 @@ pub fn cells(row: &ReportRow, in_full: Option<&str>) -> Vec<String> {
         time(row.not_before),
         row.explanation.clone().unwrap_or_else(|| "not looked at yet".to_owned()),
     ]
+}
+
+/// A row as a JSON object: the columns are its keys, what is unknown is null, and what counts is a number.
+pub fn cells_of(row: &ReportRow, in_full: Option<&str>) -> serde_json::Map<String, Value> {
+    let value = |name: &str, cell: String| match (name, cell.parse::<u64>()) {
+        _ if cell.is_empty() => Value::Null,
+        ("checks" | "http_status", Ok(number)) => number.into(),
+        _ => cell.into(),
+    };
+    let cells = COLUMNS.iter().zip(cells(row, in_full));
+    cells.map(|(name, cell)| ((*name).to_owned(), value(name, cell))).collect()
 }
 
 /// An entry that was not looked at yet is as good as one whose look gave no answer.

@@ -8,7 +8,7 @@ mod due;
 pub mod halt;
 mod look;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -23,7 +23,7 @@ use crate::ledger::{Due, Ledger, RunEnd, RunId, RunStart, Stored, Told};
 use crate::lookup::pace::TRIAL_EVERY;
 use crate::lookup::{Lookups, Stop};
 use crate::plan::Reader;
-use crate::words::Status;
+use crate::words::{Seen, Status};
 use halt::{Ending, Halt};
 use look::{Looked, Turn};
 
@@ -56,8 +56,10 @@ pub trait Watcher {
     fn did(&mut self, entries: u64);
     /// Waiting until then.
     fn waits(&mut self, until: Moment);
-    /// Something that a person must hear of at once: a correction, a server that is left alone.
-    fn says(&mut self, what: &str);
+    /// Something that a person must hear of at once: a correction, a server that is left alone. `event` names its kind.
+    fn says(&mut self, event: &'static str, what: &str);
+    /// The run ended, well or not, and this is what it did.
+    fn ended(&mut self, _: &Summary) {}
 }
 
 /// What a run did.
@@ -67,7 +69,11 @@ pub struct Summary {
     pub examined: u64,
     pub requests: u64,
     pub settled: u64,
+    /// Of those settled: as duplicate-risk.
+    pub settled_duplicate_risk: u64,
     pub deferred: u64,
+    /// Observations that were written, by what was seen.
+    pub seen: BTreeMap<Seen, u64>,
     /// Corrections: verdicts that were superseded loudly.
     pub corrections: u64,
     /// Why the server was left alone.
@@ -135,6 +141,8 @@ pub async fn run_over<T: Transport>(
         server: &config.server.base_url.origin().ascii_serialization(),
         windows: &config.windows,
     })?;
+    tracing::Span::current().record("run", id.0);
+    tracing::info!(event = "run-begins", plan = %config.plan.name, "run {} begins", id.0);
     if options.recheck {
         ledger.recheck()?;
     }
@@ -148,6 +156,7 @@ pub async fn run_over<T: Transport>(
         Err(error) => Some(format!("{error:#}")),
         Ok(()) => summary.trouble.clone(),
     };
+    run.watcher.ended(&summary);
     let end = RunEnd {
         examined: summary.examined,
         requests: summary.requests,
@@ -194,7 +203,7 @@ impl<T: Transport> Run<'_, T> {
 
     fn said_trouble(&mut self) -> Result<()> {
         if let Some(why) = &self.summary.trouble {
-            self.watcher.says(why);
+            self.watcher.says("left-alone", why);
         }
         Ok(())
     }
@@ -209,7 +218,9 @@ impl<T: Transport> Run<'_, T> {
                 return Err(anyhow::Error::new(Stopped(code)));
             }
         }
-        self.watcher.begins(self.ledger.count_due(now)?);
+        let due = self.ledger.count_due(now)?;
+        tracing::debug!(event = "pass-begins", due, "a pass begins, {due} entries are due");
+        self.watcher.begins(due);
         let (lookups, reader) = (self.lookups, self.reader);
         let mut queue = Queue { now, page: VecDeque::new(), after: None, ended: false, in_flight: HashSet::new() };
         let mut looking = FuturesUnordered::new();
@@ -265,6 +276,7 @@ impl<T: Transport> Run<'_, T> {
         let now = (self.clock)();
         let batch: Vec<Stored> = batch.into_iter().map(|looked| looked.tell(&self.config.windows, now)).collect();
         let passed_over = self.ledger.store(self.id, &batch, self.reader, now)?;
+        let before = (self.summary.settled, self.summary.deferred);
         for (index, stored) in batch.iter().enumerate() {
             for member in &stored.group.members {
                 queue.in_flight.remove(&member.attempt.entry);
@@ -273,23 +285,36 @@ impl<T: Transport> Run<'_, T> {
                 self.count(stored);
             }
         }
+        let (settled, deferred) = (self.summary.settled - before.0, self.summary.deferred - before.1);
+        tracing::debug!(
+            event = "written",
+            groups = batch.len(),
+            passed_over = passed_over.len(),
+            settled,
+            deferred,
+            "{} groups written",
+            batch.len()
+        );
         Ok(())
     }
 
     fn count(&mut self, stored: &Stored) {
         let mut did = 0;
+        for look in stored.looks.iter().flatten() {
+            *self.summary.seen.entry(look.seen).or_default() += 1;
+        }
         for (member, told) in stored.group.members.iter().zip(&stored.told) {
             match told {
                 Told::Nothing => continue,
                 Told::Verdict { verdict, .. } => {
                     self.summary.settled += 1;
+                    self.summary.settled_duplicate_risk += u64::from(verdict.status == Status::DuplicateRisk);
                     if verdict.correction {
                         self.summary.corrections += 1;
                         let id = crate::mask::id(&member.row.request_id);
-                        self.watcher.says(&format!(
-                            "correction: {id} is {} after all ({}); see `show`",
-                            verdict.outcome, verdict.reason
-                        ));
+                        let (outcome, reason) = (verdict.outcome, verdict.reason);
+                        let what = format!("correction: {id} is {outcome} after all ({reason}); see `show`");
+                        self.watcher.says("correction", &what);
                     }
                 }
                 Told::Deferral { .. } => self.summary.deferred += 1,

@@ -52,6 +52,11 @@ impl Schedule {
         std::iter::successors(self.next(after), |start| self.next(start.at))
     }
 
+    /// A start's local time with its offset, by RFC 3339.
+    pub fn local(&self, start: &Start) -> Option<String> {
+        zone::local(self.zone, start.at).map(|at| at.to_rfc3339())
+    }
+
     /// A start as `--check` shows it: weekday, local time with its offset, UTC, and what the change of a clock did to it.
     pub fn show(&self, start: &Start) -> String {
         let local = zone::local(self.zone, start.at).map(|at| at.format("%a %Y-%m-%d %H:%M:%S %:z").to_string());

@@ -27,7 +27,7 @@ impl Watcher for Nobody {
     fn begins(&mut self, _: u64) {}
     fn did(&mut self, _: u64) {}
     fn waits(&mut self, _: Moment) {}
-    fn says(&mut self, _: &str) {}
+    fn says(&mut self, _: &'static str, _: &str) {}
 }
 
 /// Plays one world from its seed and judges it. With `tell`, the story comes with it.

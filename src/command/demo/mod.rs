@@ -34,6 +34,7 @@ use super::tell::write_report;
 use crate::cli::DemoArgs;
 use crate::clock::{Moment, Span};
 use crate::config::Config;
+use crate::document;
 use crate::exit;
 use crate::ledger::{Ledger, NewEntry};
 use crate::run::{self, Options};
@@ -52,7 +53,7 @@ const LONGEST_WAIT: Span = Span::seconds(25);
 ///
 /// # Errors
 /// When the folder is not the demo's own, or something of the demo itself fails.
-pub async fn demo(args: &DemoArgs) -> Result<u8> {
+pub async fn demo(args: &DemoArgs, json: bool) -> Result<u8> {
     let began = Moment::now();
     folder::make(CLIENT)?;
     // Both kinds of partnership have their turn: with odd seeds, records show when they were made.
@@ -80,7 +81,8 @@ pub async fn demo(args: &DemoArgs) -> Result<u8> {
     }
     let findings = judged(&world, &played, &rows);
     sandbox.stop().await;
-    tell(args, dated, &played, &findings, Moment::now().since(began))
+    let took = Moment::now().since(began);
+    if json { tell_json(args, &findings, took) } else { tell(args, dated, &played, &findings, took) }
 }
 
 /// What ended in doubt goes into the ledger, with the answered attempts of the same operations. Of one errand sent as two
@@ -149,6 +151,12 @@ fn tell(args: &DemoArgs, dated: bool, played: &[Played], findings: &[Finding], t
     let good = table::faults(&mut out, findings, took)?;
     table::next(&mut out, findings)?;
     Ok(if good { exit::DONE } else { exit::FAILED })
+}
+
+fn tell_json(args: &DemoArgs, findings: &[Finding], took: Span) -> Result<u8> {
+    let code = if findings.iter().all(|finding| finding.fault.is_none()) { exit::DONE } else { exit::FAILED };
+    document::print("demo", code, &table::json(args, findings, took))?;
+    Ok(code)
 }
 
 fn sending(errands: usize) -> ProgressBar {

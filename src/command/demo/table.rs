@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
 use super::folder::{FOLDER, Job};
 use super::judge::{Fault, Finding};
@@ -87,11 +88,11 @@ pub fn faults(out: &mut impl Write, findings: &[Finding], took: Span) -> Result<
         };
         *count += 1;
         if *count <= LINES {
-            let said = finding.outcome.map_or("pending", Outcome::text);
             writeln!(
                 out,
-                "{kind} {}: {said} ({}), but {} ({why})",
+                "{kind} {}: {} ({}), but {} ({why})",
                 finding.request_id,
+                said(finding),
                 finding.reason,
                 finding.happened.text()
             )?;
@@ -105,6 +106,41 @@ pub fn faults(out: &mut impl Write, findings: &[Finding], took: Span) -> Result<
         took.0 % 1000 / 100
     )?;
     Ok(wrong + undecided == 0)
+}
+
+/// All of it as a JSON object; its keys are described in `docs/JSON.md`.
+pub fn json(args: &DemoArgs, findings: &[Finding], took: Span) -> Value {
+    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for finding in findings {
+        *counts.entry((finding.happened.text(), said(finding))).or_default() += 1;
+    }
+    let count = |((happened, outcome), entries): (&(&str, &str), &u64)| json!({ "happened": happened, "outcome": outcome, "entries": entries });
+    let faults = |wrong: bool| {
+        let of_kind = findings.iter().filter_map(move |finding| match &finding.fault {
+            Some(Fault::Wrong(why)) if wrong => Some((finding, why)),
+            Some(Fault::Undecided(why)) if !wrong => Some((finding, why)),
+            _ => None,
+        });
+        let fault = |(finding, why): (&Finding, &&str)| json!({ "request_id": finding.request_id, "outcome": said(finding), "reason": finding.reason, "happened": finding.happened.text(), "why": why });
+        of_kind.map(fault).collect::<Vec<_>>()
+    };
+    let jobs = Job::all()
+        .into_iter()
+        .map(|job| json!({ "name": job.name(), "config": job.config, "ledger": job.ledger, "report": job.report }));
+    json!({
+        "registrations": args.registrations,
+        "seed": args.seed,
+        "entries": findings.len(),
+        "verdicts": counts.iter().map(count).collect::<Vec<_>>(),
+        "wrong": faults(true),
+        "undecided": faults(false),
+        "took_seconds": took.duration().as_secs_f64(),
+        "jobs": jobs.collect::<Vec<_>>(),
+    })
+}
+
+fn said(finding: &Finding) -> &'static str {
+    finding.outcome.map_or("pending", Outcome::text)
 }
 
 /// Where everything is, and what to try next.

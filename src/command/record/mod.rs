@@ -19,6 +19,7 @@ use serde_json::json;
 use crate::cli::{RecordArgs, RecordForm};
 use crate::clock::Moment;
 use crate::config::Config;
+use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::Ledger;
 use crate::ledger::journal::{Became, Step};
@@ -32,12 +33,12 @@ const LONGEST_LINE: u64 = 1024 * 1024;
 const BATCH: usize = 200;
 
 /// Records what standard input says; gives the exit code.
-pub fn record(config: &Config, args: &RecordArgs) -> Result<u8> {
+pub fn record(config: &Config, args: &RecordArgs, json: bool) -> Result<u8> {
     let mut ledger = Ledger::open(&config.ledger)?;
     ledger.check_writable()?;
     let salt = ledger.salt().to_owned();
     let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt };
-    let mut desk = Desk { ledger: &mut ledger, reader: &reader, full_body: args.full_body };
+    let mut desk = Desk { ledger: &mut ledger, reader: &reader, full_body: args.full_body, json };
     match (&args.form, args.stdin) {
         (Some(RecordForm::Begin), false) => desk.one(|clerk, text| clerk.begin(text), true),
         (Some(RecordForm::End { request_id }), false) => desk.one(|clerk, text| clerk.end(request_id, text), false),
@@ -51,6 +52,8 @@ struct Desk<'a> {
     ledger: &'a mut Ledger,
     reader: &'a Reader<'a>,
     full_body: bool,
+    /// One record is answered by a JSON document.
+    json: bool,
 }
 
 /// What became of one form.
@@ -84,9 +87,15 @@ impl Desk<'_> {
         match taken {
             Taken::Ok { request_id, became } => {
                 if became == Became::Unchanged {
-                    eprintln!("privo-reconcile: this request had been recorded before; nothing was changed");
+                    tracing::warn!(
+                        event = "recorded-before",
+                        "this request had been recorded before; nothing was changed"
+                    );
                 }
-                if tells {
+                if self.json {
+                    let told = json!({ "request_id": request_id, "became": became_text(became) });
+                    document::print("record", exit::DONE, &told)?;
+                } else if tells {
                     writeln!(std::io::stdout(), "{request_id}")?;
                 }
                 Ok(exit::DONE)
@@ -150,16 +159,19 @@ fn taken(order: &Order, became: Became) -> Taken {
     }
 }
 
+fn became_text(became: Became) -> &'static str {
+    match became {
+        Became::Recorded => "recorded",
+        Became::Forgotten => "forgotten",
+        Became::Unchanged | Became::Unknown => "unchanged",
+    }
+}
+
 impl Taken {
     fn answer(&self) -> String {
         match self {
             Taken::Ok { request_id, became } => {
-                let became = match became {
-                    Became::Recorded => "recorded",
-                    Became::Forgotten => "forgotten",
-                    Became::Unchanged | Became::Unknown => "unchanged",
-                };
-                json!({ "ok": true, "request_id": request_id, "became": became }).to_string()
+                json!({ "ok": true, "request_id": request_id, "became": became_text(*became) }).to_string()
             }
             Taken::Wrong(why) | Taken::Failed(why) => json!({ "ok": false, "error": why }).to_string(),
         }

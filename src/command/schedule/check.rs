@@ -3,12 +3,20 @@
 use std::io::Write;
 
 use anyhow::Result;
+use serde_json::json;
 
 use crate::clock::{Moment, Span};
 use crate::config::{Config, Scheduled};
+use crate::document;
 use crate::exit;
+use crate::schedule::{Shift, Start};
 
-pub fn check(config: &Config, scheduled: &Scheduled, now: Moment, count: usize) -> Result<u8> {
+pub fn check(config: &Config, scheduled: &Scheduled, now: Moment, count: usize, json: bool) -> Result<u8> {
+    if json {
+        let told = told(config, scheduled, now, count);
+        document::print("schedule", exit::DONE, &told)?;
+        return Ok(exit::DONE);
+    }
     let starts = &scheduled.starts;
     let mut out = std::io::stdout().lock();
     writeln!(out, "schedule of {}, time zone {}", config.file.display(), starts.zone)?;
@@ -28,4 +36,28 @@ pub fn check(config: &Config, scheduled: &Scheduled, now: Moment, count: usize) 
     }
     out.flush()?;
     Ok(exit::DONE)
+}
+
+fn told(config: &Config, scheduled: &Scheduled, now: Moment, count: usize) -> serde_json::Value {
+    let starts = &scheduled.starts;
+    let seconds = |span: Span| span.0 / 1000;
+    let start = |start: Start| {
+        let change = match start.shift {
+            Shift::None => None,
+            Shift::Gap(_) => Some("left-out"),
+            Shift::FirstOfTwo => Some("first-of-two"),
+            Shift::SecondOfTwo => Some("second-of-two"),
+        };
+        json!({ "at": start.at.to_string(), "local": starts.local(&start), "change": change })
+    };
+    json!({
+        "check": true,
+        "config": config.file,
+        "time_zone": starts.zone.name(),
+        "lines": starts.lines.iter().map(|line| json!({ "line": line.text(), "words": line.in_words() })).collect::<Vec<_>>(),
+        "jitter_seconds": seconds(starts.jitter),
+        "wait_seconds": seconds(scheduled.wait.unwrap_or(Span::ZERO)),
+        "stop_timeout_seconds": seconds(scheduled.stop_timeout),
+        "starts": starts.starts(now).take(count).map(start).collect::<Vec<_>>(),
+    })
 }

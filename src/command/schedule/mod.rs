@@ -7,22 +7,24 @@ mod check;
 mod clock;
 mod notify;
 
-use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use fastrand::Rng;
+use serde_json::json;
 
 use super::run::run;
 use super::signals::{self, Reloads};
 use crate::cli::{RunArgs, ScheduleArgs};
 use crate::clock::{Moment, Span};
 use crate::config::{Config, Scheduled};
+use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::Ledger;
+use crate::log;
 use crate::run::halt::Halt;
-use crate::schedule::{Timetable, Turn};
+use crate::schedule::{Schedule, Timetable, Turn};
 use clock::Clock;
 use notify::Notify;
 
@@ -32,13 +34,19 @@ const LONGEST_NAP: Duration = Duration::from_secs(15);
 /// A start that comes later than this is said.
 const LATE: Span = Span::seconds(60);
 
-pub async fn schedule(config: Config, args: &ScheduleArgs) -> Result<u8> {
+/// `log` is the format that the command line names.
+pub async fn schedule(config: Config, args: &ScheduleArgs, log: Option<log::Format>, json: bool) -> Result<u8> {
     let scheduled = scheduled(&config)?.clone();
     let clock = Clock::new(args);
     if args.check {
-        return check::check(&config, &scheduled, clock.now(), args.count);
+        return check::check(&config, &scheduled, clock.now(), args.count, json);
     }
-    Service::begin(config, &scheduled, clock)?.serve().await
+    let mut service = Service::begin(config, &scheduled, clock, log)?;
+    let code = service.serve().await;
+    if json {
+        document::print("schedule", code, &json!({ "check": false, "runs": service.runs }))?;
+    }
+    Ok(code)
 }
 
 fn scheduled(config: &Config) -> Result<&Scheduled> {
@@ -61,37 +69,53 @@ struct Service {
     held: bool,
     /// How the last run ended, for the service manager.
     last: String,
+    /// Runs that were begun.
+    runs: u64,
+    log: Option<log::Format>,
 }
 
 impl Service {
     /// What a mistyped path or a broken ledger would make of every run is found out at once.
-    fn begin(config: Config, scheduled: &Scheduled, clock: Clock) -> Result<Service> {
+    fn begin(config: Config, scheduled: &Scheduled, clock: Clock, log: Option<log::Format>) -> Result<Service> {
         let halt = signals::halt()?;
         let reloads = Reloads::listen()?;
         let last = Ledger::open(&config.ledger)?.last_ended_run()?;
         let now = clock.now();
         let accounted = last.map_or(now, |started| clock.at(started));
         let timetable = Timetable::new(scheduled.starts.clone(), accounted, now, Rng::new());
-        let notify = Notify::begin();
-        let last = "no run yet".to_owned();
-        Ok(Service { config: Rc::new(config), timetable, clock, halt, reloads, notify, held: false, last })
+        Ok(Service {
+            config: Rc::new(config),
+            timetable,
+            clock,
+            halt,
+            reloads,
+            notify: Notify::begin(),
+            held: false,
+            last: "no run yet".to_owned(),
+            runs: 0,
+            log,
+        })
     }
 
-    async fn serve(mut self) -> Result<u8> {
+    /// Gives the exit code of the signal that ended it.
+    async fn serve(&mut self) -> u8 {
         self.notify.ready();
         loop {
             if let Some(code) = self.halt.code() {
                 self.notify.stopping();
-                return Ok(code);
+                return code;
             }
             match self.timetable.turn(self.clock.now()) {
                 Turn::SetBack(by) => {
-                    say(&format!("the clock was set back by {}: the schedule goes by the new time", in_words(by)));
+                    say(
+                        "clock",
+                        &format!("the clock was set back by {}: the schedule goes by the new time", in_words(by)),
+                    );
                 }
                 Turn::Wait(until) => self.wait(until).await,
                 Turn::Begin { due, late, missed } => {
                     if late > LATE {
-                        say(&late_words(due, late, missed));
+                        say("late", &late_words(due, late, missed));
                     }
                     self.run().await;
                 }
@@ -121,7 +145,8 @@ impl Service {
         let started = Moment::now();
         self.notify.status(&format!("a run goes on since {started}"));
         let mut halt = self.halt.clone();
-        let mut run = std::pin::pin!(run(&config, &args, self.halt.clone()));
+        self.runs += 1;
+        let mut run = std::pin::pin!(run(&config, &args, false, self.halt.clone()));
         let ended = loop {
             tokio::select! {
                 ended = run.as_mut() => break ended,
@@ -145,8 +170,10 @@ impl Service {
             Ok(_) => {}
             Err(_) if [exit::INTERRUPTED, exit::TERMINATED].contains(&code) => {}
             Err(_) if held && self.held => {}
-            Err(error) if held => say(&format!("{error:#}; starts are skipped until then")),
-            Err(error) => say(&format!("the run failed with exit code {code}, and the schedule goes on: {error:#}")),
+            Err(error) if held => say("held", &format!("{error:#}; starts are skipped until then")),
+            Err(error) => {
+                say("run-failed", &format!("the run failed with exit code {code}, and the schedule goes on: {error:#}"))
+            }
         }
         self.held = held;
     }
@@ -154,21 +181,27 @@ impl Service {
     /// Reads the configuration again; a bad one changes nothing.
     fn reload(&mut self) {
         self.notify.reloading();
-        let read = Config::load(Some(&self.config.file));
-        match read.and_then(|config| Ok((scheduled(&config)?.starts.clone(), config))) {
+        match self.read_again() {
             Ok((starts, config)) => {
+                tracing::info!(event = "reload", "the configuration was read again");
                 self.timetable.change(starts, self.clock.now());
                 self.config = Rc::new(config);
             }
-            Err(error) => say(&format!("the old configuration is kept: {error:#}")),
+            Err(error) => say("reload", &format!("the old configuration is kept: {error:#}")),
         }
         self.notify.ready();
     }
+
+    fn read_again(&self) -> Result<(Schedule, Config)> {
+        let config = Config::load(Some(&self.config.file))?;
+        let starts = scheduled(&config)?.starts.clone();
+        log::adjust(log::Settings { format: self.log.or(config.log.format), level: config.log.level })?;
+        Ok((starts, config))
+    }
 }
 
-/// Says it on standard error. That the disk of the log is full ends no service.
-fn say(what: &str) {
-    let _ = writeln!(std::io::stderr(), "privo-reconcile: {what}");
+fn say(event: &'static str, what: &str) {
+    tracing::warn!(event, "{what}");
 }
 
 fn late_words(due: Moment, late: Span, missed: usize) -> String {

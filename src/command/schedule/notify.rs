@@ -74,7 +74,7 @@ impl Notify {
             && !self.deaf
         {
             self.deaf = true;
-            super::say(&format!("failed to notify the service manager: {error} (is NOTIFY_SOCKET right?)"));
+            super::say("notify", &format!("failed to notify the service manager: {error} (is NOTIFY_SOCKET right?)"));
         }
     }
 }

@@ -1,0 +1,67 @@
+//! How fast the job is, beside what a good engineer would write in an afternoon.
+//!
+//! ```text
+//! cargo bench --bench speed                                              # CPU: no latency, 20,000 entries, three rounds
+//! cargo bench --bench speed -- --entries 100000 --latency 20 --jitter 10 --connections 64,256
+//! cargo bench --bench speed -- --scale 100000,1000000                    # memory, time, and what follows a run
+//! ```
+//!
+//! The work: registrations with a unique email, a fifth of them sharing its key with another, half of the accounts there;
+//! `lookup`, then `userinfo`. The server is in this process, on a thread of its own; each contestant is a process of its
+//! own, in alternating rounds, and the median round counts. The bare loop keeps no evidence and shares no lookups.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that cannot be set up has failed")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+mod bare;
+mod contest;
+mod scale;
+mod server;
+mod work;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Compares the job with the bare loop, a Python script and curl.
+#[derive(Debug, Parser)]
+pub struct Arguments {
+    #[arg(long, default_value_t = 20_000)]
+    entries: u64,
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Milliseconds before every answer.
+    #[arg(long, default_value_t = 0)]
+    latency: u64,
+    /// At most so many milliseconds more, at random.
+    #[arg(long, default_value_t = 0)]
+    jitter: u64,
+    #[arg(long, value_delimiter = ',', default_values_t = [64usize])]
+    connections: Vec<usize>,
+    /// Only these: job, bare, python, curl.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Instead: ledgers of so many entries, for memory, linear time, and idle runs.
+    #[arg(long, value_delimiter = ',')]
+    scale: Vec<u64>,
+    /// Another build of the job to measure.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// Cargo gives it.
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// A contestant's process: database, URL, connections.
+    #[arg(long, hide = true, num_args = 3)]
+    bare: Vec<String>,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    if let [database, url, connections] = &arguments.bare[..] {
+        bare::run(database.as_ref(), url, connections.parse().unwrap());
+    } else if arguments.scale.is_empty() {
+        contest::contest(&arguments);
+    } else {
+        scale::scale(&arguments);
+    }
+}

@@ -1,0 +1,44 @@
+//! Size: memory, time against the number of entries, and what comes after: an idle run, `status`, `report`.
+
+use crate::contest::{job, measure};
+use crate::{Arguments, server, work};
+
+pub fn scale(arguments: &Arguments) {
+    let (url, served) = server::start(arguments.latency, arguments.jitter);
+    println!(
+        "| entries | | wall, s | CPU per entry, µs | memory, MiB | requests | tokens |\n|---|---|---|---|---|---|---|"
+    );
+    let mut sizes = vec![0];
+    sizes.extend(&arguments.scale);
+    for entries in sizes {
+        let folder = tempfile::tempdir().unwrap();
+        work::of_job(folder.path(), &url, entries, arguments.connections[0], true);
+        let steps: [(&str, &[&str]); 5] = [
+            ("run", &["run"]),
+            ("idle run", &["run"]),
+            ("status", &["status"]),
+            ("report", &["report", "report.csv"]),
+            ("check of the evidence (verify)", &["verify"]),
+        ];
+        for (name, words) in steps {
+            served.take();
+            let tokens = served.tokens.swap(0, std::sync::atomic::Ordering::Relaxed);
+            let cost = measure(job(arguments, folder.path()).args(words), &[0]);
+            let tokens_now = served.tokens.load(std::sync::atomic::Ordering::Relaxed);
+            let _ = tokens;
+            println!(
+                "| {entries} | {name} | {:.3} | {:.1} | {:.1} | {} | {tokens_now} |",
+                cost.wall,
+                cost.cpu * 1e6 / entries.max(1) as f64,
+                cost.memory as f64 / 1024.0,
+                served.take().0,
+            );
+        }
+        let size = |name: &str| std::fs::metadata(folder.path().join(name)).map_or(0, |file| file.len());
+        println!(
+            "| {entries} | the ledger: {} MiB, its log: {} MiB | | | | | |",
+            size("ledger.db") >> 20,
+            size("ledger.db-wal") >> 20
+        );
+    }
+}
