@@ -96,6 +96,18 @@ ledger, and answers each in order: {"ok":true,"request_id":"…","became":"recor
 {"ok":false,"error":"…"}. An answer says that the line is durable; lines that are there already share one sync.
 Nothing is in doubt any more about what became `forgotten`; what became `unchanged` was there, or had ended, before."#;
 
+const SCHEDULE_HELP: &str = r#"The configuration says when, in crontab's words:
+
+  [schedule]
+  at = ["*/15 * * * *", "@hourly"]     # one line or several
+  time_zone = "America/New_York"       # default "UTC"
+  jitter = "30s"                       # each start is put off by a random time up to this; default "0s"
+  wait = "10m"                         # as run --wait; default "0s"
+  stop_timeout = "30s"                 # how long a stop waits for what is in flight
+
+SIGTERM and SIGINT finish what is in flight and end with 143 and 130, a second one at once. SIGHUP reads the configuration
+again and keeps the old one if the new is bad. No failed run ends it. systemd is notified (Type=notify-reload, WatchdogSec)."#;
+
 /// Finds out what became of PRIVO requests that ended in a network error or a 5xx.
 #[derive(Debug, Parser)]
 #[command(name = "privo-reconcile", version, after_help = EXIT_CODES)]
@@ -128,6 +140,9 @@ pub enum Command {
     Import(ImportArgs),
     /// Look at what is due, settle what can be
     Run(RunArgs),
+    /// Run by the configuration's own schedule, until stopped
+    #[command(after_help = SCHEDULE_HELP)]
+    Schedule(ScheduleArgs),
     /// Write the report: of all, for support, for sending again
     Report(ReportArgs),
     /// Say how many entries stand where
@@ -178,6 +193,7 @@ impl Command {
             Command::Record(_) => "record",
             Command::Import(_) => "import",
             Command::Run(_) => "run",
+            Command::Schedule(_) => "schedule",
             Command::Report(_) => "report",
             Command::Status(_) => "status",
             Command::Show(_) => "show",
@@ -256,6 +272,23 @@ pub struct RunArgs {
     /// Go on until waiting can decide nothing more or the time is up, like 30m
     #[arg(long, value_name = "DURATION", value_parser = span)]
     pub wait: Option<Span>,
+}
+
+/// Options of `schedule`.
+#[derive(Debug, Args)]
+pub struct ScheduleArgs {
+    /// Say the schedule in words and when the next runs begin; run nothing
+    #[arg(long)]
+    pub check: bool,
+    /// How many of them
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, requires = "check")]
+    pub count: usize,
+    /// For tests: the schedule's clock goes so many times faster than the job's
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, hide = true, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub speed: u32,
+    /// For tests: when that clock was right [default: now]
+    #[arg(long, value_name = "TIME", hide = true, value_parser = moment)]
+    pub speed_from: Option<Moment>,
 }
 
 /// Options of `report`.
@@ -453,4 +486,9 @@ fn when(text: &str) -> Result<When, String> {
     let moment = || Moment::parse(text).map(When::At);
     let neither = "neither a time (RFC 3339 with an offset, like 2026-03-01T12:00:00Z) nor a duration (like 2h)";
     Span::parse(text).map(When::Ago).or_else(moment).ok_or_else(|| neither.to_owned())
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    Moment::parse(text)
+        .ok_or_else(|| "not a time (write RFC 3339 with an offset, like 2026-03-01T12:00:00Z)".to_owned())
 }

@@ -2,6 +2,7 @@
 
 mod credential;
 pub mod places;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ use crate::retention::Retention;
 pub use credential::Credential;
 pub(crate) use credential::Secret;
 use places::Places;
+
+pub use schedule::{STOP_TIMEOUT, Scheduled};
 
 /// A checked configuration: paths are absolute or relative to where the program runs, secrets are read.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub struct Config {
     pub notices: Notices,
     /// What logs look like.
     pub log: log::Settings,
+    /// When the job runs by its own clock; `None`: something else starts it.
+    pub schedule: Option<Scheduled>,
     /// So long after the verdict personal fields stay; `None`: nothing says so.
     pub retention: Option<Span>,
     /// `None`: entries have no pseudonyms.
@@ -122,6 +127,7 @@ struct File {
     log: log::Settings,
     pseudonym: Option<PseudonymFile>,
     retention: Option<Retention>,
+    schedule: Option<schedule::ScheduleFile>,
 }
 
 #[derive(Deserialize)]
@@ -312,6 +318,7 @@ impl Config {
         }
         let notices = Sections { ping: read.ping, metrics: read.metrics, hook: read.hook, alert: read.alert };
         let notices = notices.check(folder, &at)?;
+        let schedule = read.schedule.map(|schedule| schedule.check(&at)).transpose()?;
         Ok(Config {
             file: file.to_owned(),
             plan,
@@ -326,6 +333,7 @@ impl Config {
             log: read.log,
             pseudonym,
             retention: read.retention.map(Retention::settled),
+            schedule,
         })
     }
 
@@ -352,6 +360,11 @@ impl Config {
         let Some(keys) = &self.pseudonym else { return Ok(None) };
         let previous = keys.previous.iter().map(key).collect::<Result<_, _>>()?;
         Ok(Some(Keys { current: key(&keys.key)?, previous }))
+    }
+
+    /// How long a stop waits for what is in flight.
+    pub fn stop_timeout(&self) -> Span {
+        self.schedule.as_ref().map_or(STOP_TIMEOUT, |schedule| schedule.stop_timeout)
     }
 }
 

@@ -18,7 +18,7 @@
 //!
 //! The rest serves that story: [`import`] takes in what was written down elsewhere, [`words`] are the field's terms, [`standing`] is what the ledger tells, [`config`],
 //! [`cli`], [`command`] and [`exit`] are the way in and out, [`http`] and [`clock`] are the edges, [`mistake`] tells errors in files, [`mask`] keeps
-//! children's data out of what is shown, [`pseudonym`] gives them names to speak of them by, [`notice`], [`log`] and [`document`] make it heard, [`recording`] is for a partner's own code, [`sandbox`] is a server that knows the truth; `demo` plays an outage against it.
+//! children's data out of what is shown, [`pseudonym`] gives them names to speak of them by, [`notice`], [`log`] and [`document`] make it heard, [`schedule`] says when the job runs by its own clock, [`recording`] is for a partner's own code, [`sandbox`] is a server that knows the truth; `demo` plays an outage against it.
 
 pub mod cli;
 pub mod clock;
@@ -43,5 +43,6 @@ pub mod report;
 mod retention;
 pub mod run;
 pub mod sandbox;
+pub mod schedule;
 pub mod standing;
 pub mod words;

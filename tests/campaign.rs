@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use privo_reconcile::sandbox::{BY_HAND, Faults, Truth};
-use util::{Dir, Platform, Setup, Writer, finish, kill_group, signal, until};
+use util::{Dir, Platform, Setup, Writer, finish, kill_group, signal, truth, until};
 
 /// What is applied late or by hand is so within the windows below.
 const OUTAGE: Faults = Faults {
@@ -203,15 +203,7 @@ fn is_true(truth: &Truth, request_id: &str, outcome: &str) -> bool {
     let (seed, n) = operation.split_once('-').unwrap();
     let email = format!("p{n}-s{seed}@example.com");
     let attempts = [format!("{operation}-1"), format!("{operation}-2")];
-    let applied = attempts.iter().any(|id| truth.per_request.get(id).is_some_and(|did| !did.is_empty()));
-    let coming = truth.scheduled.iter().any(|upcoming| attempts.contains(&upcoming.cause));
-    let there = truth.accounts.iter().filter(|account| account.details.email.as_ref() == Some(&email)).count();
-    match outcome {
-        "applied" => applied && there == 1,
-        "satisfied" => there == 1,
-        "not-applied" => !applied && !coming && there == 0,
-        _ => false,
-    }
+    truth::is_true(truth, &attempts, &email, outcome)
 }
 
 /// Nothing lost, nothing wrong, nothing left open.

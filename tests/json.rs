@@ -86,6 +86,8 @@ fn every_section_of_the_page_is_checked() {
         "run",
         "run --dry-run",
         "sandbox",
+        "schedule",
+        "schedule --check",
         "show",
         "status",
         "verify",
@@ -237,4 +239,22 @@ fn the_demo_and_the_sandbox_tell_theirs() {
     out.read_to_string(&mut text).unwrap();
     assert_eq!(sandbox.wait().unwrap().code(), Some(0));
     is_as_documented("sandbox", &serde_json::from_str(&text).unwrap(), 0);
+}
+
+#[test]
+fn the_schedule_tells_its_starts_and_in_the_end_its_runs() {
+    let rest = "[schedule]\nat = \"* * * * *\"\njitter = \"1m\"\n";
+    let dir = Dir::new(&Setup { rest: rest.to_owned(), ..Setup::bare(NOWHERE) });
+    let checked = told(&dir, "schedule --check", &["schedule", "--check", "--count", "3"], 0);
+    assert_eq!(checked["starts"].as_array().unwrap().len(), 3);
+    assert_eq!(checked["lines"][0]["words"], "every minute");
+    assert_eq!(checked["jitter_seconds"], 60);
+    let service = dir.command(&["schedule", "--json", "--speed", "300"]).spawn().unwrap();
+    util::until("a run", || dir.count("SELECT count(*) FROM runs") > 0);
+    signal("-TERM", service.id());
+    let ran = finish(service);
+    assert_eq!(ran.code, 143, "{ran:?}");
+    let document = document(&ran);
+    is_as_documented("schedule", &document, 143);
+    assert!(document["runs"].as_u64().unwrap() > 0);
 }

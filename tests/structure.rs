@@ -187,6 +187,11 @@ fn who_is_told_of_a_run_neither_runs_nor_reads_the_ledger() {
 }
 
 #[test]
+fn the_schedule_is_pure() {
+    imports_only("schedule", &["clock"]);
+}
+
+#[test]
 fn the_sandbox_knows_nothing_of_the_job() {
     imports_only("sandbox", &["clock"]);
 }

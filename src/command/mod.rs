@@ -13,6 +13,8 @@ mod record;
 mod report;
 mod run;
 mod sandbox;
+mod schedule;
+mod signals;
 mod tell;
 
 use std::io::IsTerminal;
@@ -37,7 +39,8 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Check => check::check(&cli).await,
         Command::Record(args) => record::record(&config()?, args, json),
         Command::Import(args) => import::import(&config()?, args, json),
-        Command::Run(args) => run::run(&config()?, args, json).await,
+        Command::Run(args) => run::run(&config()?, args, json, signals::halt()?).await,
+        Command::Schedule(args) => schedule::schedule(config()?, args, cli.log, json).await,
         Command::Report(args) => report::report(&config()?, args, json),
         Command::Status(reading) => tell::status(&config()?, reading, json),
         Command::Show(args) => tell::show(&config()?, args, json),
@@ -82,29 +85,4 @@ fn init(config: &Config, json: bool) -> Result<u8> {
         eprintln!("{what} {}", path.display());
     }
     Ok(exit::DONE)
-}
-
-/// Resolves when a signal asks to stop, to its exit code.
-async fn stop_signal() -> u8 {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let terminated = async {
-            match signal(SignalKind::terminate()) {
-                Ok(mut signal) => {
-                    signal.recv().await;
-                }
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => exit::INTERRUPTED,
-            () = terminated => exit::TERMINATED,
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = tokio::signal::ctrl_c().await;
-        exit::INTERRUPTED
-    }
 }

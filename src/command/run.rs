@@ -16,47 +16,42 @@ use crate::ledger::{Ledger, RunLock};
 use crate::log;
 use crate::notice::{self, Settled, alert};
 use crate::report;
+use crate::run::halt::{Ending, Halt};
 use crate::run::{self, Options, Summary, Watcher};
 use crate::standing::{Filter, Standing};
 use crate::words::Status;
 
-pub async fn run(config: &Config, args: &RunArgs, json: bool) -> Result<u8> {
+/// Runs the job once; `halt` asks it to stop.
+pub async fn run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Result<u8> {
     if json && args.report.as_deref().is_some_and(|file| file.as_os_str() == "-") {
         bail!(Refused("--json and `--report -` both want standard output (name a file for the report)".to_owned()));
     }
     // Its report needs them: a missing key is told before anything is done.
     config.pseudonym_keys()?;
     if args.dry_run {
-        return dry_run(config, args, json).await;
+        return dry_run(config, args, json, halt).await;
     }
     // Whatever is logged within bears the run's id, once there is one.
     let span = tracing::error_span!("run", run = tracing::field::Empty);
-    heard(config, args, json, super::stop_signal()).instrument(span).await
+    heard(config, args, json, halt).instrument(span).await
 }
 
 /// Runs the job, and tells all who are to be told that it begins and how it ended.
-async fn heard(config: &Config, args: &RunArgs, json: bool, stop: impl Future<Output = u8>) -> Result<u8> {
-    let mut stop = std::pin::pin!(stop);
-    let stopped = tokio::select! {
+async fn heard(config: &Config, args: &RunArgs, json: bool, mut halt: Halt) -> Result<u8> {
+    tokio::select! {
         biased;
-        () = config.notices.begins() => None,
-        code = stop.as_mut() => Some(code),
-    };
-    let stop = async {
-        match stopped {
-            Some(code) => code,
-            None => stop.await,
-        }
-    };
+        () = config.notices.begins() => {}
+        _ = halt.asked() => {}
+    }
     let mut job = Job { config, started: Moment::now(), ledger: None, lock: None, bar: Bar::new() };
-    let done = job.work(args, stop).await;
+    let done = job.work(args, halt.clone()).await;
     job.bar.end();
     let (summary, done) = job.account(done, json);
     let secrets = config.secret_variables();
     tokio::select! {
         () = config.notices.ended(&summary, &secrets) => {}
         // The work is done; nobody waits for those who do not listen.
-        _ = super::stop_signal() => {}
+        () = patience(&mut halt, config) => {}
     }
     if log::tells_runs() {
         let whole = serde_json::to_string(&summary)?;
@@ -68,6 +63,15 @@ async fn heard(config: &Config, args: &RunArgs, json: bool, stop: impl Future<Ou
         job.say(&summary)?;
     }
     done.map(|()| summary.exit)
+}
+
+/// How long those are waited for who are told: until a signal, and of a run that a signal stopped, until the next one or as
+/// long as a stop may take.
+async fn patience(halt: &mut Halt, config: &Config) {
+    match halt.code() {
+        None => _ = halt.asked().await,
+        Some(_) => Ending::new(halt, config.stop_timeout()).at_once().await,
+    }
 }
 
 /// One run, and what it has in hand.
@@ -82,11 +86,11 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    async fn work(&mut self, args: &RunArgs, stop: impl Future<Output = u8>) -> Result<()> {
+    async fn work(&mut self, args: &RunArgs, halt: Halt) -> Result<()> {
         let ledger = self.ledger.insert(Ledger::open(&self.config.ledger)?);
         self.lock = Some(Ledger::lock(&self.config.ledger)?);
         let options = Options { wait: args.wait, recheck: args.recheck };
-        let summary = run::run(self.config, ledger, &options, &mut self.bar, Moment::now, stop).await?;
+        let summary = run::run(self.config, ledger, &options, &mut self.bar, Moment::now, halt).await?;
         self.bar.end();
         leave_report(self.config, ledger, args, &summary)
     }
@@ -189,13 +193,13 @@ fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summ
 }
 
 /// Runs on a copy in memory and prints what would be decided. The ledger is only read.
-async fn dry_run(config: &Config, args: &RunArgs, json: bool) -> Result<u8> {
+async fn dry_run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Result<u8> {
     let ledger = Ledger::open(&config.ledger)?;
     let _lock = Ledger::lock(&config.ledger)?;
     let mut copy = ledger.copy_in_memory()?;
     let mut bar = Bar::new();
     let options = Options { wait: args.wait, recheck: args.recheck };
-    let summary = run::run(config, &mut copy, &options, &mut bar, Moment::now, super::stop_signal()).await;
+    let summary = run::run(config, &mut copy, &options, &mut bar, Moment::now, halt).await;
     bar.end();
     let summary = summary?;
     let rows = would_be(&copy)?;

@@ -36,7 +36,7 @@ pub async fn serve(args: &SandboxArgs, json: bool) -> Result<u8> {
             sandbox.url()
         );
     }
-    super::stop_signal().await;
+    super::signals::halt()?.asked().await;
     sandbox.stop().await;
     Ok(exit::DONE)
 }

@@ -16,21 +16,15 @@ use crate::words::Failure;
 const PAGE: usize = 500;
 
 impl Ledger {
-    /// Reads every entry that was not read yet. Says how many there were.
+    /// Reads a page of the entries that were not read yet. Says whether there may be more.
     ///
     /// # Errors
     /// When the ledger cannot be read or written.
-    pub fn take_in(&mut self, reader: &Reader, now: Moment) -> Result<usize> {
-        let mut count = 0;
-        loop {
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let (read, _) = take_in_page(&transaction, reader, now)?;
-            transaction.commit()?;
-            count += read;
-            if read < PAGE {
-                return Ok(count);
-            }
-        }
+    pub fn take_in(&mut self, reader: &Reader, now: Moment) -> Result<bool> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (read, _) = take_in_page(&transaction, reader, now)?;
+        transaction.commit()?;
+        Ok(read == PAGE)
     }
 }
 

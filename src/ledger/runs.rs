@@ -90,6 +90,15 @@ impl Ledger {
         Ok(RunId(id))
     }
 
+    /// When the last run that came to its end began.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn last_ended_run(&self) -> Result<Option<Moment>> {
+        let sql = "SELECT started_ms FROM runs WHERE command = 'run' AND ended_ms IS NOT NULL ORDER BY id DESC LIMIT 1";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0)).optional()?.map(Moment))
+    }
+
     /// Ends a run with what it did.
     ///
     /// # Errors

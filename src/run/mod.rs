@@ -5,6 +5,7 @@
 //! in one transaction: a kill loses at most looks, never an entry or half a verdict.
 
 mod due;
+pub mod halt;
 mod look;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -23,6 +24,7 @@ use crate::lookup::pace::TRIAL_EVERY;
 use crate::lookup::{Lookups, Stop};
 use crate::plan::Reader;
 use crate::words::{Seen, Status};
+use halt::{Ending, Halt};
 use look::{Looked, Turn};
 
 /// Groups written in one transaction, at the most.
@@ -96,7 +98,10 @@ enum Pass {
     LeftAlone(String),
 }
 
-/// Runs the job once. `stop` resolves to the exit code of a signal. The lock is the caller's.
+/// Runs the job once, until it is done or `halt` asks it to stop. The lock is the caller's.
+///
+/// Asked to stop, it begins nothing new, and what is in flight is finished and written; what is not answered within the
+/// configuration's `stop_timeout`, or when it is asked again, is dropped and stays due.
 ///
 /// # Errors
 /// When the ledger cannot be read or written, when credentials are refused, or when stopped by a signal. Whatever was
@@ -107,10 +112,10 @@ pub async fn run(
     options: &Options,
     watcher: &mut dyn Watcher,
     clock: fn() -> Moment,
-    stop: impl Future<Output = u8>,
+    halt: Halt,
 ) -> Result<Summary> {
     let lookups = Lookups::new(config, clock)?;
-    run_over(&lookups, config, ledger, options, watcher, clock, stop).await
+    run_over(&lookups, config, ledger, options, watcher, clock, halt).await
 }
 
 /// As [`run`], over lookups that are set up already.
@@ -124,7 +129,7 @@ pub async fn run_over<T: Transport>(
     options: &Options,
     watcher: &mut dyn Watcher,
     clock: fn() -> Moment,
-    stop: impl Future<Output = u8>,
+    halt: Halt,
 ) -> Result<Summary> {
     let salt = ledger.salt().to_vec();
     let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt };
@@ -143,8 +148,7 @@ pub async fn run_over<T: Transport>(
     }
     let summary = Summary { run: id.0, ..Summary::default() };
     let mut run = Run { ledger, config, reader: &reader, lookups, watcher, clock, id, summary };
-    let stop = std::pin::pin!(stop);
-    let result = run.passes(options, stop).await;
+    let result = run.passes(options, halt).await;
     run.summary.requests = lookups.pace().requests();
     let controls = serde_json::to_string(&lookups.last_controls().await)?;
     let summary = run.summary.clone();
@@ -166,14 +170,10 @@ pub async fn run_over<T: Transport>(
 }
 
 impl<T: Transport> Run<'_, T> {
-    async fn passes(
-        &mut self,
-        options: &Options,
-        mut stop: std::pin::Pin<&mut impl Future<Output = u8>>,
-    ) -> Result<()> {
+    async fn passes(&mut self, options: &Options, mut halt: Halt) -> Result<()> {
         let deadline = options.wait.map(|wait| (self.clock)() + wait);
         loop {
-            let pass = self.pass(stop.as_mut()).await?;
+            let pass = self.pass(&mut halt).await?;
             self.summary.trouble = match &pass {
                 Pass::LeftAlone(why) => Some(why.clone()),
                 Pass::Done => None,
@@ -189,11 +189,14 @@ impl<T: Transport> Run<'_, T> {
                 return self.said_trouble();
             };
             self.watcher.waits(next);
-            nap(next.since(now), stop.as_mut()).await?;
-            if self.lookups.pace().breaker_open()
-                && let Err(Stop::Fatal(error)) = self.lookups.trial().await
-            {
-                return Err(error);
+            nap(next.since(now), &mut halt).await?;
+            if self.lookups.pace().breaker_open() {
+                tokio::select! {
+                    code = halt.asked() => return Err(anyhow::Error::new(Stopped(code))),
+                    tried = self.lookups.trial() => if let Err(Stop::Fatal(error)) = tried {
+                        return Err(error);
+                    },
+                }
             }
         }
     }
@@ -206,9 +209,15 @@ impl<T: Transport> Run<'_, T> {
     }
 
     /// One pass over everything that is due now.
-    async fn pass(&mut self, mut stop: std::pin::Pin<&mut impl Future<Output = u8>>) -> Result<Pass> {
+    async fn pass(&mut self, halt: &mut Halt) -> Result<Pass> {
         let now = (self.clock)();
-        self.ledger.take_in(self.reader, now)?;
+        while self.ledger.take_in(self.reader, now)? {
+            // A million entries take minutes: signals are heard and signs of life are given in between.
+            tokio::task::yield_now().await;
+            if let Some(code) = halt.code() {
+                return Err(anyhow::Error::new(Stopped(code)));
+            }
+        }
         let due = self.ledger.count_due(now)?;
         tracing::debug!(event = "pass-begins", due, "a pass begins, {due} entries are due");
         self.watcher.begins(due);
@@ -218,8 +227,9 @@ impl<T: Transport> Run<'_, T> {
         let mut batch: Vec<Looked> = Vec::new();
         let mut flush = std::pin::pin!(tokio::time::sleep(FLUSH_AFTER));
         let mut alone = None;
+        let mut ending = Ending::new(halt, self.config.stop_timeout());
         loop {
-            while alone.is_none() && looking.len() < self.config.server.concurrency {
+            while alone.is_none() && ending.begun().is_none() && looking.len() < self.config.server.concurrency {
                 let Some(turn) = queue.next(self.ledger, reader, &self.config.windows)? else { break };
                 looking.push(turn.look(lookups, reader));
             }
@@ -228,10 +238,7 @@ impl<T: Transport> Run<'_, T> {
             }
             tokio::select! {
                 biased;
-                code = stop.as_mut() => {
-                    self.write(std::mem::take(&mut batch), &mut queue)?;
-                    return Err(anyhow::Error::new(Stopped(code)));
-                }
+                () = ending.at_once() => break,
                 () = flush.as_mut() => {
                     self.write(std::mem::take(&mut batch), &mut queue)?;
                     flush.set(tokio::time::sleep(FLUSH_AFTER));
@@ -242,6 +249,8 @@ impl<T: Transport> Run<'_, T> {
                         if batch.len() >= BATCH {
                             self.write(std::mem::take(&mut batch), &mut queue)?;
                             flush.set(tokio::time::sleep(FLUSH_AFTER));
+                            // What needs no answer from the server is ready at once, and would never let go.
+                            tokio::task::yield_now().await;
                         }
                     }
                     Err(Stop::Alone(why) | Stop::Failed(why)) => alone = Some(why),
@@ -253,6 +262,9 @@ impl<T: Transport> Run<'_, T> {
             }
         }
         self.write(batch, &mut queue)?;
+        if let Some(code) = ending.begun() {
+            return Err(anyhow::Error::new(Stopped(code)));
+        }
         Ok(alone.map_or(Pass::Done, Pass::LeftAlone))
     }
 
@@ -352,9 +364,9 @@ impl Queue {
     }
 }
 
-async fn nap(span: Span, stop: std::pin::Pin<&mut impl Future<Output = u8>>) -> Result<()> {
+async fn nap(span: Span, halt: &mut Halt) -> Result<()> {
     tokio::select! {
-        code = stop => Err(anyhow::Error::new(Stopped(code))),
+        code = halt.asked() => Err(anyhow::Error::new(Stopped(code))),
         () = tokio::time::sleep(span.duration()) => Ok(()),
     }
 }

@@ -16,13 +16,16 @@ use privo_reconcile::config::Config;
 use privo_reconcile::recording::{self, Recorder};
 use rusqlite::Connection;
 
+mod disk;
 mod entry;
 mod golden;
 mod hostile;
 pub mod leaks;
 mod platform;
+pub mod truth;
 mod writers;
 
+pub use disk::SmallDisk;
 pub use entry::Entry;
 pub use golden::{PSEUDONYMS, golden, golden_ledger};
 pub use hostile::{Answer, Asked, Hostile};
@@ -136,9 +139,14 @@ impl Dir {
     }
 
     pub fn without_ledger(setup: &Setup) -> Dir {
+        Dir::inside(&std::env::temp_dir(), setup)
+    }
+
+    /// In another place than the usual one, without a ledger.
+    pub fn inside(place: &Path, setup: &Setup) -> Dir {
         // Of one user alone, as a folder with a secret in it is to be.
         let alone = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        let dir = Dir { folder: tempfile::Builder::new().permissions(alone).tempdir().unwrap() };
+        let dir = Dir { folder: tempfile::Builder::new().permissions(alone).tempdir_in(place).unwrap() };
         dir.configure(setup);
         std::fs::write(dir.file("secret"), format!("{SECRET}\n")).unwrap();
         dir

@@ -8,6 +8,7 @@ use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::ledger::Terms;
 use privo_reconcile::lookup::Lookups;
 use privo_reconcile::plan::Reader;
+use privo_reconcile::run::halt::Halt;
 use privo_reconcile::run::{Options, Watcher, run_over};
 use privo_reconcile::sandbox::{Faults, Flapping, NewAccount};
 use privo_reconcile::standing::Filter;
@@ -254,10 +255,9 @@ impl Stage {
         let net = Net { server: self.server.clone(), prefix: "" };
         let token_net = Net { server: self.server.clone(), prefix: "/oauth/token" };
         let lookups = Lookups::over(config, net, Some(token_net), time::host_now)?;
-        let never = std::future::pending();
         let options = Options::default();
         let summary =
-            run_over(&lookups, config, &mut self.ledger, &options, &mut Nobody, time::host_now, never).await?;
+            run_over(&lookups, config, &mut self.ledger, &options, &mut Nobody, time::host_now, Halt::never()).await?;
         time::set_offset(self.story.skew);
         self.server.step.set(None);
         self.server.mode.set(Mode::Honest);

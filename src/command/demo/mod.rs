@@ -30,8 +30,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::report::write_report;
 use super::run::Bar;
 use super::sandbox::{CLIENT, settings};
-use super::stop_signal;
-
+use super::signals;
 use crate::cli::DemoArgs;
 use crate::clock::{Moment, Span};
 use crate::config::Config;
@@ -127,7 +126,7 @@ async fn reconcile(job: &Job, config: &Config) -> Result<Vec<ReportRow>> {
     let _lock = Ledger::lock(&config.ledger)?;
     let mut bar = Bar::new();
     let options = Options { wait: Some(LONGEST_WAIT), recheck: false };
-    let ran = run::run(config, &mut ledger, &options, &mut bar, Moment::now, stop_signal()).await;
+    let ran = run::run(config, &mut ledger, &options, &mut bar, Moment::now, signals::halt()?).await;
     bar.end();
     ran?;
     write_report(config, &ledger, &job.report, None)?;
