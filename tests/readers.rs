@@ -238,6 +238,33 @@ fn what_is_revealed_is_noted_first() {
 }
 
 #[test]
+fn one_json_document_for_each_reader() {
+    let dir = golden_ledger(PSEUDONYMS);
+    for (arguments, entries) in [(&["--for", "support"][..], 4), (&["--for", "resend"], 26), (&["--run", "2"], 2)] {
+        let told = dir.run(&[&["report", "--json"], arguments].concat());
+        let told: Value = serde_json::from_str(&told.out).unwrap();
+        assert_eq!((told["entries"].as_u64(), told["exit"].as_u64()), (Some(entries), Some(0)), "{arguments:?}");
+        assert_eq!(told["rows"].as_array().unwrap().len() as u64, entries);
+    }
+    let told = dir.run(&["report", "out.csv", "--json", "--new"]);
+    let told: Value = serde_json::from_str(&told.out).unwrap();
+    let digest: String = Sha256::digest(dir.read("out.csv")).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(told["sha256"], digest);
+    let again: Value = serde_json::from_str(&dir.run(&["report", "--json", "--new"]).out).unwrap();
+    assert_eq!(again["entries"], 0);
+    let both = dir.run(&["report", "--json", "--format", "csv"]);
+    assert_eq!(both.code, 2);
+    assert!(
+        serde_json::from_str::<Value>(&both.out).unwrap()["error"]["message"].as_str().unwrap().contains("--format")
+    );
+    let refuse = "CREATE TRIGGER no BEFORE INSERT ON disclosures BEGIN SELECT RAISE(ABORT, 'no'); END";
+    dir.db().execute_batch(refuse).unwrap();
+    let ran = dir.run(&["report", "--json", "--reveal"]);
+    let told: Value = serde_json::from_str(&ran.out).unwrap();
+    assert!(ran.code == 1 && told["rows"].is_null() && told["error"]["exit"] == 1, "{told}");
+}
+
+#[test]
 fn the_meta_data_know_the_file() {
     let dir = golden_ledger("");
     for name in ["a.csv", "a.jsonl"] {
