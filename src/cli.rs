@@ -43,6 +43,21 @@ Examples:
   privo-reconcile run                                  # from cron or a timer
   privo-reconcile run --wait 30m --report report.csv   # by hand, after an outage
   privo-reconcile run --dry-run                        # what would be decided";
+    pub const SCHEDULE: &str = r#"Examples:
+  privo-reconcile schedule --check   # in words, and the next starts
+  privo-reconcile schedule           # as a service, until it is stopped
+
+The configuration says when, in crontab's words:
+
+  [schedule]
+  at = ["*/15 * * * *", "@hourly"]     # one line or several
+  time_zone = "America/New_York"       # default "UTC"
+  jitter = "30s"                       # each start is put off by a random time up to this; default "0s"
+  wait = "10m"                         # as run --wait; default "0s"
+  stop_timeout = "30s"                 # how long a stop waits for what is in flight
+
+SIGTERM and SIGINT finish what is in flight and end with 143 and 130, a second one at once. SIGHUP reads the configuration
+again and keeps the old one if the new is bad. No failed run ends it. systemd is notified (Type=notify, WatchdogSec)."#;
     pub const REPORT: &str = "\
 Examples:
   privo-reconcile report report.csv   # and report.csv.meta.json beside it
@@ -96,18 +111,6 @@ ledger, and answers each in order: {"ok":true,"request_id":"…","became":"recor
 {"ok":false,"error":"…"}. An answer says that the line is durable; lines that are there already share one sync.
 Nothing is in doubt any more about what became `forgotten`; what became `unchanged` was there, or had ended, before."#;
 
-const SCHEDULE_HELP: &str = r#"The configuration says when, in crontab's words:
-
-  [schedule]
-  at = ["*/15 * * * *", "@hourly"]     # one line or several
-  time_zone = "America/New_York"       # default "UTC"
-  jitter = "30s"                       # each start is put off by a random time up to this; default "0s"
-  wait = "10m"                         # as run --wait; default "0s"
-  stop_timeout = "30s"                 # how long a stop waits for what is in flight
-
-SIGTERM and SIGINT finish what is in flight and end with 143 and 130, a second one at once. SIGHUP reads the configuration
-again and keeps the old one if the new is bad. No failed run ends it. systemd is notified (Type=notify-reload, WatchdogSec)."#;
-
 /// Finds out what became of PRIVO requests that ended in a network error or a 5xx.
 #[derive(Debug, Parser)]
 #[command(name = "privo-reconcile", version, after_help = EXIT_CODES)]
@@ -141,7 +144,7 @@ pub enum Command {
     /// Look at what is due, settle what can be
     Run(RunArgs),
     /// Run by the configuration's own schedule, until stopped
-    #[command(after_help = SCHEDULE_HELP)]
+    #[command(after_help = examples::SCHEDULE)]
     Schedule(ScheduleArgs),
     /// Write the report: of all, for support, for sending again
     Report(ReportArgs),

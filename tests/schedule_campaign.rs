@@ -151,6 +151,7 @@ struct Play<'a> {
     speed: u32,
     said: &'a File,
     service: Child,
+    started: Moment,
     full_since: Option<Moment>,
     events: Events,
     random: Rng,
@@ -163,8 +164,8 @@ impl Play<'_> {
         let arguments = ["schedule", "--speed", &speed, "--speed-from", &from];
         let mut command = dir.command(&arguments);
         if limited {
-            // 32 KiB: enough for what is said, and less than ledger and WAL are.
-            let limit = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
+            // 4 KiB: less than a page of the ledger with its frame.
+            let limit = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
             command = Command::new("sh");
             command.args(["-c", limit, env!("CARGO_BIN_EXE_privo-reconcile")]).args(arguments);
             command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
@@ -175,6 +176,7 @@ impl Play<'_> {
     fn start_again(&mut self) {
         let limited = self.disk.is_none() && self.full_since.is_some();
         self.service = Play::start(self.dir, self.from, self.speed, self.said, limited);
+        self.started = Moment::now();
     }
 
     fn minute(&self) -> Duration {
@@ -194,7 +196,10 @@ impl Play<'_> {
         }
     }
 
+    /// A service manager signals nobody who is not ready.
     fn signal(&self, name: &str) {
+        let ready = self.started + Span(700);
+        std::thread::sleep(ready.since(Moment::now()).duration());
         signal(name, self.service.id());
     }
 
@@ -210,7 +215,7 @@ impl Play<'_> {
         }
         std::thread::sleep(Duration::from_millis(self.random.u64(0..150)));
         let open = goes_on();
-        self.signal("-KILL");
+        signal("-KILL", self.service.id());
         self.service.wait().unwrap();
         self.events.kills.push(Moment::now());
         self.events.killed_in_a_run += usize::from(open);
@@ -317,6 +322,7 @@ fn campaign(minutes: u32, speed: u32, seed: u64) -> Figures {
             speed,
             said: said.as_file(),
             service,
+            started: Moment::now(),
             full_since: None,
             events: Events::default(),
             random: Rng::with_seed(seed),

@@ -21,6 +21,8 @@ pub async fn serve(args: &SandboxArgs, json: bool) -> Result<u8> {
         None => Faults::default(),
         Some(file) => read_faults(file).map_err(|error| Refused(format!("{error:#}")))?,
     };
+    // Whoever reads the URL may stop it at once.
+    let mut halt = super::signals::halt()?;
     let sandbox = Sandbox::start(settings(args.listen, args.seed, faults)).await?;
     if json {
         let told = serde_json::json!({ "url": sandbox.url(), "client": CLIENT });
@@ -36,7 +38,7 @@ pub async fn serve(args: &SandboxArgs, json: bool) -> Result<u8> {
             sandbox.url()
         );
     }
-    super::signals::halt()?.asked().await;
+    halt.asked().await;
     sandbox.stop().await;
     Ok(exit::DONE)
 }

@@ -12,10 +12,12 @@ mod server;
 use anyhow::Result;
 
 use crate::cli::Cli;
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::config::places::Places;
 use crate::exit::Refused;
 use crate::ledger::{Ledger, VERSION};
+use crate::schedule::crontab::Line;
 use findings::Findings;
 
 pub async fn check(cli: &Cli) -> Result<u8> {
@@ -32,8 +34,18 @@ async fn look_around(cli: &Cli, findings: &mut Findings) -> Result<()> {
         Some(ledger) => entries::check(&config, &ledger, findings)?,
         None => entries::Wanted::default(),
     };
+    schedule(&config, findings)?;
     // What else a configuration may have in it gets a file and a line of its own here.
     server::check(&config, &wanted, findings).await
+}
+
+/// Its own schedule, if it has one.
+fn schedule(config: &Config, findings: &mut Findings) -> Result<()> {
+    let Some(scheduled) = &config.schedule else { return Ok(()) };
+    let lines: Vec<String> = scheduled.starts.lines.iter().map(Line::in_words).collect();
+    let next = scheduled.starts.next(Moment::now()).map(|start| start.at.to_string());
+    let next = next.unwrap_or("none up to the year 2100".to_owned());
+    findings.good(format!("schedule: {}, in {}; next start {next}", lines.join("; "), scheduled.starts.zone))
 }
 
 /// Where it was found, what else is there, and whether it can be read.
