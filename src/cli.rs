@@ -60,7 +60,8 @@ SIGTERM and SIGINT finish what is in flight and end with 143 and 130, a second o
 again and keeps the old one if the new is bad. No failed run ends it. systemd is notified (Type=notify, WatchdogSec)."#;
     pub const REPORT: &str = "\
 Examples:
-  privo-reconcile report report.csv   # and report.csv.meta.json beside it
+  privo-reconcile report report.csv    # and report.csv.meta.json beside it
+  privo-reconcile report report.html   # one page for people
   privo-reconcile report | head
   privo-reconcile report --reveal full.csv";
     pub const STATUS: &str = "\
@@ -304,7 +305,7 @@ pub struct ReportArgs {
     /// The same, as `run` takes it
     #[arg(long, alias = "output", short = 'o', value_name = "FILE", hide = true, conflicts_with = "file")]
     pub report: Option<PathBuf>,
-    /// csv, jsonl or table [default: told by the file's extension, else csv]
+    /// csv, jsonl, html or table [default: told by the file's extension, else csv]
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     pub format: Option<Format>,
     /// For whom: `support` (what needs PRIVO, without personal data), `resend` (what to send again, one row per operation)

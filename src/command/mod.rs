@@ -1,6 +1,7 @@
 //! The commands: each opens what it needs, does its one thing and says how the ledger stands.
 
 mod backup;
+mod changes;
 mod check;
 mod close;
 mod demo;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
+use super::changes::Changes;
 use super::person;
 use crate::cli::{ReportArgs, When};
 use crate::clock::Moment;
@@ -19,7 +20,7 @@ use crate::exit::{self, Refused};
 use crate::ledger::Ledger;
 use crate::plan::Reader;
 use crate::pseudonym::{self, Key, Keys};
-use crate::report::{self, Digesting, Format, Meta, Output, Shown, Sources, Told};
+use crate::report::{self, Behind, Digesting, Format, Meta, Output, Shown, Sources, Told};
 use crate::standing::{Audience, Filter, LastReport, ReportRow};
 
 /// Memory for a revealed report on its way to standard output; a longer one waits in a file without a name.
@@ -40,6 +41,8 @@ struct Wanted {
     reveal: Option<Option<String>>,
     /// The reader whose mark is moved.
     reader: Option<String>,
+    /// The last report with --new for the same reader and filters: a page tells what changed since.
+    last: Option<LastReport>,
     keys: Option<Keys>,
     /// The key of the pseudonym that is looked for.
     sought: Option<Key>,
@@ -80,6 +83,7 @@ pub fn write_report(config: &Config, ledger: &Ledger, file: &Path, of_run: Optio
         filter: of_run.map(Filter::of_run).unwrap_or_default(),
         reveal: None,
         reader: None,
+        last: None,
         keys: config.pseudonym_keys()?,
         sought: None,
     };
@@ -106,11 +110,13 @@ fn wanted(config: &Config, ledger: &Ledger, args: &ReportArgs) -> Result<Wanted>
     let keys = config.pseudonym_keys()?;
     let sought = args.pseudonym.as_deref().map(|pseudonym| key_of(keys.as_ref(), pseudonym)).transpose()?;
     let mut filter = filter(config, ledger, args, audience)?;
-    let reader = args.new.then(|| reader(args, audience));
-    if let Some(reader) = &reader {
-        filter.after_verdict = Some(ledger.last_report(reader)?.map_or(0, |last| last.last_verdict));
+    let reader = reader(args, audience);
+    let last = ledger.last_report(&reader)?;
+    if args.new {
+        filter.after_verdict = Some(last.map_or(0, |last| last.last_verdict));
     }
-    Ok(Wanted { file, form, excel: args.excel, document: false, filter, reveal, reader, keys, sought })
+    let reader = args.new.then_some(reader);
+    Ok(Wanted { file, form, excel: args.excel, document: false, filter, reveal, reader, last, keys, sought })
 }
 
 /// The key that a pseudonym was made with.
@@ -250,12 +256,31 @@ fn write_rows(config: &Config, ledger: &Ledger, wanted: &Wanted, output: impl Wr
     let mut told = if wanted.document {
         write_document(config, ledger, wanted, &mut output)?
     } else {
-        let mut report = Output::begin(&mut output, wanted.form, columns(wanted), wanted.excel, width())?;
-        let told = each_shown(config, ledger, wanted, |row, shown| report.add(row, shown))?;
-        report.end()?;
-        told
+        write_form(config, ledger, wanted, &mut output)?
     };
     told.sha256 = output.sha256();
+    Ok(told)
+}
+
+fn write_form(config: &Config, ledger: &Ledger, wanted: &Wanted, output: &mut impl Write) -> Result<Told> {
+    let mut report = Output::begin(output, wanted.form, columns(wanted), wanted.excel, width())?;
+    let run = ledger.run_facts(wanted.filter.run)?;
+    let mut changes = match wanted.form {
+        Format::Html => Changes::of(ledger, &wanted.filter, wanted.last, run.as_ref())?,
+        Format::Csv | Format::Jsonl | Format::Table => Changes::default(),
+    };
+    let told = each_shown(config, ledger, wanted, |row, shown| {
+        changes.note(ledger, row)?;
+        report.add(row, shown)
+    })?;
+    report.end(&Behind {
+        ledger: ledger.identity(),
+        in_full: wanted.reveal.is_some(),
+        purpose: wanted.reveal.as_ref().and_then(Option::as_deref),
+        filter: &wanted.filter,
+        run: run.as_ref(),
+        changed: &changes.changed,
+    })?;
     Ok(told)
 }
 

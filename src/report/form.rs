@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::columns::{Column, Shown};
+use super::page::{Behind, Page};
 use super::table::Table;
 use crate::standing::ReportRow;
 
@@ -19,6 +20,8 @@ pub enum Format {
     Csv,
     /// One JSON object per row, values exactly as they are
     Jsonl,
+    /// One page for people, to open in a browser
+    Html,
     /// For reading on a terminal; as many columns as it is wide
     Table,
 }
@@ -28,6 +31,7 @@ impl Format {
     pub fn of_file(file: &Path) -> Format {
         match file.extension().and_then(|extension| extension.to_str()) {
             Some(extension) if extension.eq_ignore_ascii_case("jsonl") => Format::Jsonl,
+            Some(extension) if ["html", "htm"].iter().any(|of| extension.eq_ignore_ascii_case(of)) => Format::Html,
             _ => Format::Csv,
         }
     }
@@ -37,6 +41,7 @@ impl Format {
 pub enum Output<W: Write> {
     Csv(Box<csv::Writer<W>>, Vec<&'static Column>),
     Jsonl(W, Vec<&'static Column>),
+    Page(W, Box<Page>),
     Table(Table<W>),
 }
 
@@ -63,6 +68,7 @@ impl<W: Write> Output<W> {
                 Output::Csv(Box::new(writer), columns)
             }
             Format::Jsonl => Output::Jsonl(output, columns),
+            Format::Html => Output::Page(output, Box::new(Page::new(columns))),
             Format::Table => Output::Table(Table::new(output, columns, width)),
         })
     }
@@ -80,18 +86,20 @@ impl<W: Write> Output<W> {
                 Ok(writer.write_record(None::<&[u8]>)?)
             }
             Output::Jsonl(output, columns) => write_line(output, columns, row, shown),
+            Output::Page(_, page) => page.add(row, shown),
             Output::Table(table) => table.add(row, shown),
         }
     }
 
-    /// Ends the report: all of it has left.
+    /// Ends the report: all of it has left. A page tells what stands behind it; of the other forms the meta data do.
     ///
     /// # Errors
     /// When the output cannot be written.
-    pub fn end(self) -> Result<()> {
+    pub fn end(self, behind: &Behind) -> Result<()> {
         match self {
             Output::Csv(mut writer, _) => Ok(writer.flush()?),
             Output::Jsonl(mut output, _) => Ok(output.flush()?),
+            Output::Page(mut output, page) => page.end(&mut output, behind),
             Output::Table(table) => table.end(),
         }
     }

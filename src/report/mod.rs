@@ -8,6 +8,7 @@
 //! |---|---|
 //! | what is shown of a row, for whom | [`columns`] |
 //! | CSV that no spreadsheet runs, JSON lines, a table for terminals | [`form`], [`table`] |
+//! | one page for people to open | [`page`] |
 //! | what stands behind a report | [`meta`] |
 //! | the story of one entry, how many stand where | [`story`], [`overview`], on a [`screen`] |
 
@@ -16,6 +17,7 @@ mod columns;
 mod form;
 mod meta;
 mod overview;
+mod page;
 mod screen;
 mod story;
 mod table;
@@ -26,6 +28,7 @@ pub use columns::{Cell, Column, Shown, action, cell, columns, object, reason};
 pub use form::{Format, Output, harmless};
 pub use meta::{Digesting, Meta, Sources, Told, filters};
 pub use overview::{Overview, overview};
+pub use page::{Behind, Changed};
 pub use screen::{Screen, Tone};
 pub use story::{story_json, story_text};
 pub use whole_file::{meta_path, write_whole};

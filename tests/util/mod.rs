@@ -3,7 +3,7 @@
 //! A test is then a few lines: what happened at the platform, what the partner wrote down, a run, what the report says.
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,19 +16,23 @@ use privo_reconcile::config::Config;
 use privo_reconcile::recording::{self, Recorder};
 use rusqlite::Connection;
 
+mod browser;
 mod disk;
 mod entry;
 mod golden;
 mod hostile;
 pub mod leaks;
+mod markup;
 mod platform;
 pub mod truth;
 mod writers;
 
+pub use browser::{Browser, policy_hash};
 pub use disk::SmallDisk;
 pub use entry::Entry;
 pub use golden::{PSEUDONYMS, golden, golden_ledger};
 pub use hostile::{Answer, Asked, Hostile};
+pub use markup::{Tag, tags};
 pub use platform::{Platform, http};
 pub use writers::{Writer, kill_group};
 
