@@ -129,6 +129,9 @@ fn a_ledgers_life_in_documents() {
     let forget = ["forget", "ann@example.com", "--who", "Jo", "--why", "asked"];
     assert_eq!(told(&dir, "forget", &[&forget[..], &["--dry-run"]].concat(), 0)["dry_run"], true);
     assert_eq!(told(&dir, "forget", &forget, 0)["rows"][0]["had_fields"], true);
+    assert_eq!(story["removed"], Value::Null);
+    let removed = &told(&dir, "show", &["show", "r1"], 0)["removed"];
+    assert!(removed["at"].as_str().unwrap().ends_with('Z') && removed["by"] == "forget", "{removed}");
     assert_eq!(told(&dir, "prune", &["prune", "--older-than", "0s", "--dry-run"], 0)["entries"], 1);
     assert_eq!(told(&dir, "prune", &["prune", "--older-than", "0s"], 0)["rows"][0]["status"], "resolved");
     for arguments in [&["status"][..], &["report"], &["run"], &["show", "sue@example.com"]] {
