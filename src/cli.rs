@@ -71,6 +71,18 @@ Examples:
     pub const SHOW: &str = "\
 Example:
   privo-reconcile show 7b0c/1";
+    pub const PRUNE: &str = "\
+Examples:
+  privo-reconcile prune --dry-run            # how many entries, by operation and status
+  privo-reconcile prune                      # as retention.settled of the configuration says
+  privo-reconcile prune --older-than 90d";
+    pub const FORGET: &str = "\
+Examples:
+  privo-reconcile forget - --dry-run --who 'Dana' --why 'erasure request 4711' < subject
+  privo-reconcile forget - --who 'Dana' --why 'erasure request 4711' < subject";
+    pub const BACKUP: &str = "\
+Example:
+  privo-reconcile backup \"ledger-$(date +%F).db\"";
     pub const VERIFY: &str = "\
 Example:
   privo-reconcile verify";
@@ -165,6 +177,7 @@ pub enum Command {
     /// Remove the personal fields of whatever names a person: an erasure request
     Forget(ForgetArgs),
     /// Copy the ledger into a new file while writers go on
+    #[command(after_help = examples::BACKUP)]
     Backup {
         /// The copy; nothing may be there yet
         file: PathBuf,
@@ -427,6 +440,7 @@ pub struct CloseArgs {
 
 /// Options of `prune`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::PRUNE)]
 pub struct PruneArgs {
     /// Say how many entries would lose their personal fields; write nothing
     #[arg(long)]
@@ -438,6 +452,7 @@ pub struct PruneArgs {
 
 /// Options of `forget`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::FORGET)]
 pub struct ForgetArgs {
     /// An email, a user name, an id; better `-`: a line on standard input, which no shell keeps
     pub subject: String,
