@@ -79,6 +79,10 @@ pub struct Facts {
     /// The row was dated later than the moment at which the job read it: its writer's clock cannot be trusted.
     #[serde(default)]
     pub sent_ahead: bool,
+    /// It was sent before something that was sealed was settled, and read afterwards: others with its key may be known no
+    /// more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub overtaken: bool,
     /// When the sender had given up, by the writer's clock and at the latest when the job first read the row.
     pub ended: Moment,
     /// What the plan waits for before it believes an absence after this attempt.
@@ -88,6 +92,10 @@ pub struct Facts {
     /// The server blocks a repeat of every effect, so that resending does no harm.
     pub repeat_blocked: bool,
     pub effects: Vec<Effect>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Facts {

@@ -219,11 +219,37 @@ fn no_search_of_the_raw_bytes_finds_what_was_pruned() {
     }
     assert_eq!(after, report);
     for id in ["made", "lost", "family", "delete", "no-plan"] {
-        let ran = dir.run(&["show", id]);
+        let ran = dir.run(&["show", id, "--text"]);
         assert!(ran.code == 0 && ran.out.contains("its personal fields, at"), "{ran:?}");
+        let told: serde_json::Value = serde_json::from_str(&dir.run(&["show", id]).out).unwrap();
+        assert_eq!(told["removed"]["by"], "prune");
     }
     assert_eq!(dir.run(&["status"]).code, 0);
     assert_eq!(dir.run(&["report", "--reveal"]).code, 0);
+}
+
+#[test]
+fn the_report_knows_the_pseudonyms_of_what_was_pruned() {
+    let platform = Platform::start();
+    let key = "[pseudonym]\nkey = { file = \"key\" }\n";
+    let dir = Dir::new(&Setup { rest: key.to_owned(), ..Setup::of(&platform) });
+    std::fs::write(dir.file("key"), "a key of some length\n").unwrap();
+    let account = format!("{}/api/v1.0/account", platform.url);
+    dir.attempt(&platform, Entry::register("made", &platform.url, "ann@example.com"), "lost-after");
+    dir.insert(&Entry::new("by-id", "DELETE", &format!("{account}/4711")));
+    dir.insert(&Entry::new("by-email", "DELETE", &format!("{account}?email=bob%40example.com")));
+    dir.insert(&Entry::new("other", "POST", &format!("{account}/4711/more")));
+    dir.run(&["run"]);
+    dir.run(&["close", "made", "by-id", "by-email", "--who", "Jo", "--why", "done"]);
+    let pseudonyms = || -> Vec<String> { dir.report().into_iter().map(|row| row["pseudonym"].clone()).collect() };
+    let before = pseudonyms();
+    assert_eq!(before.iter().filter(|pseudonym| pseudonym.starts_with("psn1-")).count(), 3, "{before:?}");
+    prune(&dir);
+    assert_eq!(pseudonyms(), before);
+    let shown = dir.run(&["report", "--reveal"]);
+    assert!(shown.code == 0 && !util::rows(&shown.out).iter().any(|row| !row["subject"].is_empty()), "{shown:?}");
+    let check = dir.run(&["check"]);
+    assert!(!check.out.contains("cannot be read") && !check.out.contains("blanked"), "{check:?}");
 }
 
 #[test]

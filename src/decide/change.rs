@@ -98,9 +98,10 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     }
     let decision = match record {
         Some(record) if record.equals() && !group.also_written(identity, effect, None) => {
-            equal(look, record, first, group.own_settled(identity))
+            let decision = equal(look, record, first, group.own_settled(identity));
+            if group.overtaken(identity) { equivalent() } else { decision }
         }
-        Some(_) if from_before(look) && !group.also_written(identity, effect, first) => {
+        Some(_) if from_before(look) && !group.overtaken(identity) && !group.also_written(identity, effect, first) => {
             let absence = view::absence(&looks, group.settled, group.windows, false, from_before);
             view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
                 settle(Status::Resolved, Outcome::NotApplied, Reason::NotUpdated, Action::Resend)
@@ -124,6 +125,10 @@ fn equal(look: &Look, record: &Record, first: Option<Moment>, settled: Moment) -
         return settle(Status::Resolved, Outcome::Applied, Reason::Updated, Action::None)
             .because("every sent field is equal, and the record was changed after the first attempt".into());
     }
+    equivalent()
+}
+
+fn equivalent() -> Decision {
     settle(Status::Resolved, Outcome::Satisfied, Reason::Equivalent, Action::None)
         .because("every sent field is equal; what made it so cannot be known".into())
 }

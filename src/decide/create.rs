@@ -30,6 +30,7 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
                 || group.answered_success(identity)
                 || group.made_since(key, first)
                 || group.deleted_since(key, first)
+                || group.overtaken(identity)
             {
                 removed_since()
             } else {

@@ -77,12 +77,18 @@ impl<'a> Group<'a> {
         self.operation(identity).any(succeeded)
     }
 
+    /// Others that have its key may be known no more: their digests were replaced before it was read.
+    pub fn overtaken(&self, identity: Link) -> bool {
+        self.operation(identity).any(|attempt| attempt.facts.overtaken)
+    }
+
     /// Whether another operation sent by `made`, or an answer to this one, may have made the record of this key.
     pub fn otherwise_explained(&self, identity: Link, key: Link, made: Moment) -> bool {
-        self.attempts.iter().any(|other| {
-            let cause = if other.facts.identity == identity { succeeded(other) } else { maybe_applied(other) };
-            cause && has(other, Kind::Create, key) && other.facts.sent().is_none_or(|sent| sent <= made)
-        })
+        self.overtaken(identity)
+            || self.attempts.iter().any(|other| {
+                let cause = if other.facts.identity == identity { succeeded(other) } else { maybe_applied(other) };
+                cause && has(other, Kind::Create, key) && other.facts.sent().is_none_or(|sent| sent <= made)
+            })
     }
 
     /// A delete of the record that may have been applied at or after `from`.

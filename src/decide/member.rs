@@ -30,9 +30,14 @@ pub fn decide(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize,
                 |record: &Record| looks.last().is_some_and(|last| last.records.iter().any(|r| r.id == record.id));
             let once = by_any.any(|look| candidates(group, identity, look).any(|record| !still(record)));
             return view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
-                if once || group.answered_success(identity) {
+                let review = |why: &str| {
                     settle(Status::DuplicateRisk, Outcome::Unknown, Reason::RemovedSince, Action::Review)
-                        .because("none matches now, but one did once or the operation was told that it succeeded".into())
+                        .because(why.to_owned())
+                };
+                if once || group.answered_success(identity) {
+                    review("none matches now, but one did once or the operation was told that it succeeded")
+                } else if group.overtaken(identity) {
+                    review("none matches now, but who may have removed one is known no more")
                 } else {
                     settle(Status::Resolved, Outcome::NotApplied, Reason::ConfirmedAbsent, Action::Resend).because(format!(
                         "no record of the owner's list matches; resend once for this operation, not once for each attempt; {}",
@@ -46,6 +51,10 @@ pub fn decide(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize,
         return defer(Reason::Unsettled, Action::Wait)
             .because(format!("a record matches, but until {settled} another may still be made"))
             .not_before(settled);
+    }
+    if group.overtaken(identity) {
+        return settle(Status::DuplicateRisk, Outcome::Unknown, Reason::AmbiguousMatch, Action::Review)
+            .because("a record matches, but others that may have made it are known no more".into());
     }
     match whose.get(&(identity, index)) {
         Some(Some(known)) => fitted(group, identity, effect, look, known),

@@ -9,6 +9,7 @@ mod change;
 mod create;
 mod general;
 mod member;
+mod overtaken;
 mod several;
 mod streak;
 
@@ -59,6 +60,7 @@ pub fn attempt(kind: Kind) -> Attempt {
         told_there: false,
         sent: Some(at(0)),
         sent_ahead: false,
+        overtaken: false,
         ended: at(0),
         window: Window::Network,
         identity: link(1),

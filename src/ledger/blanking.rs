@@ -50,6 +50,8 @@ pub(super) struct Blanking<'a> {
     key: [u8; 32],
     drawn: Cell<u64>,
     entries: Cell<u64>,
+    /// Whatever was sealed had done what it did by then.
+    sealed: Cell<Option<i64>>,
 }
 
 /// An entry whose evidence is about to change.
@@ -87,17 +89,32 @@ impl<'a> Blanking<'a> {
         )?;
         let id = connection.last_insert_rowid();
         let key = connection.query_row("SELECT randomblob(32)", [], |row| row.get(0))?;
-        Ok(Blanking { connection, reader, now, pseudonym, id, key, drawn: Cell::new(0), entries: Cell::new(0) })
+        Ok(Blanking {
+            connection,
+            reader,
+            now,
+            pseudonym,
+            id,
+            key,
+            drawn: Cell::new(0),
+            entries: Cell::new(0),
+            sealed: Cell::new(None),
+        })
     }
 
     /// Ends it. One that changed nothing leaves no trace.
     pub fn end(&self, changed: bool) -> Result<()> {
         if changed {
-            let entries = params![self.entries.get(), self.id];
-            self.connection.execute("UPDATE blankings SET entries = ? WHERE id = ?", entries)?;
+            let end = params![self.entries.get(), self.sealed.get(), self.id];
+            self.connection.execute("UPDATE blankings SET entries = ?, sealed_ms = ? WHERE id = ?", end)?;
             self.connection.execute("UPDATE ledger SET blanking = 0", [])?;
         }
         Ok(())
+    }
+
+    /// Notes that something was sealed that had done whatever it did by then.
+    pub fn sealed_until(&self, moment: Moment) {
+        self.sealed.set(self.sealed.get().max(Some(moment.0)));
     }
 
     /// A random number.

@@ -2,7 +2,7 @@
 //!
 //! A group as it is decided now follows the links alone. What is to be changed in the evidence must keep every stored
 //! decision, also those that were made before a row was corrected; so the decisions are followed too. It takes some
-//! twenty bytes for each entry.
+//! thirty bytes for each entry.
 
 use std::ops::Range;
 

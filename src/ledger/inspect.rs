@@ -50,7 +50,8 @@ impl Ledger {
             "SELECT s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at,
                     e.failure, e.http_status
              FROM standings s JOIN entries e ON e.id = s.entry_id
-             WHERE s.status IS NOT NULL AND s.reason IS NOT 'closed' AND s.entry_id IN (
+             WHERE s.status IS NOT NULL AND s.reason IS NOT 'closed' AND s.entry_id NOT IN (SELECT entry_id FROM blanked)
+               AND s.entry_id IN (
                SELECT id FROM (SELECT id FROM entries ORDER BY id DESC LIMIT ?)
                UNION
                SELECT entry_id FROM (

@@ -7,13 +7,16 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::Ledger;
-use crate::clock::Moment;
+use crate::clock::{Moment, Span};
 use crate::evidence::{Facts, Link};
 use crate::plan::{Cell, NoText, Reader, Row};
 use crate::words::Failure;
 
 /// Rows read in one transaction, so that a writer never waits long.
 const PAGE: usize = 500;
+
+/// So far a writer's clock may be from the job's, when a row is taken for one of before a sealing.
+const CLOCKS_APART: Span = Span::seconds(2 * 3600);
 
 impl Ledger {
     /// Reads a page of the entries that were not read yet. Says whether there may be more.
@@ -31,6 +34,9 @@ impl Ledger {
 /// Reads one page within the caller's transaction; gives the links of what was read.
 pub(super) fn take_in_page(connection: &Connection, reader: &Reader, now: Moment) -> Result<(usize, BTreeSet<Link>)> {
     let basis = reader.basis();
+    let sealed: Option<i64> =
+        connection.prepare_cached("SELECT max(sealed_ms) FROM blankings")?.query_row([], |row| row.get(0))?;
+    let sealed = sealed.map(|sealed| Moment(sealed) + CLOCKS_APART);
     let rows: Vec<(i64, Option<Row>)> = {
         let mut unread = connection.prepare_cached(
             "SELECT s.entry_id, s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at,
@@ -48,7 +54,9 @@ pub(super) fn take_in_page(connection: &Connection, reader: &Reader, now: Moment
             forget_standing(connection, *entry)?;
             continue;
         };
-        let reading = reader.read(row, now);
+        let mut reading = reader.read(row, now);
+        // A row that cannot tell when it was sent may be as old as any.
+        reading.facts.overtaken = sealed.is_some_and(|sealed| reading.facts.sent.is_none_or(|sent| sent <= sealed));
         store_reading(connection, *entry, &basis, &reading.facts, &reading.links)?;
         links.extend(reading.links);
     }

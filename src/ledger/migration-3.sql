@@ -9,7 +9,8 @@ CREATE TABLE blankings (
   keep_ms    INTEGER,                     -- prune: how long fields stay after the verdict
   who        TEXT,                        -- forget: who asked for it to be done here
   why        TEXT,                        -- forget: why; it does not name the subject
-  entries    INTEGER NOT NULL             -- how many lost their personal fields
+  entries    INTEGER NOT NULL,            -- how many lost their personal fields
+  sealed_ms  INTEGER                      -- the digests of what was settled by then are gone, as far as it was sealed
 );
 
 -- One entry without its personal fields. What is left of its evidence can still be decided again; the digest says

@@ -4,7 +4,9 @@
 //! Digests are only ever compared: which are equal, and in ties which comes first. The new ones keep both over everything
 //! that was ever decided together. An operation's own digest stays, for it leads to nothing but the operation's id, and
 //! a later attempt of that operation still finds its group; a later entry with the same key does not. It is decided by
-//! its own looks then, and a record that the older entry made counts as any other that was there before.
+//! its own looks then, and a record that the older entry made counts as any other that was there before. One that was
+//! sent before what was sealed had been settled, and is read only now, is *overtaken*: what else concerned its key cannot
+//! be known any more, so nothing is said of it that only the absence of others would prove.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +14,12 @@ use anyhow::{Context, Result};
 use rusqlite::params;
 
 use super::blanking::{Blanking, RENAMED};
+use crate::clock::Moment;
 use crate::evidence::{Facts, Link, Record};
 
 impl Blanking<'_> {
-    /// Replaces the digests in the evidence of what hangs together: all of them, or only some. Gives whose evidence bore
-    /// any. `sealed` are those whose digests were replaced before.
+    /// Replaces the digests in the evidence of what hangs together: all of them, or only some. `sealed` are those whose
+    /// digests were replaced before.
     pub fn seal(&self, members: &[i64], sealed: &BTreeSet<i64>, only: Option<&BTreeSet<Link>>) -> Result<()> {
         let (mut stay, mut go) = (BTreeSet::new(), BTreeSet::new());
         let mut bearers = Vec::new();
@@ -44,9 +47,21 @@ impl Blanking<'_> {
         }
         let new = in_their_place(&stay, &go, &|| self.draw());
         for entry in bearers {
-            self.replace(entry, &new)?;
+            if self.replace(entry, &new)? {
+                self.sealed_until(self.done_by(entry)?);
+            }
         }
         Ok(())
+    }
+
+    /// What an entry could do it had done by its verdict, or by its answer.
+    fn done_by(&self, entry: i64) -> Result<Moment> {
+        let decided: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT max(decided_ms) FROM verdicts WHERE entry_id = ?")?
+            .query_row([entry], |row| row.get(0))?;
+        let ended = self.facts_of(entry)?.into_values().map(|facts| facts.ended.0).max();
+        Ok(Moment(decided.max(ended).unwrap_or(self.now.0)))
     }
 
     /// The operation's id was renamed, so its digest must go as well.
@@ -84,9 +99,11 @@ impl Blanking<'_> {
         Ok(())
     }
 
-    fn replace(&self, entry: i64, new: &BTreeMap<Link, Link>) -> Result<()> {
+    fn replace(&self, entry: i64, new: &BTreeMap<Link, Link>) -> Result<bool> {
+        let mut replaced = false;
         for (reading, mut facts) in self.facts_of(entry)? {
             if replace_in(&mut facts, new) {
+                replaced = true;
                 self.write_facts(reading, &facts)?;
             }
         }
@@ -103,7 +120,7 @@ impl Blanking<'_> {
         for link in new.keys() {
             forget.execute(params![link.0, entry])?;
         }
-        Ok(())
+        Ok(replaced)
     }
 }
 

@@ -132,6 +132,7 @@ impl Reader<'_> {
                 && http_status.is_some_and(|status| self.plan.statuses.already_there.contains(&status)),
             sent,
             sent_ahead: sent.is_some_and(|sent| sent > read_at),
+            overtaken: false,
             ended: ended.min(read_at + SET_BACK),
             window: self.window(failure, http_status),
             identity,

@@ -1,0 +1,45 @@
+//! Read after others that may concern the same record had been sealed: nothing is said that only their absence proves.
+
+use super::*;
+
+fn overtaken(attempt: Attempt) -> Attempt {
+    attempt.told(|a| a.facts.overtaken = true)
+}
+
+const CONFIRMED: [i64; 2] = [16, 27];
+
+#[test]
+fn overtaken_what_is_there_is_never_surely_its_own() {
+    let entry = overtaken(attempt(Kind::Create)).saw([present_at(20, record("a", 7))]);
+    assert_eq!(said([entry]), ["resolved satisfied present store-id"]);
+    let member = overtaken(attempt(Kind::Member)).saw([list_at(DAY + 60, [record("a", 7)])]);
+    assert_eq!(said([member]), ["duplicate-risk unknown ambiguous-match review"]);
+}
+
+#[test]
+fn overtaken_what_is_absent_may_have_been_removed() {
+    let entry = overtaken(attempt(Kind::Create)).saw(CONFIRMED.map(absent_at));
+    assert_eq!(said([entry]), ["duplicate-risk unknown removed-since review"]);
+}
+
+#[test]
+fn overtaken_one_attempt_counts_for_its_operation() {
+    let two = [attempt(Kind::Create).saw([present_at(20, record("a", 7))]), overtaken(attempt(Kind::Create)).sent(1)];
+    assert_eq!(said(two)[0], "resolved satisfied present store-id");
+}
+
+#[test]
+fn overtaken_what_was_made_before_is_still_preexisting() {
+    let entry = overtaken(attempt(Kind::Create)).saw([present_at(20, record("a", -60))]);
+    assert_eq!(said([entry]), ["resolved not-applied preexisting do-not-resend"]);
+}
+
+#[test]
+fn overtaken_an_update_is_neither_proved_nor_disproved() {
+    let changed = Record { changed: Some(at(3)), ..record("a", -99) };
+    let entry = overtaken(attempt(Kind::Update)).saw([present_at(16, changed)]);
+    assert_eq!(said([entry]), ["resolved satisfied equivalent none"]);
+    let before = Record { as_before: true, ..with_field(record("a", -99), Compared::Differs) };
+    let entry = overtaken(attempt(Kind::Update)).saw(CONFIRMED.map(|m| present_at(m, before.clone())));
+    assert_eq!(said([entry]), ["duplicate-risk unknown overwritten review"]);
+}
