@@ -260,7 +260,7 @@ fn what_a_person_said_of_an_entry_loses_its_names() {
     dir.insert(&post("r1", &platform.url, "/api/v1.0/account", body));
     let why = "Wilhelmina, of mail@example.com, was here";
     assert_eq!(dir.run(&["close", "r1", "--who", "Jo", "--why", why]).code, 0);
-    let told = || wait(dir.command(&["show", "r1"]).spawn().unwrap()).out;
+    let told = || wait(dir.command(&["show", "r1", "--text"]).spawn().unwrap()).out;
     assert!(told().contains("closed by Jo: Wilhelmina, of m•••@e•••.com, was here"), "{}", told());
     prune(&dir);
     assert!(told().contains("closed by Jo: ••• of ••• was here"), "{}", told());
