@@ -121,24 +121,30 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn group_of(&self, entry: i64, now: Moment) -> Result<Option<Group>> {
-        let due: Option<Option<i64>> = {
-            let mut statement = self.connection.prepare_cached("SELECT due_ms FROM standings WHERE entry_id = ?")?;
-            let mut rows = statement.query([entry])?;
-            rows.next()?.map(|row| row.get(0)).transpose()?
-        };
-        if due.flatten().is_none_or(|due| due > now.0) {
-            return Ok(None);
-        }
+        let connection = &self.connection;
         let mut members = Vec::new();
-        for entry in related(&self.connection, entry)? {
-            members.extend(member(&self.connection, entry)?);
+        for related in related(connection, entry)? {
+            members.extend(member(connection, related)?);
         }
-        Ok(Some(Group { members }))
+        let is_due = |member: &Member| member.attempt.entry == entry && member.due.is_some_and(|due| due <= now);
+        Ok(if members.iter().any(is_due) { Some(Group { members }) } else { None })
     }
+}
+
+/// Whether an entry shares a link with another; most share none.
+fn has_fellows(connection: &Connection, entry: i64) -> Result<bool> {
+    let mut statement = connection.prepare_cached(
+        "SELECT 1 FROM links own JOIN links other ON other.link = own.link AND other.entry_id <> own.entry_id
+         WHERE own.entry_id = ? LIMIT 1",
+    )?;
+    Ok(statement.exists([entry])?)
 }
 
 /// The entries that share a link with this one, directly or through others; itself among them.
 fn related(connection: &Connection, entry: i64) -> Result<BTreeSet<i64>> {
+    if !has_fellows(connection, entry)? {
+        return Ok(BTreeSet::from([entry]));
+    }
     let mut links_of = connection.prepare_cached("SELECT link FROM links WHERE entry_id = ?")?;
     let mut entries_of = connection.prepare_cached("SELECT entry_id FROM links WHERE link = ?")?;
     let mut entries = BTreeSet::from([entry]);
@@ -165,7 +171,7 @@ fn related(connection: &Connection, entry: i64) -> Result<BTreeSet<i64>> {
 fn member(connection: &Connection, entry: i64) -> Result<Option<Member>> {
     let mut statement = connection.prepare_cached(
         "SELECT s.status, s.due_ms, s.reading_id, r.facts, r.basis, s.verdict_id, s.revision, e.id, e.request_id, e.operation_id,
-                e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure, e.http_status
+                e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure, e.http_status, s.checks
          FROM standings s JOIN readings r ON r.id = s.reading_id JOIN entries e ON e.id = s.entry_id
          WHERE s.entry_id = ?",
     )?;
@@ -178,13 +184,11 @@ fn member(connection: &Connection, entry: i64) -> Result<Option<Member>> {
     let status: Option<String> = row.get(0)?;
     let verdict: Option<i64> = row.get(5)?;
     let Some(entry_row) = row_of(row, 6)? else { return Ok(None) };
+    // Looks are counted but for those at `answered` rows.
+    let unseen = row.get::<_, i64>(18)? == 0 && facts.failure != Some(Failure::Answered);
+    let looks = if unseen { Vec::new() } else { looks_of(connection, entry, &basis, i64::MAX)? };
     Ok(Some(Member {
-        attempt: Attempt {
-            entry,
-            facts,
-            looks: looks_of(connection, entry, &basis, i64::MAX)?,
-            verdict: verdict.map(|id| settled(connection, id)).transpose()?,
-        },
+        attempt: Attempt { entry, facts, looks, verdict: verdict.map(|id| settled(connection, id)).transpose()? },
         reading: row.get(2)?,
         verdict_id: verdict,
         revision: entry_row.revision,

@@ -59,11 +59,12 @@ impl Ledger {
         let news = take_in_all(&transaction, reader, now)?;
         let basis = reader.basis();
         let mut passed_over = Vec::new();
+        let mut last_observation = last_observation(&transaction)?;
         for (index, stored) in batch.iter().enumerate() {
             if changed(&transaction, &stored.group, &news)? {
                 passed_over.push(index);
             } else {
-                store_group(&transaction, run, stored, &basis, now)?;
+                store_group(&transaction, run, stored, (&basis, &mut last_observation), now)?;
             }
         }
         transaction.commit()?;
@@ -105,7 +106,7 @@ pub(super) fn close_entry(connection: &Connection, run: RunId, entry: i64, close
         correction: false,
     };
     let id = insert_verdict(connection, run, entry, None, &verdict, close.at)?;
-    stand(connection, entry, &verdict, id, None)
+    stand(connection, entry, &verdict, id, (None, None))
 }
 
 /// Reads every new entry within the transaction; gives their links.
@@ -138,40 +139,36 @@ fn changed(connection: &Connection, group: &Group, news: &BTreeSet<Link>) -> Res
     Ok(false)
 }
 
-fn store_group(connection: &Connection, run: RunId, stored: &Stored, basis: &str, now: Moment) -> Result<()> {
+fn store_group(
+    connection: &Connection,
+    run: RunId,
+    stored: &Stored,
+    (basis, last_observation): (&str, &mut i64),
+    now: Moment,
+) -> Result<()> {
     for (member, looks) in stored.group.members.iter().zip(&stored.looks) {
         for look in looks {
             let lookup = member.attempt.facts.effects.get(look.effect).and_then(|effect| effect.lookup.as_deref());
-            insert_look(connection, run, (member.attempt.entry, basis, lookup.unwrap_or_default()), look)?;
-        }
-        if let (Some(look), false) = (looks.first(), member.answered()) {
-            connection
-                .prepare_cached(
-                    "UPDATE standings SET checks = checks + 1, first_checked_ms = coalesce(first_checked_ms, ?1), last_checked_ms = ?1
-                     WHERE entry_id = ?2",
-                )?
-                .execute([look.asked.0, member.attempt.entry])?;
+            let of = (member.attempt.entry, basis, lookup.unwrap_or_default());
+            *last_observation = insert_look(connection, run, of, look)?;
         }
     }
     let settles = stored.told.iter().any(|told| matches!(told, Told::Verdict { .. }));
-    let decision = if settles { Some(insert_decision(connection, run, stored)?) } else { None };
-    for (member, told) in stored.group.members.iter().zip(&stored.told) {
+    let decision = if settles { Some(insert_decision(connection, run, stored, *last_observation)?) } else { None };
+    for ((member, told), looks) in stored.group.members.iter().zip(&stored.told).zip(&stored.looks) {
         let entry = member.attempt.entry;
+        let checked = looks.first().filter(|_| !member.answered()).map(|look| look.asked);
         match told {
             Told::Nothing if member.answered() => {
                 connection.prepare_cached("UPDATE standings SET due_ms = NULL WHERE entry_id = ?")?.execute([entry])?;
             }
-            Told::Nothing => {}
+            Told::Nothing => looked(connection, entry, checked)?,
             Told::Verdict { verdict, due } => {
                 let id = insert_verdict(connection, run, entry, decision, verdict, now)?;
-                stand(connection, entry, verdict, id, *due)?;
+                stand(connection, entry, verdict, id, (*due, checked))?;
             }
-            Told::Deferral { deferral, due } => defer(connection, entry, deferral, *due)?,
-            Told::Watched { due } => {
-                connection
-                    .prepare_cached("UPDATE standings SET due_ms = ? WHERE entry_id = ?")?
-                    .execute(params![due.map(|due| due.0), entry])?;
-            }
+            Told::Deferral { deferral, due } => defer(connection, entry, deferral, (*due, checked))?,
+            Told::Watched { due } => watched(connection, entry, (*due, checked))?,
         }
     }
     Ok(())
@@ -182,7 +179,7 @@ fn insert_look(
     run: RunId,
     (entry, basis, lookup): (i64, &str, &str),
     look: &Look,
-) -> Result<()> {
+) -> Result<i64> {
     let records = if look.records.is_empty() { None } else { Some(serde_json::to_string(&look.records)?) };
     connection
         .prepare_cached(
@@ -206,14 +203,17 @@ fn insert_look(
             look.known.text(),
             look.random.text(),
         ])?;
-    Ok(())
+    Ok(connection.last_insert_rowid())
 }
 
-fn insert_decision(connection: &Connection, run: RunId, stored: &Stored) -> Result<i64> {
+/// The newest look; within the transaction nobody else adds one.
+fn last_observation(connection: &Connection) -> Result<i64> {
+    Ok(connection.prepare_cached("SELECT coalesce(max(id), 0) FROM observations")?.query_row([], |row| row.get(0))?)
+}
+
+fn insert_decision(connection: &Connection, run: RunId, stored: &Stored, last_observation: i64) -> Result<i64> {
     let members = stored.group.members.iter();
     let evidence: Vec<(i64, Option<i64>)> = members.map(|member| (member.reading, member.verdict_id)).collect();
-    let last_observation: i64 =
-        connection.prepare_cached("SELECT coalesce(max(id), 0) FROM observations")?.query_row([], |row| row.get(0))?;
     connection
         .prepare_cached("INSERT INTO decisions (run_id, evidence, last_observation) VALUES (?, ?, ?)")?
         .execute(params![run.0, serde_json::to_string(&evidence)?, last_observation])?;
@@ -251,11 +251,16 @@ fn insert_verdict(
     Ok(connection.last_insert_rowid())
 }
 
-fn stand(connection: &Connection, entry: i64, verdict: &Verdict, id: i64, due: Option<Moment>) -> Result<()> {
+/// When an entry is looked at again, and when it was looked at just now, if it was.
+type Looked = (Option<Moment>, Option<Moment>);
+
+fn stand(connection: &Connection, entry: i64, verdict: &Verdict, id: i64, (due, checked): Looked) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE standings SET status = ?, reason = ?, action = ?, explanation = NULL, not_before_ms = NULL, verdict_id = ?, due_ms = ?
-             WHERE entry_id = ?",
+            "UPDATE standings SET status = ?1, reason = ?2, action = ?3, explanation = NULL, not_before_ms = NULL, verdict_id = ?4,
+               due_ms = ?5, checks = checks + (?6 IS NOT NULL), first_checked_ms = coalesce(first_checked_ms, ?6),
+               last_checked_ms = coalesce(?6, last_checked_ms)
+             WHERE entry_id = ?7",
         )?
         .execute(params![
             verdict.status.text(),
@@ -263,16 +268,24 @@ fn stand(connection: &Connection, entry: i64, verdict: &Verdict, id: i64, due: O
             verdict.action.text(),
             id,
             due.map(|due| due.0),
+            checked.map(|checked| checked.0),
             entry
         ])?;
     Ok(())
 }
 
-fn defer(connection: &Connection, entry: i64, deferral: &Deferral, due: Moment) -> Result<()> {
+fn defer(
+    connection: &Connection,
+    entry: i64,
+    deferral: &Deferral,
+    (due, checked): (Moment, Option<Moment>),
+) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE standings SET status = 'pending', reason = ?, action = ?, explanation = ?, not_before_ms = ?, due_ms = ?
-             WHERE entry_id = ?",
+            "UPDATE standings SET status = 'pending', reason = ?1, action = ?2, explanation = ?3, not_before_ms = ?4, due_ms = ?5,
+               checks = checks + (?6 IS NOT NULL), first_checked_ms = coalesce(first_checked_ms, ?6),
+               last_checked_ms = coalesce(?6, last_checked_ms)
+             WHERE entry_id = ?7",
         )?
         .execute(params![
             deferral.reason.text(),
@@ -280,7 +293,32 @@ fn defer(connection: &Connection, entry: i64, deferral: &Deferral, due: Moment) 
             deferral.explanation,
             deferral.not_before.map(|moment| moment.0),
             due.0,
+            checked.map(|checked| checked.0),
             entry
         ])?;
+    Ok(())
+}
+
+/// Nothing is said of it; it was looked at for another's sake.
+fn looked(connection: &Connection, entry: i64, checked: Option<Moment>) -> Result<()> {
+    let Some(checked) = checked else { return Ok(()) };
+    connection
+        .prepare_cached(
+            "UPDATE standings SET checks = checks + 1, first_checked_ms = coalesce(first_checked_ms, ?1), last_checked_ms = ?1
+             WHERE entry_id = ?2",
+        )?
+        .execute([checked.0, entry])?;
+    Ok(())
+}
+
+/// Its verdict stands.
+fn watched(connection: &Connection, entry: i64, (due, checked): Looked) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE standings SET due_ms = ?1, checks = checks + (?2 IS NOT NULL),
+               first_checked_ms = coalesce(first_checked_ms, ?2), last_checked_ms = coalesce(?2, last_checked_ms)
+             WHERE entry_id = ?3",
+        )?
+        .execute(params![due.map(|due| due.0), checked.map(|checked| checked.0), entry])?;
     Ok(())
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::clock::Moment;
 use crate::decide::{Decision, Deferral, decide};
-use crate::evidence::{Kind, Link, Look, Windows};
+use crate::evidence::{Class, Kind, Link, Look, Windows};
 use crate::http::Transport;
 use crate::ledger::{Group, Member, Stored, Told};
 use crate::lookup::{Controls, Lookups, Shared, Stop};
 use crate::plan::observe::{self, Sighting};
 use crate::plan::{Probe, Reader, Reading};
 use crate::run::due;
-use crate::words::{Action, Control, Outcome, Reason, Seen, Status};
+use crate::words::{Action, Control, Failure, Outcome, Reason, Seen, Status};
 
 /// Which effects are looked up under one key.
 struct Wanted<'a> {
@@ -50,6 +50,9 @@ impl Turn {
 
     /// Whether every open member is pending and can be settled from what is known already.
     fn settles_unseen(&self, windows: &Windows) -> bool {
+        if self.knows_nothing() {
+            return false;
+        }
         let case = self.group.case(windows, &vec![Vec::new(); self.group.members.len()]);
         let mut open = self.group.members.iter().zip(decide(&case)).zip(&self.open).filter(|(_, open)| **open);
         open.all(|((member, decision), _)| {
@@ -59,6 +62,17 @@ impl Turn {
                     Decision::Defer(deferral) => deferral.reason == Reason::OtherEnvironment,
                 }
         })
+    }
+
+    /// The usual case: one entry that may have been sent, something to look it up by, and no evidence at all.
+    fn knows_nothing(&self) -> bool {
+        let [member] = &self.group.members[..] else { return false };
+        let facts = &member.attempt.facts;
+        member.pending()
+            && facts.class == Class::Planned
+            && !matches!(facts.failure, None | Some(Failure::NotSent | Failure::Answered))
+            && member.attempt.looks.is_empty()
+            && facts.effects.iter().any(|effect| effect.key.is_some())
     }
 
     /// The keys to look up, each with the effects that want it. Settled and answered members of a list are compared too,
