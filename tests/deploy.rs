@@ -123,7 +123,7 @@ fn the_example_is_a_configuration() {
 fn crontab_runs_the_command_with_the_groups_umask() {
     let crontab = deployed("crontab.example");
     let lines: Vec<&str> = crontab.lines().filter(|line| line.contains("* * *")).collect();
-    assert_eq!(lines.len(), 2);
+    assert_eq!(lines.len(), 3);
     for line in lines {
         let command = line.splitn(6, ' ').nth(5).unwrap();
         assert!(command.starts_with("umask 0007; privo-reconcile --config /etc/"), "{command}");
