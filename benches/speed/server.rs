@@ -81,7 +81,7 @@ fn said(request: &Request<Incoming>, served: &Served) -> (u16, String) {
         return (200, r#"{"access_token":"t","token_type":"bearer","expires_in":3600}"#.to_owned());
     }
     served.requests.fetch_add(1, Ordering::Relaxed);
-    let number = |prefix: &str| query.split_once(prefix)?.1.split('%').next()?.parse::<u64>().ok();
+    let number = |prefix: &str| query.split_once(prefix)?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
     match request.uri().path() {
         "/api/v1.0/account/lookup" => match number("email=u") {
             Some(n) if exists(n) => (200, format!(r#"{{"sid":"s{n}"}}"#)),
@@ -89,7 +89,7 @@ fn said(request: &Request<Incoming>, served: &Served) -> (u16, String) {
             _ => (404, r#"{"error":"not_found"}"#.to_owned()),
         },
         "/userinfo" => {
-            let n = number("service_id=s").unwrap_or_default();
+            let n: u64 = number("service_id=s").unwrap_or_default();
             let made = Moment(made(n));
             let shown = r#""given_name":"Ann","birthdate":"1980-01-01","email_verified":true"#;
             (200, format!(r#"{{"sub":"s{n}",{shown},"created_at":"{made}"}}"#))
