@@ -45,9 +45,15 @@ fn rows_are_sorted_by_the_instant_sent_then_by_bytes() {
     ] {
         dir.insert(&Entry::new(request, "GET", NOWHERE).with("sent_at", sent.to_owned()));
     }
+    let order = || -> Vec<String> { dir.report().into_iter().map(|row| row["request_id"].clone()).collect() };
+    let sorted = ["z", "Z", "b", "y", "é", "a"];
+    assert_eq!(order(), sorted, "no run has read them yet");
     dir.runs(0);
-    let order: Vec<String> = dir.report().into_iter().map(|row| row["request_id"].clone()).collect();
-    assert_eq!(order, ["z", "Z", "b", "y", "é", "a"]);
+    assert_eq!(order(), sorted);
+    dir.insert(&Entry::new("late", "GET", NOWHERE).with("sent_at", "2026-03-01T07:45:00.5Z".to_owned()));
+    assert_eq!(order(), ["z", "Z", "b", "y", "é", "late", "a"], "one is read, the other is not");
+    let since = dir.run(&["report", "--since", "2026-03-01T07:45:01Z"]);
+    assert_eq!(since.out.lines().count(), 2, "{since:?}");
 }
 
 #[test]

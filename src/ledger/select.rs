@@ -70,27 +70,38 @@ const NEW_OF_OPERATION: &str = concat!(
     ") > ?"
 );
 
+/// The instant sent, in milliseconds, as SQL. It stands in an index once a run has read the row; as long as there are
+/// others, theirs is worked out from what the writer wrote, and rows are sorted in memory.
+pub(super) fn sent(connection: &Connection) -> Result<&'static str> {
+    let unread = connection.prepare_cached("SELECT 1 FROM standings WHERE reading_id IS NULL")?.exists([])?;
+    Ok(if unread {
+        "CASE WHEN s.reading_id IS NULL THEN CAST(round(1000 * unixepoch(e.sent_at, 'subsec')) AS INTEGER) ELSE s.sent_ms END"
+    } else {
+        "s.sent_ms"
+    })
+}
+
 /// A filter as SQL: conditions with their values, one for each pass in their order.
 ///
 /// # Performance
 /// Rows stream in the order of the index by `sent_ms`, whatever is asked for: a pass over a million entries takes a second,
-/// and no sorting of them takes memory. The plus signs keep SQLite from the other indexes.
-pub(super) fn passes(filter: &Filter) -> Vec<Conditions> {
+/// and no sorting of them takes memory. The plus signs keep SQLite from the other indexes. `sent` is [`sent`]'s.
+pub(super) fn passes(filter: &Filter, sent: &str) -> Vec<Conditions> {
     let by_reader = match filter.audience {
         Audience::All | Audience::Support => CORRECTIONS_FIRST,
         Audience::Resend => FOR_RESEND,
     };
-    let times: &[fn(&mut Conditions, &Filter)] = match (filter.since, filter.until) {
-        (None, None) => &[|_, _| ()],
+    let times: &[fn(&mut Conditions, &Filter, &str)] = match (filter.since, filter.until) {
+        (None, None) => &[|_, _, _| ()],
         // What has no time comes first, as the index has it.
-        _ => &[|conditions, _| conditions.need("s.sent_ms IS NULL", []), Conditions::sent_within],
+        _ => &[|conditions, _, sent| conditions.need(&format!("{sent} IS NULL"), []), Conditions::sent_within],
     };
     let mut passes = Vec::new();
     for of_reader in by_reader {
         for of_time in times {
             let mut conditions = Conditions { sql: format!(" AND {of_reader}"), values: Vec::new() };
             conditions.of(filter);
-            of_time(&mut conditions, filter);
+            of_time(&mut conditions, filter, sent);
             passes.push(conditions);
         }
     }
@@ -129,12 +140,12 @@ impl Conditions {
         }
     }
 
-    fn sent_within(&mut self, filter: &Filter) {
+    fn sent_within(&mut self, filter: &Filter, sent: &str) {
         if let Some(since) = filter.since {
-            self.need("s.sent_ms >= ?", [Value::Integer(since.0)]);
+            self.need(&format!("{sent} >= ?"), [Value::Integer(since.0)]);
         }
         if let Some(until) = filter.until {
-            self.need("s.sent_ms < ?", [Value::Integer(until.0)]);
+            self.need(&format!("{sent} < ?"), [Value::Integer(until.0)]);
         }
     }
 

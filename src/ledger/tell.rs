@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, params};
 use super::Ledger;
 use super::groups::looks_of;
 use super::intake::row_of;
-use super::select::{attempts_of, found_by, passes};
+use super::select::{attempts_of, found_by, passes, sent};
 use crate::clock::{Moment, Span};
 use crate::standing::{Audience, Counts, Filter, ReportRow, RunFacts, Standing, Story, StoryLook, StoryVerdict};
 use crate::words::Status;
@@ -92,8 +92,9 @@ impl Ledger {
     pub fn each_row(&self, filter: &Filter, mut each: impl FnMut(ReportRow) -> Result<()>) -> Result<i64> {
         let instant = self.connection.unchecked_transaction()?;
         let last = instant.query_row("SELECT coalesce(max(id), 0) FROM verdicts", [], |row| row.get(0))?;
-        for pass in passes(filter) {
-            let order = "ORDER BY s.sent_ms, e.request_id COLLATE BINARY";
+        let sent = sent(&instant)?;
+        for pass in passes(filter, sent) {
+            let order = format!("ORDER BY {sent}, e.request_id COLLATE BINARY");
             let mut statement = instant.prepare(&format!("{ROW}{} {order}", pass.sql))?;
             let mut rows = statement.query(rusqlite::params_from_iter(&pass.values))?;
             while let Some(row) = rows.next()? {
