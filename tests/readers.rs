@@ -35,13 +35,13 @@ fn absent(dir: &Dir, platform: &Platform, request: &str, operation: &str, email:
 fn filters_are_and_and_repeated_words_are_or() {
     let dir = golden_ledger("");
     for (arguments, expected) in [
-        (&["--status", "pending"][..], &["r-unread", "r-open/2"][..]),
+        (&["--status", "pending"][..], &["r-open/2", "r-unread"][..]),
         (&["--status", "pending", "--reason", "unsettled"], &["r-open/2"]),
         (&["--status", "pending", "--reason", "inconclusive"], &["r-unread"]),
         (&["--reason", "created", "--reason", "closed"], &["r-made", "r-closed"]),
         (&["--reason", "created", "--status", "pending"], &[]),
         (&["--operation", "register-child"], &["r-blind", "r-closed"]),
-        (&["--operation", "register-account", "--status", "pending"], &["r-unread", "r-open/2"]),
+        (&["--operation", "register-account", "--status", "pending"], &["r-open/2", "r-unread"]),
         (&["--run", "2"], &["r-late", "r-closed"]),
         (&["--run", "1", "--status", "duplicate-risk"], &["r-bad", "r-twice/1", "r-blind"]),
         // From then on, before then; what has no readable time is in every range.
