@@ -189,10 +189,18 @@ fn broken(error: &reqwest::Error) -> Broken {
     Broken { failure, cause: cause.to_owned() }
 }
 
+/// The base's own host is not parsed again, so what is not a plain path cannot be joined.
 fn join(base: &Url, path_and_query: &str) -> Option<Url> {
-    let prefix = base.as_str().trim_end_matches('/');
-    let url = Url::parse(&format!("{prefix}{path_and_query}")).ok()?;
-    (url.origin() == base.origin()).then_some(url)
+    if path_and_query.is_empty() {
+        return Some(base.clone());
+    }
+    if !path_and_query.starts_with('/') || path_and_query.starts_with("//") {
+        return None;
+    }
+    let prefix = base.path().trim_end_matches('/');
+    let url =
+        if prefix.is_empty() { base.join(path_and_query) } else { base.join(&format!("{prefix}{path_and_query}")) };
+    url.ok().filter(|url| url.host() == base.host() && url.port() == base.port())
 }
 
 /// This machine itself.
@@ -214,7 +222,12 @@ mod tests {
         let base = Url::parse("http://127.0.0.1:1/prefix/").unwrap();
         assert_eq!(join(&base, "/a?b=c").unwrap().as_str(), "http://127.0.0.1:1/prefix/a?b=c");
         let bare = Url::parse("http://127.0.0.1").unwrap();
-        assert_eq!(join(&bare, "@evil.example/a"), None);
+        for elsewhere in
+            ["@evil.example/a", ":81/a", "//evil.example/a", "/\\evil.example/a", "http://evil.example/a", "a"]
+        {
+            assert_eq!(join(&bare, elsewhere), None, "{elsewhere}");
+        }
+        assert_eq!(join(&bare, "").unwrap(), bare);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod token;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::Mutex;
@@ -47,7 +48,14 @@ pub struct Lookups<'a, T = Http> {
 }
 
 /// Answers that a group's lookups share: two lookups may begin with the same request.
-pub type Shared = RefCell<HashMap<Request, (Answer, Moment, Moment)>>;
+pub type Shared = RefCell<HashMap<Request, Rc<Answered>>>;
+
+/// An answer, with when it was asked for and when it was there.
+pub struct Answered {
+    answer: Answer,
+    asked: Moment,
+    answered: Moment,
+}
 
 impl<'a> Lookups<'a> {
     /// Sets the clients up. Nothing is sent.
@@ -117,11 +125,12 @@ impl<'a, T: Transport> Lookups<'a, T> {
         loop {
             let request = search.request();
             let known = shared.borrow().get(&request).cloned();
-            let (answer, asked, answered) = match known {
+            let heard = match known {
                 Some(known) => known,
                 None => match self.ask(&request).await {
                     Ok(fresh) => {
-                        shared.borrow_mut().insert(request, fresh.clone());
+                        let fresh = Rc::new(fresh);
+                        shared.borrow_mut().insert(request, Rc::clone(&fresh));
                         fresh
                     }
                     Err(Stop::Failed(cause)) => {
@@ -135,19 +144,19 @@ impl<'a, T: Transport> Lookups<'a, T> {
                     Err(stop) => return Err(stop),
                 },
             };
-            sighting.asked = sighting.asked.min(asked);
-            sighting.answered = sighting.answered.max(answered);
-            sighting.server = sighting.server.into_iter().chain(answer.date).min();
-            if let Some(found) = search.take(&answer) {
+            sighting.asked = sighting.asked.min(heard.asked);
+            sighting.answered = sighting.answered.max(heard.answered);
+            sighting.server = sighting.server.into_iter().chain(heard.answer.date).min();
+            if let Some(found) = search.take(&heard.answer) {
                 sighting.found = found;
-                sighting.failed = answer.status >= 500;
+                sighting.failed = heard.answer.status >= 500;
                 return Ok(sighting);
             }
         }
     }
 
     /// Makes one request until it is answered, not counting 429: with a token, and once more with a new one after a 401.
-    async fn ask(&self, request: &Request) -> Result<(Answer, Moment, Moment), Stop> {
+    async fn ask(&self, request: &Request) -> Result<Answered, Stop> {
         let mut renewed = false;
         loop {
             let token = match &self.tokens {
@@ -184,7 +193,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
                         } else {
                             self.pace.answered();
                         }
-                        return Ok((exchange.answer, asked, answered));
+                        return Ok(Answered { answer: exchange.answer, asked, answered });
                     }
                 },
             }
