@@ -26,7 +26,7 @@ impl Reader<'_> {
         let method = method.trim().to_ascii_uppercase();
         let here = url.host_str() == self.server.host_str()
             && url.port_or_known_default() == self.server.port_or_known_default();
-        let operation = self.outbound_operation(&method, &url);
+        let operation = self.outbound_operation(&method, url.path());
         here && !matches!(method.as_str(), "GET" | "HEAD")
             && operation.is_some_and(|(found, ..)| !found.changes_nothing)
     }

@@ -32,6 +32,22 @@ pub struct Row {
 }
 
 impl Row {
+    /// How many bytes of text it holds.
+    pub fn bytes(&self) -> usize {
+        let cells = [
+            &self.operation_id,
+            &self.direction,
+            &self.method,
+            &self.url,
+            &self.body,
+            &self.sent_at,
+            &self.ended_at,
+            &self.failure,
+            &self.http_status,
+        ];
+        self.request_id.len() + cells.iter().filter_map(|text| cell(text)).map(str::len).sum::<usize>()
+    }
+
     /// The operation's id: the row's own id when it names none, or an empty one.
     pub fn operation(&self) -> &str {
         cell(&self.operation_id).filter(|id| !id.trim().is_empty()).unwrap_or(&self.request_id)
@@ -172,14 +188,21 @@ impl Reader<'_> {
         if facts.direction == Direction::Inbound {
             return Ok(self.understand_inbound(&body));
         }
-        let url = Url::parse(url_text.trim()).map_err(|_| "`url` is not an absolute URL".to_owned())?;
-        if url.host_str().is_none() {
-            return Err("`url` has no host".to_owned());
-        }
-        let here = url.host_str() == self.server.host_str()
-            && url.port_or_known_default() == self.server.port_or_known_default();
+        let parsed;
+        let (here, path, query) = match self.plain_path(url_text.trim()) {
+            Some(path) => (true, path, None),
+            None => {
+                parsed = Url::parse(url_text.trim()).map_err(|_| "`url` is not an absolute URL".to_owned())?;
+                if parsed.host_str().is_none() {
+                    return Err("`url` has no host".to_owned());
+                }
+                let here = parsed.host_str() == self.server.host_str()
+                    && parsed.port_or_known_default() == self.server.port_or_known_default();
+                (here, parsed.path(), Some(&parsed))
+            }
+        };
         let read = matches!(facts.method.as_str(), "GET" | "HEAD");
-        let matched = self.outbound_operation(&facts.method, &url);
+        let matched = self.outbound_operation(&facts.method, path);
         let Some((operation, template, mut vars)) = matched.filter(|_| !read) else {
             let class = match (here, read) {
                 (false, _) => Class::OtherEnvironment,
@@ -198,7 +221,7 @@ impl Reader<'_> {
                 ..Understood::nothing()
             });
         }
-        for (name, value) in url.query_pairs() {
+        for (name, value) in query.into_iter().flat_map(Url::query_pairs) {
             vars.entry(format!("query_{name}")).or_insert(value.into_owned());
         }
         check_needs(operation, &body)?;
@@ -217,10 +240,19 @@ impl Reader<'_> {
         }
     }
 
-    /// The plan's operation of a request, with the path's template and its variables.
-    pub(super) fn outbound_operation(&self, method: &str, url: &Url) -> Option<(&Operation, &Template, Vars)> {
+    /// The path of a URL that is spelled as the server's own is and that parsing would leave as it is: most are, and
+    /// parsing is dear.
+    fn plain_path<'t>(&self, url: &'t str) -> Option<&'t str> {
+        let place = &self.server[..url::Position::BeforePath];
+        let path = url.strip_prefix(place).filter(|path| path.starts_with('/'))?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
+        (path.bytes().all(plain) && !path.contains("/.")).then_some(path)
+    }
+
+    /// The plan's operation of a request, by its URL's path, with the path's template and its variables.
+    pub(super) fn outbound_operation(&self, method: &str, path: &str) -> Option<(&Operation, &Template, Vars)> {
         let prefix = self.server.path().trim_end_matches('/');
-        let path = url.path().strip_prefix(prefix).filter(|rest| rest.starts_with('/')).unwrap_or(url.path());
+        let path = path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
         let outbound = self.plan.operations.iter().filter(|o| o.direction == Direction::Outbound && o.method == method);
         outbound.into_iter().find_map(|operation| {
             operation.paths.iter().find_map(|template| {
@@ -247,7 +279,7 @@ impl Reader<'_> {
             Direction::Inbound => self.inbound_operation(body),
             Direction::Outbound => {
                 let url = Url::parse(url.trim()).ok()?;
-                Some(self.outbound_operation(&method.trim().to_ascii_uppercase(), &url)?.0)
+                Some(self.outbound_operation(&method.trim().to_ascii_uppercase(), url.path())?.0)
             }
         }
     }
