@@ -293,6 +293,13 @@ pub struct Attempt {
     pub verdict: Option<Settled>,
 }
 
+impl Attempt {
+    /// It was answered: evidence for its operation, never examined itself.
+    pub fn answered(&self) -> bool {
+        self.facts.failure == Some(Failure::Answered)
+    }
+}
+
 /// The configured windows that a decision assumes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,14 +1,15 @@
 //! Groups: what is decided together, loaded with its evidence.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use anyhow::{Context, Result};
 use rusqlite::{Connection, params};
 
 use super::Ledger;
+use super::fellows::{Fellows, entries_of};
 use super::intake::row_of;
 use crate::clock::Moment;
-use crate::evidence::{Attempt, Case, Facts, Look, Record, Settled, Windows};
+use crate::evidence::{Attempt, Case, Facts, Link, Look, Record, Settled, Windows};
 use crate::plan::Row;
 use crate::words::{Failure, Status};
 
@@ -24,16 +25,18 @@ pub struct Due {
 pub struct Group {
     /// In the order of arrival.
     pub members: Vec<Member>,
+    /// What the decision sees: an attempt for each member.
+    pub case: Case,
 }
 
-/// One entry of a group.
+/// One entry of a group, beside its attempt.
 #[derive(Clone, Debug)]
 pub struct Member {
-    pub attempt: Attempt,
     pub reading: i64,
     /// `verdicts.id` of the verdict that holds.
     pub verdict_id: Option<i64>,
-    pub revision: i64,
+    /// So many of its attempt's looks are in the ledger; those behind them were made since.
+    pub stored_looks: usize,
     pub status: Option<Status>,
     /// When the next look is due; `None`: never.
     pub due: Option<Moment>,
@@ -51,22 +54,17 @@ impl Member {
     pub fn watched(&self, now: Moment) -> bool {
         self.status == Some(Status::Resolved) && self.due.is_some_and(|due| due <= now)
     }
-
-    /// Evidence for its operation, never examined itself.
-    pub fn answered(&self) -> bool {
-        self.attempt.facts.failure == Some(Failure::Answered)
-    }
 }
 
 impl Group {
-    /// What the decision sees, with looks made since it was loaded.
-    pub fn case(&self, windows: &Windows, looks: &[Vec<Look>]) -> Case {
-        let attempts = self.members.iter().zip(looks).map(|(member, new)| {
-            let mut attempt = member.attempt.clone();
-            attempt.looks.extend(new.iter().cloned());
-            attempt
-        });
-        Case { windows: windows.clone(), attempts: attempts.collect() }
+    /// Each member with its attempt.
+    pub fn each(&self) -> impl Iterator<Item = (&Member, &Attempt)> {
+        self.members.iter().zip(&self.case.attempts)
+    }
+
+    /// The looks at each member that are not in the ledger yet.
+    pub fn new_looks(&self) -> impl Iterator<Item = &[Look]> {
+        self.each().map(|(member, attempt)| &attempt.looks[member.stored_looks..])
     }
 }
 
@@ -116,59 +114,67 @@ impl Ledger {
         Ok(next.map(Moment))
     }
 
-    /// The group of an entry, with all its evidence. `None` when the entry is due no more or gone.
+    /// The groups of these entries, each once, with all their evidence and as they are at one moment. Entries that are due
+    /// no more, that are gone, or of which `taken` says that they are dealt with already are left out.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn group_of(&self, entry: i64, now: Moment) -> Result<Option<Group>> {
-        let connection = &self.connection;
-        let mut members = Vec::new();
-        for related in related(connection, entry)? {
-            members.extend(member(connection, related)?);
+    pub fn groups_of(
+        &self,
+        due: &[Due],
+        now: Moment,
+        (fellows, windows): (&Fellows, &Windows),
+        taken: &mut HashSet<i64>,
+    ) -> Result<Vec<Group>> {
+        // One look at the file's locks for all of them. It only reads, so it stands in nobody's way.
+        let transaction = self.connection.unchecked_transaction()?;
+        let mut groups = Vec::with_capacity(due.len());
+        for Due { entry, .. } in due {
+            if taken.contains(entry) {
+                continue;
+            }
+            let entries =
+                if fellows.may_have(*entry) { related(&transaction, *entry)? } else { BTreeSet::from([*entry]) };
+            let mut group =
+                Group { members: Vec::new(), case: Case { windows: windows.clone(), attempts: Vec::new() } };
+            for related in entries {
+                if let Some((member, attempt)) = member(&transaction, related)? {
+                    group.members.push(member);
+                    group.case.attempts.push(attempt);
+                }
+            }
+            if group.members.iter().any(|member| member.row.entry == *entry && member.due.is_some_and(|due| due <= now))
+            {
+                taken.extend(group.members.iter().map(|member| member.row.entry));
+                groups.push(group);
+            }
         }
-        let is_due = |member: &Member| member.attempt.entry == entry && member.due.is_some_and(|due| due <= now);
-        Ok(if members.iter().any(is_due) { Some(Group { members }) } else { None })
+        Ok(groups)
     }
-}
-
-/// Whether an entry shares a link with another; most share none.
-fn has_fellows(connection: &Connection, entry: i64) -> Result<bool> {
-    let mut statement = connection.prepare_cached(
-        "SELECT 1 FROM links own JOIN links other ON other.link = own.link AND other.entry_id <> own.entry_id
-         WHERE own.entry_id = ? LIMIT 1",
-    )?;
-    Ok(statement.exists([entry])?)
 }
 
 /// The entries that share a link with this one, directly or through others; itself among them.
 fn related(connection: &Connection, entry: i64) -> Result<BTreeSet<i64>> {
-    if !has_fellows(connection, entry)? {
-        return Ok(BTreeSet::from([entry]));
-    }
     let mut links_of = connection.prepare_cached("SELECT link FROM links WHERE entry_id = ?")?;
-    let mut entries_of = connection.prepare_cached("SELECT entry_id FROM links WHERE link = ?")?;
     let mut entries = BTreeSet::from([entry]);
     let mut links = BTreeSet::new();
     let mut open = vec![entry];
     while let Some(entry) = open.pop() {
-        let found = links_of.query_map([entry], |row| row.get::<_, [u8; 16]>(0))?;
-        for link in found {
+        for link in links_of.query_map([entry], |row| Ok(Link(row.get(0)?)))? {
             let link = link?;
-            if !links.insert(link) {
-                continue;
-            }
-            for other in entries_of.query_map([link], |row| row.get::<_, i64>(0))? {
-                let other = other?;
-                if entries.insert(other) {
-                    open.push(other);
-                }
+            if links.insert(link) {
+                entries_of(connection, link, |other| {
+                    if entries.insert(other) {
+                        open.push(other);
+                    }
+                })?;
             }
         }
     }
     Ok(entries)
 }
 
-fn member(connection: &Connection, entry: i64) -> Result<Option<Member>> {
+fn member(connection: &Connection, entry: i64) -> Result<Option<(Member, Attempt)>> {
     let mut statement = connection.prepare_cached(
         "SELECT s.status, s.due_ms, s.reading_id, r.facts, r.basis, s.verdict_id, s.revision, e.id, e.request_id, e.operation_id,
                 e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure, e.http_status, s.checks
@@ -177,25 +183,25 @@ fn member(connection: &Connection, entry: i64) -> Result<Option<Member>> {
     )?;
     let mut rows = statement.query([entry])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let facts: String = row.get(3)?;
-    let facts: Facts =
-        serde_json::from_str(&facts).with_context(|| format!("failed to read the reading of entry {entry}"))?;
-    let basis: String = row.get(4)?;
-    let status: Option<String> = row.get(0)?;
+    let facts: Facts = serde_json::from_str(row.get_ref(3)?.as_str()?)
+        .with_context(|| format!("failed to read the reading of entry {entry}"))?;
+    let basis = row.get_ref(4)?.as_str()?;
+    let status = row.get_ref(0)?.as_str_or_null()?;
     let verdict: Option<i64> = row.get(5)?;
     let Some(entry_row) = row_of(row, 6)? else { return Ok(None) };
     // Looks are counted but for those at `answered` rows.
     let unseen = row.get::<_, i64>(18)? == 0 && facts.failure != Some(Failure::Answered);
-    let looks = if unseen { Vec::new() } else { looks_of(connection, entry, &basis, i64::MAX)? };
-    Ok(Some(Member {
-        attempt: Attempt { entry, facts, looks, verdict: verdict.map(|id| settled(connection, id)).transpose()? },
+    let looks = if unseen { Vec::new() } else { looks_of(connection, entry, basis, i64::MAX)? };
+    let member = Member {
         reading: row.get(2)?,
         verdict_id: verdict,
-        revision: entry_row.revision,
-        status: status.map(|status| status.parse()).transpose()?,
+        stored_looks: looks.len(),
+        status: status.map(str::parse).transpose()?,
         due: row.get::<_, Option<i64>>(1)?.map(Moment),
         row: entry_row,
-    }))
+    };
+    let verdict = verdict.map(|id| settled(connection, id)).transpose()?;
+    Ok(Some((member, Attempt { entry, facts, looks, verdict })))
 }
 
 /// The looks at an entry in the order in which they were stored, up to an observation.

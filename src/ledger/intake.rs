@@ -1,7 +1,5 @@
 //! Taking in: entries that were not read yet get a reading, links and a place in the order of time.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -12,8 +10,12 @@ use crate::evidence::{Facts, Link};
 use crate::plan::{Cell, NoText, Reader, Row};
 use crate::words::Failure;
 
-/// Rows read in one transaction, so that a writer never waits long.
-const PAGE: usize = 500;
+/// Rows read in one transaction, so that a writer never waits long: some hundredths of a second. Links are digests, and
+/// go to random places of a large file; the more of them are written in their order at once, the fewer pages are written.
+const PAGE: usize = 4000;
+
+/// So many bytes of rows are read at once, at the most, but for the last of them.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// So far a writer's clock may be from the job's, when a row is taken for one of before a sealing.
 const CLOCKS_APART: Span = Span::seconds(2 * 3600);
@@ -25,29 +27,32 @@ impl Ledger {
     /// When the ledger cannot be read or written.
     pub fn take_in(&mut self, reader: &Reader, now: Moment) -> Result<bool> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (read, _) = take_in_page(&transaction, reader, now)?;
+        let mut links = Vec::new();
+        let read = take_in_page(&transaction, reader, now, &mut links)?;
         transaction.commit()?;
-        Ok(read == PAGE)
+        Ok(read > 0)
     }
 }
 
-/// Reads one page within the caller's transaction; gives the links of what was read.
-pub(super) fn take_in_page(connection: &Connection, reader: &Reader, now: Moment) -> Result<(usize, BTreeSet<Link>)> {
+/// Reads every new entry within the caller's transaction; gives their links.
+pub(super) fn take_in_all(connection: &Connection, reader: &Reader, now: Moment) -> Result<Vec<(Link, i64)>> {
+    let mut links = Vec::new();
+    while take_in_page(connection, reader, now, &mut links)? > 0 {}
+    Ok(links)
+}
+
+/// Reads one page within the caller's transaction and adds the links of what was read. Says how many rows it was.
+fn take_in_page(connection: &Connection, reader: &Reader, now: Moment, links: &mut Vec<(Link, i64)>) -> Result<usize> {
+    let rows = unread(connection)?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
     let basis = reader.basis();
     let sealed: Option<i64> =
         connection.prepare_cached("SELECT max(sealed_ms) FROM blankings")?.query_row([], |row| row.get(0))?;
     let sealed = sealed.map(|sealed| Moment(sealed) + CLOCKS_APART);
-    let rows: Vec<(i64, Option<Row>)> = {
-        let mut unread = connection.prepare_cached(
-            "SELECT s.entry_id, s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at,
-                    e.ended_at, e.failure, e.http_status
-             FROM standings s LEFT JOIN entries e ON e.id = s.entry_id
-             WHERE s.reading_id IS NULL ORDER BY s.entry_id LIMIT ?",
-        )?;
-        let rows = unread.query_map([PAGE], |row| Ok((row.get(0)?, row_of(row, 1)?)))?;
-        rows.collect::<rusqlite::Result<_>>()?
-    };
-    let mut links = BTreeSet::new();
+    let before = links.len();
+    let mut answered = Vec::new();
     for (entry, row) in &rows {
         let Some(row) = row else {
             // Replaced by its writer under another id: the row is gone.
@@ -57,10 +62,36 @@ pub(super) fn take_in_page(connection: &Connection, reader: &Reader, now: Moment
         let mut reading = reader.read(row, now);
         // A row that cannot tell when it was sent may be as old as any.
         reading.facts.overtaken = sealed.is_some_and(|sealed| reading.facts.sent.is_none_or(|sent| sent <= sealed));
-        store_reading(connection, *entry, &basis, &reading.facts, &reading.links)?;
-        links.extend(reading.links);
+        store_reading(connection, *entry, &basis, &reading.facts)?;
+        links.extend(reading.links.iter().map(|link| (*link, *entry)));
+        if reading.facts.failure == Some(Failure::Answered) {
+            answered.extend(reading.links);
+        }
     }
-    Ok((rows.len(), links))
+    links[before..].sort_unstable();
+    store_links(connection, &links[before..], &answered)?;
+    Ok(rows.len())
+}
+
+/// The next entries that were not read yet. `None`: the row is not there.
+fn unread(connection: &Connection) -> Result<Vec<(i64, Option<Row>)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT s.entry_id, s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at,
+                e.ended_at, e.failure, e.http_status
+         FROM standings s LEFT JOIN entries e ON e.id = s.entry_id
+         WHERE s.reading_id IS NULL ORDER BY s.entry_id LIMIT ?",
+    )?;
+    let mut found = statement.query([PAGE])?;
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.next()? {
+        let (entry, row) = (row.get(0)?, row_of(row, 1)?);
+        bytes += row.as_ref().map_or(0, Row::bytes);
+        rows.push((entry, row));
+        if bytes > PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(rows)
 }
 
 fn forget_standing(connection: &Connection, entry: i64) -> Result<()> {
@@ -69,32 +100,33 @@ fn forget_standing(connection: &Connection, entry: i64) -> Result<()> {
     Ok(())
 }
 
-fn store_reading(connection: &Connection, entry: i64, basis: &str, facts: &Facts, links: &[Link]) -> Result<()> {
+fn store_reading(connection: &Connection, entry: i64, basis: &str, facts: &Facts) -> Result<()> {
     connection.prepare_cached("INSERT INTO readings (entry_id, basis, facts) VALUES (?, ?, ?)")?.execute(params![
         entry,
         basis,
         serde_json::to_string(facts)?
     ])?;
     let reading = connection.last_insert_rowid();
-    connection.prepare_cached("DELETE FROM links WHERE entry_id = ?")?.execute([entry])?;
-    let answered = facts.failure == Some(Failure::Answered);
-    for link in links {
-        connection
-            .prepare_cached("INSERT INTO links (link, entry_id) VALUES (?, ?)")?
-            .execute(params![link.0, entry])?;
-        if answered {
-            // News for its operation: what is pending there is looked at now.
-            connection
-                .prepare_cached(
-                    "UPDATE standings SET due_ms = 0
-                     WHERE status = 'pending' AND entry_id IN (SELECT entry_id FROM links WHERE link = ?)",
-                )?
-                .execute([link.0])?;
-        }
-    }
     connection
         .prepare_cached("UPDATE standings SET reading_id = ?, sent_ms = ? WHERE entry_id = ?")?
         .execute(params![reading, facts.sent.map(|sent| sent.0), entry])?;
+    Ok(())
+}
+
+/// Stores links in their order. A row that its writer changed has lost its earlier ones by then.
+fn store_links(connection: &Connection, links: &[(Link, i64)], answered: &[Link]) -> Result<()> {
+    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO links (link, entry_id) VALUES (?, ?)")?;
+    for (link, entry) in links {
+        insert.execute(params![link.0, entry])?;
+    }
+    // News for its operation: what is pending there is looked at now.
+    let mut wake = connection.prepare_cached(
+        "UPDATE standings SET due_ms = 0
+         WHERE status = 'pending' AND entry_id IN (SELECT entry_id FROM links WHERE link = ?)",
+    )?;
+    for link in answered {
+        wake.execute([link.0])?;
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::Ledger;
 use super::blanking::{Blanking, Cause, Pseudonym};
 use super::components::{Components, Mark, Terms};
-use super::settle::take_in_all;
+use super::intake::take_in_all;
 use crate::evidence::{Facts, Link};
 use crate::plan::Reader;
 

@@ -70,7 +70,8 @@ impl Ledger {
                  WHERE status = 'pending' OR (status = 'resolved' AND due_ms IS NOT NULL);
                  UPDATE standings SET reading_id = NULL, due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL
                  WHERE status = 'duplicate-risk' AND reason IN ('bad-row', 'no-plan', 'unobservable')
-                   AND entry_id NOT IN (SELECT entry_id FROM blanked);",
+                   AND entry_id NOT IN (SELECT entry_id FROM blanked);
+                 DELETE FROM links WHERE entry_id IN (SELECT entry_id FROM standings WHERE reading_id IS NULL);",
             )?;
         }
         transaction.execute(

@@ -3,16 +3,15 @@
 //! Guarded: when a writer changed an entry of the group since it was loaded, or recorded another one that belongs to
 //! it, nothing of the group is written and it is looked at again.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::intake::take_in_page;
+use super::fellows::{self, Fellows};
+use super::intake::take_in_all;
 use super::{Group, Ledger, RunId};
 use crate::clock::Moment;
 use crate::decide::{Deferral, Verdict};
-use crate::evidence::{Link, Look};
+use crate::evidence::Look;
 use crate::mask;
 use crate::plan::Reader;
 use crate::words::{Action, Outcome, Reason, Status};
@@ -21,8 +20,6 @@ use crate::words::{Action, Outcome, Reason, Status};
 #[derive(Debug)]
 pub struct Stored {
     pub group: Group,
-    /// Per member: the looks made now.
-    pub looks: Vec<Vec<Look>>,
     /// Per member: what is said of it.
     pub told: Vec<Told>,
 }
@@ -54,14 +51,22 @@ impl Ledger {
     ///
     /// # Errors
     /// When the ledger cannot be written; then nothing was.
-    pub fn store(&mut self, run: RunId, batch: &[Stored], reader: &Reader, now: Moment) -> Result<Vec<usize>> {
+    pub fn store(
+        &mut self,
+        run: RunId,
+        batch: &[Stored],
+        reader: &Reader,
+        fellows: &mut Fellows,
+        now: Moment,
+    ) -> Result<Vec<usize>> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let news = take_in_all(&transaction, reader, now)?;
+        fellows::note(&transaction, fellows, news)?;
         let basis = reader.basis();
         let mut passed_over = Vec::new();
         let mut last_observation = last_observation(&transaction)?;
         for (index, stored) in batch.iter().enumerate() {
-            if changed(&transaction, &stored.group, &news)? {
+            if changed(&transaction, &stored.group, fellows)? {
                 passed_over.push(index);
             } else {
                 store_group(&transaction, run, stored, (&basis, &mut last_observation), now)?;
@@ -109,30 +114,19 @@ pub(super) fn close_entry(connection: &Connection, run: RunId, entry: i64, close
     stand(connection, entry, &verdict, id, (None, None))
 }
 
-/// Reads every new entry within the transaction; gives their links.
-pub(super) fn take_in_all(connection: &Connection, reader: &Reader, now: Moment) -> Result<BTreeSet<Link>> {
-    let mut news = BTreeSet::new();
-    loop {
-        let (read, links) = take_in_page(connection, reader, now)?;
-        news.extend(links);
-        if read == 0 {
-            return Ok(news);
-        }
-    }
-}
-
 /// A writer changed an entry of the group, or recorded another one that belongs to it.
-fn changed(connection: &Connection, group: &Group, news: &BTreeSet<Link>) -> Result<bool> {
+fn changed(connection: &Connection, group: &Group, fellows: &Fellows) -> Result<bool> {
     let mut statement = connection.prepare_cached("SELECT revision, reading_id FROM standings WHERE entry_id = ?")?;
-    for member in &group.members {
+    let among = |entry| group.members.iter().any(|member| member.row.entry == entry);
+    for (member, attempt) in group.each() {
         let now: Option<(i64, Option<i64>)> =
-            statement.query_row([member.attempt.entry], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        if now != Some((member.revision, Some(member.reading))) {
+            statement.query_row([attempt.entry], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        if now != Some((member.row.revision, Some(member.reading))) {
             return Ok(true);
         }
-        let facts = &member.attempt.facts;
+        let facts = &attempt.facts;
         let mut links = facts.effects.iter().filter_map(|effect| effect.key).chain([facts.identity]);
-        if !news.is_empty() && links.any(|link| news.contains(&link)) {
+        if links.any(|link| fellows.came(link, among)) {
             return Ok(true);
         }
     }
@@ -146,20 +140,20 @@ fn store_group(
     (basis, last_observation): (&str, &mut i64),
     now: Moment,
 ) -> Result<()> {
-    for (member, looks) in stored.group.members.iter().zip(&stored.looks) {
+    for ((_, attempt), looks) in stored.group.each().zip(stored.group.new_looks()) {
         for look in looks {
-            let lookup = member.attempt.facts.effects.get(look.effect).and_then(|effect| effect.lookup.as_deref());
-            let of = (member.attempt.entry, basis, lookup.unwrap_or_default());
+            let lookup = attempt.facts.effects.get(look.effect).and_then(|effect| effect.lookup.as_deref());
+            let of = (attempt.entry, basis, lookup.unwrap_or_default());
             *last_observation = insert_look(connection, run, of, look)?;
         }
     }
     let settles = stored.told.iter().any(|told| matches!(told, Told::Verdict { .. }));
     let decision = if settles { Some(insert_decision(connection, run, stored, *last_observation)?) } else { None };
-    for ((member, told), looks) in stored.group.members.iter().zip(&stored.told).zip(&stored.looks) {
-        let entry = member.attempt.entry;
-        let checked = looks.first().filter(|_| !member.answered()).map(|look| look.asked);
+    for ((attempt, told), looks) in stored.group.case.attempts.iter().zip(&stored.told).zip(stored.group.new_looks()) {
+        let entry = attempt.entry;
+        let checked = looks.first().filter(|_| !attempt.answered()).map(|look| look.asked);
         match told {
-            Told::Nothing if member.answered() => {
+            Told::Nothing if attempt.answered() => {
                 connection.prepare_cached("UPDATE standings SET due_ms = NULL WHERE entry_id = ?")?.execute([entry])?;
             }
             Told::Nothing => looked(connection, entry, checked)?,

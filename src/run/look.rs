@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::Moment;
 use crate::decide::{Decision, Deferral, decide};
-use crate::evidence::{Class, Kind, Link, Look, Windows};
+use crate::evidence::{Attempt, Class, Kind, Link, Look, Windows};
 use crate::http::Transport;
 use crate::ledger::{Group, Member, Stored, Told};
 use crate::lookup::{Controls, Lookups, Shared, Stop};
@@ -37,24 +37,23 @@ pub struct Turn {
 
 impl Turn {
     /// Prepares a group: reads the raw keys of its rows and finds out who is to be decided.
-    pub fn prepare(group: Group, reader: &Reader, windows: &Windows, now: Moment) -> Turn {
-        let readings = group.members.iter().map(|member| reader.read(&member.row, now)).collect();
+    pub fn prepare(group: Group, reader: &Reader, now: Moment) -> Turn {
         let open = group.members.iter().map(|member| member.pending() || member.watched(now)).collect();
-        let mut turn = Turn { group, readings, open };
-        if turn.settles_unseen(windows) {
-            // All that is open can be said without a look, so no key is wanted.
-            turn.readings.clear();
+        let mut turn = Turn { group, readings: Vec::new(), open };
+        // Where all that is open can be said without a look, no key is wanted.
+        if !turn.settles_unseen() {
+            turn.readings = turn.group.members.iter().map(|member| reader.read(&member.row, now)).collect();
         }
         turn
     }
 
     /// Whether every open member is pending and can be settled from what is known already.
-    fn settles_unseen(&self, windows: &Windows) -> bool {
+    fn settles_unseen(&self) -> bool {
         if self.knows_nothing() {
             return false;
         }
-        let case = self.group.case(windows, &vec![Vec::new(); self.group.members.len()]);
-        let mut open = self.group.members.iter().zip(decide(&case)).zip(&self.open).filter(|(_, open)| **open);
+        let mut open =
+            self.group.members.iter().zip(decide(&self.group.case)).zip(&self.open).filter(|(_, open)| **open);
         open.all(|((member, decision), _)| {
             member.pending()
                 && match decision {
@@ -66,12 +65,12 @@ impl Turn {
 
     /// The usual case: one entry that may have been sent, something to look it up by, and no evidence at all.
     fn knows_nothing(&self) -> bool {
-        let [member] = &self.group.members[..] else { return false };
-        let facts = &member.attempt.facts;
+        let ([member], [attempt]) = (&self.group.members[..], &self.group.case.attempts[..]) else { return false };
+        let facts = &attempt.facts;
         member.pending()
             && facts.class == Class::Planned
             && !matches!(facts.failure, None | Some(Failure::NotSent | Failure::Answered))
-            && member.attempt.looks.is_empty()
+            && attempt.looks.is_empty()
             && facts.effects.iter().any(|effect| effect.key.is_some())
     }
 
@@ -80,12 +79,12 @@ impl Turn {
     fn wanted(&self) -> BTreeMap<Link, Wanted<'_>> {
         let mut wanted: BTreeMap<Link, Wanted> = BTreeMap::new();
         for open in [true, false] {
-            for (m, (member, reading)) in self.group.members.iter().zip(&self.readings).enumerate() {
+            for (m, (attempt, reading)) in self.group.case.attempts.iter().zip(&self.readings).enumerate() {
                 // One settled under another plan may have had other effects.
-                if self.open[m] != open || reading.facts.effects != member.attempt.facts.effects {
+                if self.open[m] != open || reading.facts.effects != attempt.facts.effects {
                     continue;
                 }
-                for (e, (effect, probe)) in member.attempt.facts.effects.iter().zip(&reading.probes).enumerate() {
+                for (e, (effect, probe)) in attempt.facts.effects.iter().zip(&reading.probes).enumerate() {
                     let (Some(key), Some(probe)) = (effect.key, probe) else { continue };
                     if open {
                         let new = || Wanted { lookup: &probe.lookup, effects: Vec::new() };
@@ -103,7 +102,7 @@ impl Turn {
     ///
     /// # Errors
     /// [`Stop::Alone`]: the server is left alone and the group stays as it is; [`Stop::Fatal`].
-    pub async fn look<T: Transport>(self, lookups: &Lookups<'_, T>, reader: &Reader<'_>) -> Result<Looked, Stop> {
+    pub async fn look<T: Transport>(mut self, lookups: &Lookups<'_, T>, reader: &Reader<'_>) -> Result<Looked, Stop> {
         let shared = Shared::default();
         let mut looks: Vec<Vec<Look>> = vec![Vec::new(); self.group.members.len()];
         let mut unusable = None;
@@ -113,7 +112,7 @@ impl Turn {
                 Sight::Unusable(controls) => unusable = Some((wanted.lookup.to_owned(), controls)),
                 Sight::Sightings(sightings) => {
                     for (member, effect, probe) in wanted.effects {
-                        let kind = self.group.members[member].attempt.facts.effects[effect].kind;
+                        let kind = self.group.case.attempts[member].facts.effects[effect].kind;
                         let spelled: Vec<(&str, &Sighting)> =
                             sightings.iter().map(|(key, s)| (key.as_str(), s)).collect();
                         let controls = (controls.known, controls.random);
@@ -122,8 +121,11 @@ impl Turn {
                 }
             }
         }
-        looks.iter_mut().for_each(|looks| looks.sort_by_key(|look| look.effect));
-        Ok(Looked { group: self.group, open: self.open, looks, unusable })
+        for (attempt, mut looks) in self.group.case.attempts.iter_mut().zip(looks) {
+            looks.sort_by_key(|look| look.effect);
+            attempt.looks.append(&mut looks);
+        }
+        Ok(Looked { group: self.group, open: self.open, unusable })
     }
 }
 
@@ -150,16 +152,14 @@ async fn sight<T: Transport>(
 pub struct Looked {
     group: Group,
     open: Vec<bool>,
-    looks: Vec<Vec<Look>>,
     unusable: Option<(String, Controls)>,
 }
 
 impl Looked {
     /// Says of each member what becomes of it.
-    pub fn tell(self, windows: &Windows, now: Moment) -> Stored {
-        let case = self.group.case(windows, &self.looks);
-        let decisions = decide(&case);
-        let told = self.group.members.iter().zip(&case.attempts).zip(decisions).zip(&self.open);
+    pub fn tell(self, now: Moment) -> Stored {
+        let windows = &self.group.case.windows;
+        let told = self.group.each().zip(decide(&self.group.case)).zip(&self.open);
         let told = told.map(|(((member, attempt), decision), open)| {
             if !open {
                 return Told::Nothing;
@@ -171,15 +171,15 @@ impl Looked {
             if member.pending() {
                 of_pending(decision, &attempt.looks, windows, now)
             } else {
-                of_watched(member, decision, &attempt.looks, windows, now)
+                of_watched(member, attempt, decision, windows, now)
             }
         });
         let told = told.collect();
-        Stored { group: self.group, looks: self.looks, told }
+        Stored { group: self.group, told }
     }
 }
 
-fn needs(attempt: &crate::evidence::Attempt, lookup: &str) -> bool {
+fn needs(attempt: &Attempt, lookup: &str) -> bool {
     attempt.facts.effects.iter().any(|effect| effect.lookup.as_deref() == Some(lookup))
 }
 
@@ -226,15 +226,15 @@ fn of_pending(decision: Decision, looks: &[Look], windows: &Windows, now: Moment
 }
 
 /// A watched verdict falls only to a record that turned up (or, for a webhook, to another state).
-fn of_watched(member: &Member, decision: Decision, looks: &[Look], windows: &Windows, now: Moment) -> Told {
-    let Some(before) = &member.attempt.verdict else {
-        return of_pending(decision, &member.attempt.looks, windows, now);
+fn of_watched(member: &Member, attempt: &Attempt, decision: Decision, windows: &Windows, now: Moment) -> Told {
+    let Some(before) = &attempt.verdict else {
+        return of_pending(decision, &attempt.looks, windows, now);
     };
     let stands = Told::Watched { due: due::of_watched(before.outcome, before.reason, before.decided, windows, now) };
     let Decision::Settle(verdict) = decision else { return stands };
     if before.reason == Reason::StateFetched && verdict.reason == Reason::StateFetched {
         let due = due::of_watched(before.outcome, before.reason, before.decided, windows, now);
-        return if state_changed(member.attempt.looks.as_slice(), looks) {
+        return if state_changed(attempt.looks.split_at(member.stored_looks)) {
             Told::Verdict { verdict, due }
         } else {
             stands
@@ -251,8 +251,7 @@ fn of_watched(member: &Member, decision: Decision, looks: &[Look], windows: &Win
 }
 
 /// Whether a webhook's consent or account shows another state than when it was looked at before.
-fn state_changed(before: &[Look], all: &[Look]) -> bool {
-    let new = &all[before.len()..];
+fn state_changed((before, new): (&[Look], &[Look])) -> bool {
     new.iter().any(|look| {
         let last =
             before.iter().rev().find(|earlier| earlier.effect == look.effect && earlier.seen != Seen::Inconclusive);

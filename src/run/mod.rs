@@ -17,9 +17,10 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::clock::{Moment, Span};
 use crate::config::Config;
+use crate::evidence::Windows;
 use crate::exit::Stopped;
 use crate::http::Transport;
-use crate::ledger::{Due, Ledger, RunEnd, RunId, RunStart, Stored, Told};
+use crate::ledger::{Due, Fellows, Group, Ledger, RunEnd, RunId, RunStart, Stored, Told};
 use crate::lookup::pace::TRIAL_EVERY;
 use crate::lookup::{Lookups, Stop};
 use crate::plan::Reader;
@@ -35,6 +36,9 @@ const FLUSH_AFTER: Duration = Duration::from_millis(250);
 
 /// Due entries read at once.
 const PAGE: usize = 1000;
+
+/// Groups loaded at once, ahead of their turn.
+const AHEAD: usize = 64;
 
 /// Waiting never polls more often than this.
 const SHORTEST_NAP: Span = Span(200);
@@ -222,7 +226,7 @@ impl<T: Transport> Run<'_, T> {
         tracing::debug!(event = "pass-begins", due, "a pass begins, {due} entries are due");
         self.watcher.begins(due);
         let (lookups, reader) = (self.lookups, self.reader);
-        let mut queue = Queue { now, page: VecDeque::new(), after: None, ended: false, in_flight: HashSet::new() };
+        let mut queue = Queue::new(now, self.ledger.fellows(due)?);
         let mut looking = FuturesUnordered::new();
         let mut batch: Vec<Looked> = Vec::new();
         let mut flush = std::pin::pin!(tokio::time::sleep(FLUSH_AFTER));
@@ -274,12 +278,12 @@ impl<T: Transport> Run<'_, T> {
             return Ok(());
         }
         let now = (self.clock)();
-        let batch: Vec<Stored> = batch.into_iter().map(|looked| looked.tell(&self.config.windows, now)).collect();
-        let passed_over = self.ledger.store(self.id, &batch, self.reader, now)?;
+        let batch: Vec<Stored> = batch.into_iter().map(|looked| looked.tell(now)).collect();
+        let passed_over = self.ledger.store(self.id, &batch, self.reader, &mut queue.fellows, now)?;
         let before = (self.summary.settled, self.summary.deferred);
         for (index, stored) in batch.iter().enumerate() {
             for member in &stored.group.members {
-                queue.in_flight.remove(&member.attempt.entry);
+                queue.in_flight.remove(&member.row.entry);
             }
             if !passed_over.contains(&index) {
                 self.count(stored);
@@ -300,7 +304,7 @@ impl<T: Transport> Run<'_, T> {
 
     fn count(&mut self, stored: &Stored) {
         let mut did = 0;
-        for look in stored.looks.iter().flatten() {
+        for look in stored.group.new_looks().flatten() {
             *self.summary.seen.entry(look.seen).or_default() += 1;
         }
         for (member, told) in stored.group.members.iter().zip(&stored.told) {
@@ -334,14 +338,25 @@ struct Queue {
     page: VecDeque<Due>,
     after: Option<Due>,
     ended: bool,
-    /// Entries of groups that are looked at or not written yet.
+    /// Loaded, and not looked at yet.
+    groups: VecDeque<Group>,
+    /// Entries of groups that are loaded, looked at or not written yet.
     in_flight: HashSet<i64>,
+    fellows: Fellows,
 }
 
 impl Queue {
-    fn next(&mut self, ledger: &Ledger, reader: &Reader, windows: &crate::evidence::Windows) -> Result<Option<Turn>> {
+    fn new(now: Moment, fellows: Fellows) -> Queue {
+        let (page, groups) = (VecDeque::new(), VecDeque::new());
+        Queue { now, page, after: None, ended: false, groups, in_flight: HashSet::new(), fellows }
+    }
+
+    fn next(&mut self, ledger: &Ledger, reader: &Reader, windows: &Windows) -> Result<Option<Turn>> {
         loop {
-            let Some(due) = self.page.pop_front() else {
+            if let Some(group) = self.groups.pop_front() {
+                return Ok(Some(Turn::prepare(group, reader, self.now)));
+            }
+            if self.page.is_empty() {
                 if self.ended {
                     return Ok(None);
                 }
@@ -349,17 +364,10 @@ impl Queue {
                 self.ended = page.len() < PAGE;
                 self.after = page.last().copied().or(self.after);
                 self.page.extend(page);
-                if self.page.is_empty() {
-                    return Ok(None);
-                }
-                continue;
-            };
-            if self.in_flight.contains(&due.entry) {
-                continue;
             }
-            let Some(group) = ledger.group_of(due.entry, self.now)? else { continue };
-            self.in_flight.extend(group.members.iter().map(|member| member.attempt.entry));
-            return Ok(Some(Turn::prepare(group, reader, windows, self.now)));
+            let ahead: Vec<Due> = self.page.drain(..AHEAD.min(self.page.len())).collect();
+            let groups = ledger.groups_of(&ahead, self.now, (&self.fellows, windows), &mut self.in_flight)?;
+            self.groups.extend(groups);
         }
     }
 }
