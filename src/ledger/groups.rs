@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, params};
 
 use super::Ledger;
 use super::fellows::{Fellows, entries_of};
@@ -128,6 +128,7 @@ impl Ledger {
     ) -> Result<Vec<Group>> {
         // One look at the file's locks for all of them. It only reads, so it stands in nobody's way.
         let transaction = self.connection.unchecked_transaction()?;
+        let mut statement = transaction.prepare_cached(MEMBER)?;
         let mut groups = Vec::with_capacity(due.len());
         for Due { entry, .. } in due {
             if taken.contains(entry) {
@@ -138,7 +139,7 @@ impl Ledger {
             let mut group =
                 Group { members: Vec::new(), case: Case { windows: windows.clone(), attempts: Vec::new() } };
             for related in entries {
-                if let Some((member, attempt)) = member(&transaction, related)? {
+                if let Some((member, attempt)) = member(&transaction, &mut statement, related)? {
                     group.members.push(member);
                     group.case.attempts.push(attempt);
                 }
@@ -174,13 +175,14 @@ fn related(connection: &Connection, entry: i64) -> Result<BTreeSet<i64>> {
     Ok(entries)
 }
 
-fn member(connection: &Connection, entry: i64) -> Result<Option<(Member, Attempt)>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT s.status, s.due_ms, s.reading_id, r.facts, r.basis, s.verdict_id, s.revision, e.id, e.request_id, e.operation_id,
-                e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure, e.http_status, s.checks
-         FROM standings s JOIN readings r ON r.id = s.reading_id JOIN entries e ON e.id = s.entry_id
-         WHERE s.entry_id = ?",
-    )?;
+const MEMBER: &str =
+    "SELECT s.status, s.due_ms, s.reading_id, r.facts, r.basis, s.verdict_id, s.revision, e.id, e.request_id,
+       e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure, e.http_status, s.checks
+FROM standings s JOIN readings r ON r.id = s.reading_id JOIN entries e ON e.id = s.entry_id
+WHERE s.entry_id = ?";
+
+/// One member, by [`MEMBER`].
+fn member(connection: &Connection, statement: &mut Statement, entry: i64) -> Result<Option<(Member, Attempt)>> {
     let mut rows = statement.query([entry])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let facts: Facts = serde_json::from_str(row.get_ref(3)?.as_str()?)

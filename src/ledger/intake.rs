@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::Ledger;
 use crate::clock::{Moment, Span};
-use crate::evidence::{Facts, Link};
+use crate::evidence::Link;
 use crate::plan::{Cell, NoText, Reader, Row};
 use crate::words::Failure;
 
@@ -52,6 +52,8 @@ fn take_in_page(connection: &Connection, reader: &Reader, now: Moment, links: &m
         connection.prepare_cached("SELECT max(sealed_ms) FROM blankings")?.query_row([], |row| row.get(0))?;
     let sealed = sealed.map(|sealed| Moment(sealed) + CLOCKS_APART);
     let before = links.len();
+    let mut store = connection.prepare_cached("INSERT INTO readings (entry_id, basis, facts) VALUES (?, ?, ?)")?;
+    let mut stand = connection.prepare_cached("UPDATE standings SET reading_id = ?, sent_ms = ? WHERE entry_id = ?")?;
     let mut answered = Vec::new();
     for (entry, row) in &rows {
         let Some(row) = row else {
@@ -62,7 +64,9 @@ fn take_in_page(connection: &Connection, reader: &Reader, now: Moment, links: &m
         let mut reading = reader.read(row, now);
         // A row that cannot tell when it was sent may be as old as any.
         reading.facts.overtaken = sealed.is_some_and(|sealed| reading.facts.sent.is_none_or(|sent| sent <= sealed));
-        store_reading(connection, *entry, &basis, &reading.facts)?;
+        let facts = &reading.facts;
+        let id = store.insert(params![entry, basis, serde_json::to_string(facts)?])?;
+        stand.execute(params![id, facts.sent.map(|sent| sent.0), entry])?;
         links.extend(reading.links.iter().map(|link| (*link, *entry)));
         if reading.facts.failure == Some(Failure::Answered) {
             answered.extend(reading.links);
@@ -97,19 +101,6 @@ fn unread(connection: &Connection) -> Result<Vec<(i64, Option<Row>)>> {
 fn forget_standing(connection: &Connection, entry: i64) -> Result<()> {
     connection.prepare_cached("DELETE FROM links WHERE entry_id = ?")?.execute([entry])?;
     connection.prepare_cached("DELETE FROM standings WHERE entry_id = ?")?.execute([entry])?;
-    Ok(())
-}
-
-fn store_reading(connection: &Connection, entry: i64, basis: &str, facts: &Facts) -> Result<()> {
-    connection.prepare_cached("INSERT INTO readings (entry_id, basis, facts) VALUES (?, ?, ?)")?.execute(params![
-        entry,
-        basis,
-        serde_json::to_string(facts)?
-    ])?;
-    let reading = connection.last_insert_rowid();
-    connection
-        .prepare_cached("UPDATE standings SET reading_id = ?, sent_ms = ? WHERE entry_id = ?")?
-        .execute(params![reading, facts.sent.map(|sent| sent.0), entry])?;
     Ok(())
 }
 

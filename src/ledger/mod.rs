@@ -39,6 +39,7 @@ mod settle;
 mod simulated;
 mod tell;
 mod verify;
+mod writing;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,207 @@
+//! Writing what was seen and decided, row by row. The statements are prepared once for a batch: finding each of them
+//! again for every row costs as much as running it.
+
+use anyhow::Result;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+
+use super::fellows::Fellows;
+use super::settle::{Stored, Told};
+use super::{Group, RunId};
+use crate::clock::Moment;
+use crate::decide::{Deferral, Verdict};
+use crate::evidence::Look;
+
+/// When an entry is looked at again, and when it was looked at just now, if it was.
+type Looked = (Option<Moment>, Option<Moment>);
+
+/// The statements of one transaction.
+pub(super) struct Writing<'c> {
+    connection: &'c Connection,
+    run: RunId,
+    now: Moment,
+    /// The newest look; within the transaction nobody else adds one.
+    last_observation: i64,
+    revision: CachedStatement<'c>,
+    look: CachedStatement<'c>,
+    decision: CachedStatement<'c>,
+    verdict: CachedStatement<'c>,
+    stand: CachedStatement<'c>,
+    defer: CachedStatement<'c>,
+    checked: CachedStatement<'c>,
+    due: CachedStatement<'c>,
+}
+
+impl<'c> Writing<'c> {
+    pub(super) fn prepare(connection: &'c Connection, run: RunId, now: Moment) -> Result<Writing<'c>> {
+        let last = "SELECT coalesce(max(id), 0) FROM observations";
+        Ok(Writing {
+            connection,
+            run,
+            now,
+            last_observation: connection.prepare_cached(last)?.query_row([], |row| row.get(0))?,
+            revision: connection.prepare_cached("SELECT revision, reading_id FROM standings WHERE entry_id = ?")?,
+            look: connection.prepare_cached(
+                "INSERT INTO observations (run_id, entry_id, effect, basis, lookup, asked_ms, seen_ms, server_ms, seen, cause,
+                                           records, state, known_control, random_control)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?,
+            decision: connection
+                .prepare_cached("INSERT INTO decisions (run_id, evidence, last_observation) VALUES (?, ?, ?)")?,
+            verdict: connection.prepare_cached(
+                "INSERT INTO verdicts (entry_id, run_id, decision_id, decided_ms, status, outcome, reason, action, server_id,
+                                       matched_on, explanation, correction)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?,
+            stand: connection.prepare_cached(
+                "UPDATE standings SET status = ?1, reason = ?2, action = ?3, explanation = NULL, not_before_ms = NULL,
+                   verdict_id = ?4, due_ms = ?5, checks = checks + (?6 IS NOT NULL),
+                   first_checked_ms = coalesce(first_checked_ms, ?6), last_checked_ms = coalesce(?6, last_checked_ms)
+                 WHERE entry_id = ?7",
+            )?,
+            defer: connection.prepare_cached(
+                "UPDATE standings SET status = 'pending', reason = ?1, action = ?2, explanation = ?3, not_before_ms = ?4,
+                   due_ms = ?5, checks = checks + (?6 IS NOT NULL),
+                   first_checked_ms = coalesce(first_checked_ms, ?6), last_checked_ms = coalesce(?6, last_checked_ms)
+                 WHERE entry_id = ?7",
+            )?,
+            checked: connection.prepare_cached(
+                "UPDATE standings SET checks = checks + 1, first_checked_ms = coalesce(first_checked_ms, ?1),
+                   last_checked_ms = ?1
+                 WHERE entry_id = ?2",
+            )?,
+            due: connection.prepare_cached("UPDATE standings SET due_ms = ?1 WHERE entry_id = ?2")?,
+        })
+    }
+
+    /// Whether a writer changed an entry of the group, or recorded another one that belongs to it.
+    pub(super) fn changed(&mut self, group: &Group, fellows: &Fellows) -> Result<bool> {
+        let among = |entry| group.members.iter().any(|member| member.row.entry == entry);
+        for (member, attempt) in group.each() {
+            let now: Option<(i64, Option<i64>)> =
+                self.revision.query_row([attempt.entry], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            if now != Some((member.row.revision, Some(member.reading))) {
+                return Ok(true);
+            }
+            let facts = &attempt.facts;
+            let mut links = facts.effects.iter().filter_map(|effect| effect.key).chain([facts.identity]);
+            if links.any(|link| fellows.came(link, among)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes the looks at a group, and what is said of its members.
+    pub(super) fn group(&mut self, stored: &Stored, basis: &str) -> Result<()> {
+        for ((_, attempt), looks) in stored.group.each().zip(stored.group.new_looks()) {
+            for look in looks {
+                let lookup = attempt.facts.effects.get(look.effect).and_then(|effect| effect.lookup.as_deref());
+                self.look(attempt.entry, (basis, lookup.unwrap_or_default()), look)?;
+            }
+        }
+        let settles = stored.told.iter().any(|told| matches!(told, Told::Verdict { .. }));
+        let decision = if settles { Some(self.decision(&stored.group)?) } else { None };
+        for ((attempt, told), looks) in
+            stored.group.case.attempts.iter().zip(&stored.told).zip(stored.group.new_looks())
+        {
+            let entry = attempt.entry;
+            let checked = looks.first().filter(|_| !attempt.answered()).map(|look| look.asked);
+            match told {
+                Told::Nothing if attempt.answered() => {
+                    self.due.execute(params![None::<i64>, entry])?;
+                }
+                Told::Nothing => self.checked(entry, checked)?,
+                Told::Verdict { verdict, due } => self.settle(entry, decision, verdict, (*due, checked))?,
+                Told::Deferral { deferral, due } => self.defer(entry, deferral, (*due, checked))?,
+                Told::Watched { due } => {
+                    self.checked(entry, checked)?;
+                    self.due.execute(params![due.map(|due| due.0), entry])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, entry: i64, (basis, lookup): (&str, &str), look: &Look) -> Result<()> {
+        let records = if look.records.is_empty() { None } else { Some(serde_json::to_string(&look.records)?) };
+        self.last_observation = self.look.insert(params![
+            self.run.0,
+            entry,
+            look.effect,
+            basis,
+            lookup,
+            look.asked.0,
+            look.answered.0,
+            look.server.map(|server| server.0),
+            look.seen.text(),
+            look.cause,
+            records,
+            look.state,
+            look.known.text(),
+            look.random.text(),
+        ])?;
+        Ok(())
+    }
+
+    fn decision(&mut self, group: &Group) -> Result<i64> {
+        let members = group.members.iter();
+        let evidence: Vec<(i64, Option<i64>)> = members.map(|member| (member.reading, member.verdict_id)).collect();
+        let evidence = serde_json::to_string(&evidence)?;
+        Ok(self.decision.insert(params![self.run.0, evidence, self.last_observation])?)
+    }
+
+    /// Writes a verdict, and that it holds.
+    pub(super) fn settle(
+        &mut self,
+        entry: i64,
+        decision: Option<i64>,
+        verdict: &Verdict,
+        (due, checked): Looked,
+    ) -> Result<()> {
+        self.verdict.execute(params![
+            entry,
+            self.run.0,
+            decision,
+            self.now.0,
+            verdict.status.text(),
+            verdict.outcome.text(),
+            verdict.reason.text(),
+            verdict.action.text(),
+            verdict.server_id,
+            verdict.matched_on,
+            verdict.explanation,
+            verdict.correction,
+        ])?;
+        self.stand.execute(params![
+            verdict.status.text(),
+            verdict.reason.text(),
+            verdict.action.text(),
+            self.connection.last_insert_rowid(),
+            due.map(|due| due.0),
+            checked.map(|checked| checked.0),
+            entry
+        ])?;
+        Ok(())
+    }
+
+    fn defer(&mut self, entry: i64, deferral: &Deferral, (due, checked): (Moment, Option<Moment>)) -> Result<()> {
+        self.defer.execute(params![
+            deferral.reason.text(),
+            deferral.action.text(),
+            deferral.explanation,
+            deferral.not_before.map(|moment| moment.0),
+            due.0,
+            checked.map(|checked| checked.0),
+            entry
+        ])?;
+        Ok(())
+    }
+
+    /// It was looked at; nothing new is said of it.
+    fn checked(&mut self, entry: i64, checked: Option<Moment>) -> Result<()> {
+        if let Some(checked) = checked {
+            self.checked.execute([checked.0, entry])?;
+        }
+        Ok(())
+    }
+}
