@@ -134,7 +134,7 @@ impl Reader<'_> {
         let mut facts = Facts {
             class: Class::NoPlan,
             operation: None,
-            path: cell(&row.url).map(|url| mask::path(url_path(url))).unwrap_or_default(),
+            path: String::new(),
             method: if method.len() <= 16 && method.bytes().all(|b| b.is_ascii_alphabetic()) {
                 method
             } else {
@@ -164,7 +164,8 @@ impl Reader<'_> {
         }
         facts.class = reading.class;
         facts.operation = reading.operation;
-        facts.path = reading.path.unwrap_or(facts.path);
+        let masked = || cell(&row.url).map(|url| mask::path(url_path(url))).unwrap_or_default();
+        facts.path = reading.path.unwrap_or_else(masked);
         facts.subject = reading.subject.as_deref().map(mask::subject);
         let (effects, probes): (Vec<Effect>, Vec<Option<Probe>>) = reading.effects.drain(..).unzip();
         facts.repeat_blocked = reading.repeat_blocked && !effects.is_empty();
