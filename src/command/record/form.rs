@@ -5,9 +5,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::clock::Moment;
-use crate::ledger::NewEntry;
 use crate::ledger::journal::Step;
-use crate::ledger::record::End;
+use crate::ledger::record::{End, OwnedEntry};
 use crate::plan::Reader;
 use crate::words::{Direction, Failure};
 
@@ -19,24 +18,8 @@ const FORMS: &str = r#"a line is {"begin":{…}}, {"end":{…}} or {"entry":{…
 /// What is to be written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    Attempt(Attempt),
+    Attempt(OwnedEntry),
     End(Ending),
-}
-
-/// The columns of `entries`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    pub request_id: String,
-    operation_id: Option<String>,
-    direction: Direction,
-    method: String,
-    url: String,
-    body: Option<String>,
-    sent_at: Moment,
-    ended_at: Option<Moment>,
-    failure: Failure,
-    http_status: Option<u16>,
-    error: Option<String>,
 }
 
 /// How an intent ended.
@@ -88,24 +71,6 @@ impl Order {
                 };
                 Step::End { request_id: &ending.request_id, ended_at: ending.ended_at, end }
             }
-        }
-    }
-}
-
-impl Attempt {
-    fn entry(&self) -> NewEntry<'_> {
-        NewEntry {
-            request_id: &self.request_id,
-            operation_id: self.operation_id.as_deref(),
-            direction: self.direction,
-            method: &self.method,
-            url: &self.url,
-            body: self.body.as_deref(),
-            sent_at: self.sent_at,
-            ended_at: self.ended_at,
-            failure: self.failure,
-            http_status: self.http_status,
-            error: self.error.as_deref(),
         }
     }
 }
@@ -169,7 +134,7 @@ impl Clerk<'_> {
             (sent_at, _) => sent_at.unwrap_or(self.now),
         };
         fields.nothing_left()?;
-        Ok(Order::Attempt(Attempt {
+        Ok(Order::Attempt(OwnedEntry {
             request_id,
             operation_id,
             direction,

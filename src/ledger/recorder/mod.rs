@@ -43,12 +43,12 @@ use rusqlite::Connection;
 use url::Url;
 
 use super::journal::explain;
-use super::record::{self, End, Ended};
+use super::record::{self, End, Ended, OwnedEntry};
 use super::{Ledger, RECORDER_BUSY};
 use crate::clock::Moment;
 use crate::plan::{Plan, Reader};
 use crate::words::{Direction, Failure};
-use queue::{Change, Done, HowEnded, Queue, Row};
+use queue::{Change, Done, HowEnded, Queue};
 
 /// Records attempts. Cloning gives another handle on the same writer; when the last one is dropped, what is queued is
 /// written first.
@@ -206,7 +206,7 @@ impl Recorder {
     /// # Errors
     /// [`Unwritten`]: it is not in the ledger, or another attempt has this id.
     pub async fn begin(&self, attempt: &Attempt<'_>) -> Result<String, Unwritten> {
-        let row = self.row(attempt, None);
+        let row = self.owned(attempt, None);
         let id = row.request_id.clone();
         self.shared.queue.written(Change::Begin(row)).await.map(|_| id)
     }
@@ -216,7 +216,7 @@ impl Recorder {
     /// # Errors
     /// As [`Recorder::begin`].
     pub fn begin_blocking(&self, attempt: &Attempt) -> Result<String, Unwritten> {
-        let row = self.row(attempt, None);
+        let row = self.owned(attempt, None);
         let id = row.request_id.clone();
         self.shared.queue.written_blocking(Change::Begin(row)).map(|_| id)
     }
@@ -226,7 +226,7 @@ impl Recorder {
     /// # Errors
     /// As [`Recorder::begin`].
     pub fn begin_in(&self, connection: &Connection, attempt: &Attempt) -> Result<String, Unwritten> {
-        let row = self.row(attempt, None);
+        let row = self.owned(attempt, None);
         match record::record(connection, &row.entry()) {
             Ok(true) => Ok(row.request_id),
             Ok(false) => Err(Unwritten::taken()),
@@ -273,7 +273,7 @@ impl Recorder {
     /// # Errors
     /// [`Unwritten`]: it is not in the ledger.
     pub async fn record(&self, attempt: &Attempt<'_>, end: &End<'_>) -> Result<bool, Unwritten> {
-        let row = self.row(attempt, Some(end));
+        let row = self.owned(attempt, Some(end));
         self.shared.queue.written(Change::Record(row)).await.map(Done::recorded)
     }
 
@@ -282,7 +282,7 @@ impl Recorder {
     /// # Errors
     /// As [`Recorder::record`].
     pub fn record_blocking(&self, attempt: &Attempt, end: &End) -> Result<bool, Unwritten> {
-        let row = self.row(attempt, Some(end));
+        let row = self.owned(attempt, Some(end));
         self.shared.queue.written_blocking(Change::Record(row)).map(Done::recorded)
     }
 
@@ -318,7 +318,7 @@ impl Recorder {
         Change::End { request_id: request_id.to_owned(), ended_at: Moment::now(), how }
     }
 
-    fn row(&self, attempt: &Attempt, end: Option<&End>) -> Row {
+    fn owned(&self, attempt: &Attempt, end: Option<&End>) -> OwnedEntry {
         let (failure, http_status, error) = match end {
             None => (Failure::Intent, None, None),
             Some(End::Answered { status, .. }) => (Failure::Answered, Some(*status), None),
@@ -330,7 +330,7 @@ impl Recorder {
             true => Some(body.to_owned()),
             false => self.shared.reader().minimal(attempt.direction, attempt.method, &url, body),
         });
-        Row {
+        OwnedEntry {
             request_id: attempt.request_id.map_or_else(|| self.new_id(), str::to_owned),
             operation_id: attempt.operation_id.map(str::to_owned),
             direction: attempt.direction,

@@ -10,50 +10,16 @@ use tokio::sync::oneshot;
 
 use super::super::Ledger;
 use super::super::journal::{Became, Step};
-use super::super::record::{End, Ended, NewEntry};
+use super::super::record::{End, Ended, OwnedEntry};
 use super::Unwritten;
 use crate::clock::{Moment, Span};
-use crate::words::{Direction, Failure};
+use crate::words::Failure;
 
 /// Changes in one transaction, at the most: other writers wait that long.
 const LONGEST_BATCH: usize = 512;
 
 /// How long a change that nobody waits for may wait for one that somebody waits for.
 const LINGER: Span = Span(50);
-
-/// An entry to be, owned.
-#[derive(Debug)]
-pub struct Row {
-    pub request_id: String,
-    pub operation_id: Option<String>,
-    pub direction: Direction,
-    pub method: String,
-    pub url: String,
-    pub body: Option<String>,
-    pub sent_at: Moment,
-    pub ended_at: Option<Moment>,
-    pub failure: Failure,
-    pub http_status: Option<u16>,
-    pub error: Option<String>,
-}
-
-impl Row {
-    pub fn entry(&self) -> NewEntry<'_> {
-        NewEntry {
-            request_id: &self.request_id,
-            operation_id: self.operation_id.as_deref(),
-            direction: self.direction,
-            method: &self.method,
-            url: &self.url,
-            body: self.body.as_deref(),
-            sent_at: self.sent_at,
-            ended_at: self.ended_at,
-            failure: self.failure,
-            http_status: self.http_status,
-            error: self.error.as_deref(),
-        }
-    }
-}
 
 /// [`End`], owned.
 #[derive(Debug)]
@@ -85,13 +51,13 @@ impl HowEnded {
 /// What a caller asks for.
 #[derive(Debug)]
 pub enum Change {
-    Begin(Row),
+    Begin(OwnedEntry),
     End {
         request_id: String,
         ended_at: Moment,
         how: HowEnded,
     },
-    Record(Row),
+    Record(OwnedEntry),
     /// To be told when all before it is written.
     Nothing,
 }
