@@ -31,7 +31,7 @@ mod laws;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
-mod soak;
+pub(crate) mod soak;
 #[cfg(test)]
 mod table;
 

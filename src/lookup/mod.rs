@@ -3,6 +3,7 @@
 //!
 //! An answer that cannot be read is a sighting too: one bad entry cannot end a run. Only refused credentials can.
 
+mod adapt;
 mod control;
 pub mod pace;
 mod token;
@@ -173,25 +174,25 @@ impl<'a, T: Transport> Lookups<'a, T> {
                 ..Outgoing::default()
             };
             let sent = self.http.send(&outgoing).await;
-            drop(permit);
+            let sent_at = permit.done();
             let answered = (self.clock)();
             match sent {
                 Err(Broken { cause, .. }) => {
-                    self.pace.failed();
+                    self.pace.failed(sent_at);
                     return Err(Stop::Failed(cause));
                 }
                 Ok(exchange) => match (exchange.answer.status, &token, &self.tokens) {
-                    (429, ..) => self.pace.refused(exchange.retry_after),
+                    (429, ..) => self.pace.refused(sent_at, exchange.retry_after),
                     (401, Some(token), Some(tokens)) if !renewed => {
-                        self.pace.answered();
+                        self.pace.answered(sent_at.untimed());
                         tokens.forget(token).await;
                         renewed = true;
                     }
                     (status, ..) => {
                         if status >= 500 {
-                            self.pace.failed();
+                            self.pace.failed(sent_at);
                         } else {
-                            self.pace.answered();
+                            self.pace.answered(sent_at);
                         }
                         return Ok(Answered { answer: exchange.answer, asked, answered });
                     }

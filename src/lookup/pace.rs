@@ -1,11 +1,12 @@
-//! How much is asked of the server: at most so many requests at once and a second, nothing while it asks to be left alone,
-//! and next to nothing while it is down.
+//! How much is asked of the server: at most so many requests at once and a second, less while it seems to bear less, nothing
+//! while it asks to be left alone, and next to nothing while it is down. docs/PACE.md has the rules and a picture.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
+use super::adapt::{Adapt, Change, Limits, Outcome};
 use crate::clock::{Moment, Span};
 
 /// After so many failed looks in a row the breaker opens.
@@ -27,10 +28,22 @@ const REFUSALS: u32 = 12;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftAlone(pub String);
 
+/// An easing is logged when less than this of what was logged last is left: a pace that hovers is not news.
+const WORTH_TELLING: f64 = 0.8;
+
 /// The pace of one server. Permit, then pause, then rate, in this order.
 pub struct Pace {
     permits: Semaphore,
-    spacing: Duration,
+    /// Requests that may be in flight now.
+    places: Cell<usize>,
+    /// Those in flight beyond that; their permits go as they end.
+    surplus: Cell<usize>,
+    spacing: Cell<Duration>,
+    adapt: RefCell<Adapt>,
+    /// The share of the limits that was logged last.
+    told: Cell<f64>,
+    /// Times of the timer's clock are counted from here.
+    began: Slot,
     clock: fn() -> Moment,
     next_slot: RefCell<Option<Slot>>,
     paused_until: Cell<Option<Moment>>,
@@ -41,15 +54,58 @@ pub struct Pace {
     requests: Cell<u64>,
 }
 
-/// When the next request may leave, on the timer's own clock.
+/// When the next request may leave, on the timer's own clock. It is monotonic, so a step of the wall clock changes no rate
+/// and is no latency.
 type Slot = tokio::time::Instant;
+
+/// Leave to send one request. Dropped, its place is free for the next one.
+pub struct Permit<'a> {
+    pace: &'a Pace,
+    sent: Sent,
+}
+
+/// When a request was sent, for the pace to hear of with what became of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    at: Duration,
+    timed: bool,
+}
+
+impl Permit<'_> {
+    /// The request has ended; the next one may go.
+    pub fn done(self) -> Sent {
+        self.sent
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        match self.pace.surplus.get() {
+            0 => self.pace.permits.add_permits(1),
+            surplus => self.pace.surplus.set(surplus - 1),
+        }
+    }
+}
+
+impl Sent {
+    /// Of another kind than lookups, such as a token's: how long its answer took says nothing about them.
+    pub fn untimed(self) -> Sent {
+        Sent { timed: false, ..self }
+    }
+}
 
 impl Pace {
     /// At most `concurrency` requests at once and `requests_per_second`.
     pub fn new(concurrency: usize, requests_per_second: f64, clock: fn() -> Moment) -> Pace {
+        let adapt = Adapt::new(Limits { concurrency, requests_per_second });
         Pace {
             permits: Semaphore::new(concurrency),
-            spacing: Duration::from_secs_f64(1.0 / requests_per_second),
+            places: Cell::new(concurrency),
+            surplus: Cell::new(0),
+            spacing: Cell::new(adapt.spacing()),
+            adapt: RefCell::new(adapt),
+            told: Cell::new(1.0),
+            began: timer_now(),
             clock,
             next_slot: RefCell::new(None),
             paused_until: Cell::new(None),
@@ -65,8 +121,9 @@ impl Pace {
     ///
     /// # Errors
     /// When the server is left alone.
-    pub async fn admit(&self) -> Result<SemaphorePermit<'_>, LeftAlone> {
-        let permit = self.permits.acquire().await.map_err(|_| LeftAlone("shutting down".to_owned()))?;
+    pub async fn admit(&self) -> Result<Permit<'_>, LeftAlone> {
+        self.permits.acquire().await.map_err(|_| LeftAlone("shutting down".to_owned()))?.forget();
+        let mut permit = Permit { pace: self, sent: Sent { at: Duration::ZERO, timed: true } };
         loop {
             self.may_ask()?;
             match self.paused_until.get().map(|until| until.since((self.clock)())) {
@@ -79,16 +136,16 @@ impl Pace {
         self.may_ask()?;
         self.trial.set(false);
         self.requests.set(self.requests.get() + 1);
+        permit.sent.at = slot.saturating_duration_since(self.began);
         Ok(permit)
     }
 
-    /// The next free slot. The timer's clock is monotonic, so a step of the wall clock changes no rate.
-    #[expect(clippy::disallowed_methods, reason = "a timer, not a time")]
+    /// The next free slot.
     fn take_slot(&self) -> Slot {
-        let now = Slot::now();
+        let now = timer_now();
         let mut next = self.next_slot.borrow_mut();
         let slot = next.map_or(now, |next| next.max(now));
-        *next = Some(slot + self.spacing);
+        *next = Some(slot + self.spacing.get());
         slot
     }
 
@@ -101,7 +158,10 @@ impl Pace {
     }
 
     /// The server answered something.
-    pub fn answered(&self) {
+    pub fn answered(&self, sent: Sent) {
+        if sent.timed {
+            self.hear(Outcome::Answered, sent);
+        }
         if self.breaker_open() {
             *self.left_alone.borrow_mut() = None;
         }
@@ -110,7 +170,8 @@ impl Pace {
     }
 
     /// A look failed: 5xx, timeout, no connection.
-    pub fn failed(&self) {
+    pub fn failed(&self, sent: Sent) {
+        self.hear(Outcome::Failed, sent);
         self.failures.set(self.failures.get().saturating_add(1));
         if self.breaker_open() && self.left_alone.borrow().is_none() {
             let why = format!(
@@ -121,7 +182,8 @@ impl Pace {
     }
 
     /// The server asks to be asked later (429). Everything waits; a wait that is too long ends the run.
-    pub fn refused(&self, retry_after: Option<Span>) {
+    pub fn refused(&self, sent: Sent, retry_after: Option<Span>) {
+        self.hear(Outcome::Refused, sent);
         let now = (self.clock)();
         if self.paused_until.get().is_none_or(|until| until <= now) {
             // Those that were under way when the pause began count as one.
@@ -138,6 +200,53 @@ impl Pace {
         }
         let until = now + pause;
         self.paused_until.set(self.paused_until.get().max(Some(until)));
+    }
+
+    fn hear(&self, outcome: Outcome, sent: Sent) {
+        let now = timer_now().saturating_duration_since(self.began);
+        let mut adapt = self.adapt.borrow_mut();
+        let (before, change) = (adapt.share(), adapt.hear(outcome, sent.at, now));
+        if adapt.share() != before {
+            self.set_places(adapt.in_flight());
+            self.spacing.set(adapt.spacing());
+        }
+        if let Some(change) = change {
+            self.tell(change, &adapt);
+        }
+    }
+
+    fn set_places(&self, places: usize) {
+        let before = self.places.replace(places);
+        if places < before {
+            let fewer = before - places;
+            self.surplus.set(self.surplus.get() + fewer - self.permits.forget_permits(fewer));
+        } else if places > before {
+            let more = places - before;
+            let kept = more.min(self.surplus.get());
+            self.surplus.set(self.surplus.get() - kept);
+            self.permits.add_permits(more - kept);
+        }
+    }
+
+    fn tell(&self, change: Change, adapt: &Adapt) {
+        let in_flight = adapt.in_flight();
+        match change {
+            Change::Eased(why) if adapt.share() < self.told.get() * WORTH_TELLING => {
+                self.told.set(adapt.share());
+                let percent = (adapt.share() * 100.0).round();
+                tracing::debug!(
+                    event = "pace-eased",
+                    in_flight,
+                    percent,
+                    "the pace eases to {percent} % of its limits: {why}"
+                );
+            }
+            Change::Eased(_) => {}
+            Change::Restored => {
+                self.told.set(1.0);
+                tracing::debug!(event = "pace-restored", in_flight, "the pace is back at its limits");
+            }
+        }
     }
 
     /// Whether the breaker is open: too many failures in a row.
@@ -159,6 +268,16 @@ impl Pace {
     pub fn requests(&self) -> u64 {
         self.requests.get()
     }
+
+    /// Requests that may be in flight now: the limit, or less.
+    pub fn in_flight_allowed(&self) -> usize {
+        self.places.get()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a timer, not a time")]
+fn timer_now() -> Slot {
+    Slot::now()
 }
 
 #[cfg(test)]
@@ -169,11 +288,15 @@ mod tests {
         Pace::new(4, rate, Moment::now)
     }
 
+    /// A request that is sent and ends now.
+    async fn sent(pace: &Pace) -> Sent {
+        pace.admit().await.unwrap().done()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn never_more_than_the_rate() {
         let pace = pace(10.0);
-        #[expect(clippy::disallowed_methods, reason = "measures the pace")]
-        let start = tokio::time::Instant::now();
+        let start = timer_now();
         for _ in 0..21 {
             drop(pace.admit().await.unwrap());
         }
@@ -184,37 +307,110 @@ mod tests {
     #[tokio::test]
     async fn the_breaker_opens_after_ten_failures_in_a_row_and_one_trial_closes_it() {
         let pace = pace(1e6);
+        let sent = sent(&pace).await;
         for _ in 0..9 {
-            pace.failed();
+            pace.failed(sent);
         }
-        pace.answered();
+        pace.answered(sent);
         for _ in 0..9 {
-            pace.failed();
+            pace.failed(sent);
         }
         assert!(pace.admit().await.is_ok());
-        pace.failed();
+        pace.failed(sent);
         assert!(pace.admit().await.is_err());
         pace.allow_trial();
         assert!(pace.admit().await.is_ok());
         assert!(pace.admit().await.is_err(), "one trial is one request");
-        pace.answered();
+        pace.answered(sent);
         assert!(pace.admit().await.is_ok());
     }
 
     #[tokio::test]
     async fn many_refusals_of_one_moment_are_one() {
         let pace = pace(1e6);
+        let sent = sent(&pace).await;
         for _ in 0..64 {
-            pace.refused(Some(Span::seconds(1)));
+            pace.refused(sent, Some(Span::seconds(1)));
         }
         assert_eq!(pace.left_alone(), None);
+        assert_eq!(pace.in_flight_allowed(), 2);
     }
 
     #[tokio::test]
     async fn a_long_retry_after_ends_the_asking_and_is_never_cut() {
         let pace = pace(1e6);
-        pace.refused(Some(Span::seconds(3600)));
-        assert!(pace.admit().await.unwrap_err().0.contains("1h"));
+        pace.refused(sent(&pace).await, Some(Span::seconds(3600)));
+        assert!(pace.admit().await.err().unwrap().0.contains("1h"));
         assert!(!pace.breaker_open());
+    }
+
+    /// Those that fit into a pace at this moment.
+    async fn fit(pace: &Pace) -> Vec<Permit<'_>> {
+        let mut held = Vec::new();
+        // Longer than any spacing, so what does not come waits for a place.
+        while let Ok(permit) = tokio::time::timeout(Duration::from_secs(5), pace.admit()).await {
+            held.push(permit.unwrap());
+        }
+        held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_fit_in_as_are_allowed_while_it_eases_and_comes_back() {
+        let pace = Pace::new(16, 1000.0, timer_moment);
+        let (mut least, mut restored) = (16, false);
+        for round in 0..400 {
+            let held = fit(&pace).await;
+            assert_eq!(held.len(), pace.in_flight_allowed(), "round {round}");
+            // Refusals at first, while the others are in flight, then good answers.
+            for (n, permit) in held.into_iter().enumerate() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                match (round, n) {
+                    (0..6, 1) => pace.refused(permit.done(), Some(Span(100))),
+                    _ => pace.answered(permit.done()),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            least = least.min(pace.in_flight_allowed());
+            restored |= round > 6 && pace.in_flight_allowed() == 16;
+        }
+        assert_eq!((least, restored), (1, true));
+    }
+
+    /// The paused timer's time, as if it were the wall clock's.
+    fn timer_moment() -> Moment {
+        thread_local!(static BEGAN: Slot = timer_now());
+        Moment(BEGAN.with(|began| i64::try_from(began.elapsed().as_millis()).unwrap()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_eased_pace_asks_less_often_but_never_less_than_once_a_second() {
+        let pace = Pace::new(1, 8.0, timer_moment);
+        let gap = async || {
+            sent(&pace).await;
+            let before = timer_now();
+            sent(&pace).await;
+            before.elapsed()
+        };
+        let about = |ms: u64, took: Duration| took.as_millis().abs_diff(u128::from(ms)) <= 1;
+        assert!(about(125, gap().await));
+        for ms in [250, 500, 1000, 1000] {
+            let refused = sent(&pace).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            pace.refused(refused, Some(Span(1)));
+            sent(&pace).await;
+            let took = gap().await;
+            assert!(about(ms, took), "{ms}: {took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_given_up_leaves_its_place() {
+        let pace = Pace::new(2, 1.0, timer_moment);
+        drop(fit(&pace).await);
+        {
+            // Dropped while it waits for its turn.
+            let _ = tokio::time::timeout(Duration::from_millis(1), pace.admit()).await;
+        }
+        assert_eq!(fit(&pace).await.len(), 2);
     }
 }

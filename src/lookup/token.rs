@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::pace::{LeftAlone, Pace};
+use super::pace::{LeftAlone, Pace, Sent};
 use super::{Stop, refused_with};
 use crate::clock::{Moment, Span};
 use crate::config::Auth;
@@ -85,19 +85,19 @@ impl<T: Transport> Tokens<T> {
         loop {
             let permit = pace.admit().await.map_err(|LeftAlone(why)| Stop::Alone(why))?;
             let sent = self.http.send(&outgoing).await;
-            drop(permit);
+            let sent_at = permit.done().untimed();
             let exchange = match sent {
                 Ok(exchange) => exchange,
                 Err(broken) => {
-                    pace.failed();
+                    pace.failed(sent_at);
                     return Err(Stop::Failed(format!("no token: {}", broken.cause)));
                 }
             };
             match exchange.answer.status {
-                200..=299 => return self.token(pace, &exchange.answer.body),
-                429 => pace.refused(exchange.retry_after),
+                200..=299 => return self.token(pace, sent_at, &exchange.answer.body),
+                429 => pace.refused(sent_at, exchange.retry_after),
                 408 | 500..=599 => {
-                    pace.failed();
+                    pace.failed(sent_at);
                     return Err(Stop::Failed(format!("no token: status {}", exchange.answer.status)));
                 }
                 status => {
@@ -110,13 +110,13 @@ impl<T: Transport> Tokens<T> {
         }
     }
 
-    fn token(&self, pace: &Pace, body: &[u8]) -> Result<Token, Stop> {
+    fn token(&self, pace: &Pace, sent_at: Sent, body: &[u8]) -> Result<Token, Stop> {
         let Ok(answer) = serde_json::from_slice::<TokenAnswer>(body) else {
             // A page for people, as in maintenance: not a word about the credentials.
-            pace.failed();
+            pace.failed(sent_at);
             return Err(Stop::Failed("no token: the answer holds none".to_owned()));
         };
-        pace.answered();
+        pace.answered(sent_at);
         let lifetime = answer
             .expires_in
             .filter(|seconds| (1..=31_536_000).contains(seconds))
