@@ -195,7 +195,7 @@ fn check_operation(operation: &Operation, params: &Vars) -> Result<()> {
             bail!("`{text}` is not a path (begin it with a slash; the host is the configuration's)");
         }
         for segment in text.split('/').filter(|s| s.contains('{')) {
-            let whole = segment.starts_with('{') && segment.ends_with('}') && segment.matches('{').count() == 1;
+            let whole = segment.starts_with('{') && segment.ends_with('}') && segment.matches(['{', '}']).count() == 2;
             if !whole && !params.keys().any(|param| segment.contains(&format!("{{{param}}}"))) {
                 bail!("`{segment}`: a variable must be a whole segment of the path");
             }
@@ -259,6 +259,16 @@ fn key_name(key: &Key) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_of_a_path_is_a_whole_segment() {
+        let (name, text) = SHIPPED[0];
+        for segment in ["{service_id}x", "x{service_id}", "{service_id}x}", "{service_id}{service_id}"] {
+            let text = text.replacen("account/{service_id}", &format!("account/{segment}"), 1);
+            let said = format!("{:#}", Plan::load(name, &text, &Vars::new()).unwrap_err());
+            assert!(said.contains("must be a whole segment"), "{said}");
+        }
+    }
 
     #[test]
     fn a_lookup_asks_a_path_and_no_host() {
