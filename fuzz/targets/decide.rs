@@ -1,7 +1,4 @@
 //! Any evidence as a ledger may hold it.
 #![no_main]
 
-#[path = "../../tests/corpora/checks/mod.rs"]
-mod checks;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::run("decide", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| privo_reconcile_fuzz::checks::run("decide", data));

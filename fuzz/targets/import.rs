@@ -1,7 +1,4 @@
 //! Any bytes as a file to import.
 #![no_main]
 
-#[path = "../../tests/corpora/checks/mod.rs"]
-mod checks;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::run("import", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| privo_reconcile_fuzz::checks::run("import", data));

@@ -1,7 +1,4 @@
 //! Any text as a plan.
 #![no_main]
 
-#[path = "../../tests/corpora/checks/mod.rs"]
-mod checks;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::run("plan", data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| privo_reconcile_fuzz::checks::run("plan", data));

@@ -20,7 +20,7 @@ pub fn check(data: &[u8]) {
     let pseudonym = texts.get(9).cloned().flatten();
     // One reader of the report for each input, for a page takes long.
     let audience = [Audience::All, Audience::Support, Audience::Resend][data.len() % 3];
-    let in_full = data.len() % 2 == 0;
+    let in_full = data.len().is_multiple_of(2);
     let subject = texts.get(8).cloned().flatten().filter(|_| in_full);
     let shown = Shown { in_full, subject: subject.as_deref(), pseudonym: pseudonym.as_deref() };
     let columns = columns(audience, true, in_full);
