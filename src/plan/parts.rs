@@ -20,7 +20,10 @@ impl TryFrom<String> for Path {
     type Error = String;
 
     fn try_from(text: String) -> Result<Path, String> {
-        // The most frequent path needs no engine, but an engine must accept it all the same.
+        if ends_in_quotes(&text) {
+            // The parser would panic where such a text ends in the midst of an escape.
+            return Err(format!("`{text}` is not a JSON path (it ends within quotes)"));
+        }
         JsonPath::parse(&text).map(Path).map_err(|error| {
             format!("`{text}` is not a JSON path ({error}); write it as in RFC 9535, like `$.principal.email`")
         })
@@ -49,6 +52,21 @@ impl Path {
     pub fn text(&self, document: &Value) -> Option<String> {
         self.first(document).and_then(scalar)
     }
+}
+
+/// Whether a quote of a path is left open.
+fn ends_in_quotes(path: &str) -> bool {
+    let mut open = None;
+    let mut letters = path.chars();
+    while let Some(letter) = letters.next() {
+        match (open, letter) {
+            (None, '\'' | '"') => open = Some(letter),
+            (Some(quote), _) if letter == quote => open = None,
+            (Some(_), '\\') => drop(letters.next()),
+            _ => {}
+        }
+    }
+    open.is_some()
 }
 
 /// A scalar as text; an empty text is as good as none.
@@ -314,6 +332,17 @@ mod tests {
         assert_eq!(path.captures("/s2s/other/accounts/eid/1", &params), None);
         assert_eq!(path.captures("/s2s/acme/accounts/eid/", &params), None);
         assert_eq!(path.captures("/s2s/acme/accounts/eid/1/x", &params), None);
+    }
+
+    #[test]
+    fn a_path_that_ends_within_quotes_is_a_mistake() {
+        for path in ["$[?\"2n\\u", "$['\\ud83d", "$['\\", "$['a", "$[\"\\ud83d\\u", "$['a\\'"] {
+            let said = Path::try_from(path.to_owned()).unwrap_err();
+            assert!(said.contains("ends within quotes"), "{said}");
+        }
+        for path in ["$['a\\'b']", "$[\"a'b\"]", "$['a\"b']", "$['\\\\']", "$['\\ud83d\\ude00']"] {
+            assert!(Path::try_from(path.to_owned()).is_ok(), "{path}");
+        }
     }
 
     #[test]
