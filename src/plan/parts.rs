@@ -16,14 +16,15 @@ use crate::clock::Moment;
 #[serde(try_from = "String")]
 pub struct Path(JsonPath);
 
+/// Brackets within brackets of a path, at the most: with each filter within a filter its parser takes twice the time.
+const DEEPEST: usize = 8;
+
 impl TryFrom<String> for Path {
     type Error = String;
 
     fn try_from(text: String) -> Result<Path, String> {
-        if ends_in_quotes(&text) {
-            // The parser would panic where such a text ends in the midst of an escape.
-            return Err(format!("`{text}` is not a JSON path (it ends within quotes)"));
-        }
+        // What the parser itself would not survive, or not in time.
+        parsable(&text).map_err(|why| format!("`{text}` is not a JSON path that can be used ({why})"))?;
         JsonPath::parse(&text).map(Path).map_err(|error| {
             format!("`{text}` is not a JSON path ({error}); write it as in RFC 9535, like `$.principal.email`")
         })
@@ -54,19 +55,26 @@ impl Path {
     }
 }
 
-/// Whether a quote of a path is left open.
-fn ends_in_quotes(path: &str) -> bool {
-    let mut open = None;
+/// Refuses a text that ends within quotes, where the parser panics in the midst of an escape, and one that nests so deep
+/// that it takes all the time (filters within filters) or the stack.
+fn parsable(path: &str) -> Result<(), String> {
+    let (mut quote, mut depth) = (None, 0_usize);
     let mut letters = path.chars();
     while let Some(letter) = letters.next() {
-        match (open, letter) {
-            (None, '\'' | '"') => open = Some(letter),
-            (Some(quote), _) if letter == quote => open = None,
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
             (Some(_), '\\') => drop(letters.next()),
-            _ => {}
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(letter),
+            (None, '(' | '[') => depth += 1,
+            (None, ')' | ']') => depth = depth.saturating_sub(1),
+            (None, _) => {}
+        }
+        if depth > DEEPEST {
+            return Err(format!("its brackets nest deeper than {DEEPEST}"));
         }
     }
-    open.is_some()
+    if quote.is_some() { Err("it ends within quotes".to_owned()) } else { Ok(()) }
 }
 
 /// A scalar as text; an empty text is as good as none.
@@ -335,12 +343,18 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_ends_within_quotes_is_a_mistake() {
+    fn a_path_that_its_parser_would_not_survive_is_a_mistake() {
         for path in ["$[?\"2n\\u", "$['\\ud83d", "$['\\", "$['a", "$[\"\\ud83d\\u", "$['a\\'"] {
             let said = Path::try_from(path.to_owned()).unwrap_err();
             assert!(said.contains("ends within quotes"), "{said}");
         }
-        for path in ["$['a\\'b']", "$[\"a'b\"]", "$['a\"b']", "$['\\\\']", "$['\\ud83d\\ude00']"] {
+        let deep = |open: &str, close: &str, times| format!("$[?{}@.a{}]", open.repeat(times), close.repeat(times));
+        for (open, close) in [("(", ")"), ("!(", ")"), ("@[?", "]"), ("length(", ")")] {
+            let said = Path::try_from(deep(open, close, 10_000)).unwrap_err();
+            assert!(said.contains("nest deeper than 8"), "{open}");
+        }
+        assert!(Path::try_from(deep("@[?", "]", 7)).is_ok());
+        for path in ["$['a\\'b']", "$[\"a'b\"]", "$['a\"b']", "$['\\\\']", "$['\\uD83D\\uDE00']"] {
             assert!(Path::try_from(path.to_owned()).is_ok(), "{path}");
         }
     }
