@@ -478,6 +478,11 @@ key = "canary@partner.example"
             ("{ file = \"secret\" }", "{ value = \"hush\" }", "line 10: a secret is never written"),
             ("{ file = \"secret\" }", "{ env = \"PRIVO_RECONCILE_UNSET\" }", "PRIVO_RECONCILE_UNSET is not set"),
             ("client_secret = { file = \"secret\" }", "client_secret = \"hush\"", "line 10"),
+            (
+                "client_secret = { file = \"secret\" }",
+                "client_secret = 271828",
+                "`auth.client_secret`: invalid type: integer,",
+            ),
             ("http://127.0.0.1:1\"", "127.0.0.1\"", "line 6, `server.base_url`: not a URL"),
             ("[ledger]", "[ledger", "line 3"),
         ] {

@@ -10,15 +10,41 @@ pub fn toml_error(place: &str, text: &str, path: &str, error: &toml::de::Error) 
     anyhow!("{place}{line}{key}: {}", without_values(error.message()))
 }
 
-/// Parsers quote the text that they did not expect, which may be a secret: only that it is a text is said.
+/// Parsers quote the value that they did not expect, which may be a secret: only its kind is said.
 fn without_values(message: &str) -> String {
-    match (message.find("string \""), message.rfind('"')) {
-        (Some(start), Some(end)) if end > start + 8 => format!("{}string{}", &message[..start], &message[end + 1..]),
-        _ => message.to_owned(),
+    // A text may hold quotes of its own, so it ends with the last one.
+    let text = message.find("string \"").zip(message.rfind('"')).map(|(at, end)| (at + "string".len(), end));
+    let number = |kind: &str| {
+        let start = message.find(&format!("{kind} `"))? + kind.len();
+        Some((start, start + 2 + message[start + 2..].find('`')?))
+    };
+    match text.filter(|(start, end)| end > &(start + 1)).or_else(|| number("integer")).or_else(|| number("point")) {
+        Some((start, end)) => format!("{}{}", &message[..start], &message[end + 1..]),
+        None => message.to_owned(),
     }
 }
 
 /// The line of an offset, from 1.
 pub fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_told_by_its_kind_alone() {
+        for (said, shown) in [
+            ("invalid type: string \"hush\", expected a map", "invalid type: string, expected a map"),
+            ("invalid type: string \"a \" b\", expected a map", "invalid type: string, expected a map"),
+            ("invalid type: string \"1 integer `5`\", expected a", "invalid type: string, expected a"),
+            ("invalid type: integer `-27`, expected a map", "invalid type: integer, expected a map"),
+            ("invalid type: floating point `2.5`, expected a", "invalid type: floating point, expected a"),
+            ("invalid type: string \"", "invalid type: string \""),
+            ("unknown field `x`, expected `y`", "unknown field `x`, expected `y`"),
+        ] {
+            assert_eq!(without_values(said), shown);
+        }
+    }
 }

@@ -132,7 +132,7 @@ mod tests {
             ("at = [\n  \"@hourly\",\n  \"61 * * * *\",\n]", "c.toml, line 9, `schedule.at`: minute `61`"),
             ("at = \"30 2 31 2 *\"", "line 7, `schedule.at`: `30 2 31 2 *` never comes"),
             ("at = []", "line 7, `schedule.at`: 0 lines"),
-            ("at = 5", "line 7, `schedule.at`: invalid type: integer `5`, expected a crontab line, or a list of them"),
+            ("at = 5", "line 7, `schedule.at`: invalid type: integer, expected a crontab line, or a list of them"),
             ("at = [5]", "line 7, `schedule.at"),
             ("jitter = \"1s\"", "missing field `at`"),
             ("at = \"@daily\"\ntime_zone = \"EST5\"", "line 8, `schedule.time_zone`: unknown time zone (write an IANA"),

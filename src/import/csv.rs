@@ -44,20 +44,50 @@ pub fn read(source: &Source, mapping: &Mapping, from: Mark, take: &mut dyn FnMut
             return Ok(());
         }
         let line = record.position().map_or(line, Position::line) + between;
-        let end = reader.position();
-        let mark = Mark { bytes: end.byte(), lines: end.line() - 1 + between };
+        let after = reader.position();
+        let mark = Mark { bytes: after.byte(), lines: after.line() - 1 + between };
         if mark.bytes >= length {
             length = source.length()?;
         }
-        let ended = mark.bytes < length || ends(source, mark.bytes)?;
-        take(Found { line, record: values(&record, &columns, width), after: ended.then_some(mark) })?;
+        let end = if mark.bytes < length {
+            End::Line
+        } else {
+            let start = record.position().map_or(mark.bytes, Position::byte);
+            end_of(&source.bytes(start, mark.bytes.saturating_sub(start))?, delimiter)
+        };
+        let values = if end == End::Quotes { Err(Reject::Unfinished) } else { values(&record, &columns, width) };
+        take(Found { line, record: values, after: (end == End::Line).then_some(mark) })?;
     }
 }
 
-/// Whether the record before this place has a line end; the last one of a file may have none.
-fn ends(source: &Source, at: u64) -> Result<bool> {
-    let last = source.bytes(at.saturating_sub(1), 1)?;
-    Ok(matches!(last.as_slice(), b"\n" | b"\r"))
+/// How the last record of a file ends, which may yet be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Line,
+    /// Without a line end.
+    File,
+    /// Within quotes: it is not whole, whatever its last byte is.
+    Quotes,
+}
+
+fn end_of(record: &[u8], delimiter: u8) -> End {
+    // A record may begin with what is left of the line end before it.
+    let mut before = delimiter;
+    let mut quoted = false;
+    for byte in record.iter().skip_while(|byte| b"\r\n".contains(byte)) {
+        quoted = match (quoted, byte) {
+            // A quote right after one that closed the cell is an escaped one, and the cell goes on.
+            (false, b'"') => before == delimiter || before == b'"',
+            (true, b'"') => false,
+            _ => quoted,
+        };
+        before = if quoted && *byte != b'"' { b' ' } else { *byte };
+    }
+    match record.last() {
+        _ if quoted => End::Quotes,
+        Some(b'\n' | b'\r') => End::Line,
+        _ => End::File,
+    }
 }
 
 fn next<R: std::io::Read>(reader: &mut csv::Reader<R>, record: &mut ByteRecord, source: &Source) -> Result<bool> {
@@ -104,4 +134,32 @@ fn values(record: &ByteRecord, columns: &[(usize, String)], width: usize) -> Res
         values.insert(name.clone(), Value::String(text.to_owned()));
     }
     Ok(Value::Object(values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_end_within_quotes_ends_no_record() {
+        for (record, end) in [
+            ("a,b\n", End::Line),
+            ("a,b\r", End::Line),
+            ("\na,\"b\"\r\n", End::Line),
+            ("\"a\"\"\n\",b\n", End::Line),
+            ("a,b\"\n", End::Line),
+            ("\"\",x\n", End::Line),
+            ("\"a\"b\"\n", End::Line),
+            ("\"\"\"\"\n", End::Line),
+            ("", End::File),
+            ("a,b", End::File),
+            ("a,\"b\"", End::File),
+            ("a,\"b\n", End::Quotes),
+            ("a,\"b\"\"\n", End::Quotes),
+            ("\n\"\n", End::Quotes),
+            ("\"a,\"\"b\"\",\n", End::Quotes),
+        ] {
+            assert_eq!(end_of(record.as_bytes(), b','), end, "{record:?}");
+        }
+    }
 }

@@ -71,7 +71,7 @@ impl fmt::Display for Reject {
         f.write_str(match self {
             Reject::TooLong => "the line is longer than 32 MiB",
             Reject::NoObject => "the line is no JSON object",
-            Reject::Unfinished => "the last line is no JSON object, and it does not end (the next import reads it again)",
+            Reject::Unfinished => "the last record is not whole, and it does not end (the next import reads it again)",
             Reject::Width => "it has more or fewer cells than the header",
             Reject::NotUtf8 => "a mapped cell is not UTF-8",
             Reject::NoEnding => "it has neither `http_status` nor `failure`",

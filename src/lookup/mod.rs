@@ -124,7 +124,15 @@ impl<'a, T: Transport> Lookups<'a, T> {
             failed: false,
         };
         loop {
-            let request = search.request();
+            let request = match search.request() {
+                Ok(request) => request,
+                Err(cause) => {
+                    let now = (self.clock)();
+                    sighting.found = Found::Inconclusive(cause.to_owned());
+                    (sighting.asked, sighting.answered) = (sighting.asked.min(now), now);
+                    return Ok(sighting);
+                }
+            };
             let known = shared.borrow().get(&request).cloned();
             let heard = match known {
                 Some(known) => known,

@@ -154,6 +154,10 @@ fn check_lookup(lookup: &Lookup, params: &Vars) -> Result<()> {
             ),
             _ => bail!("{}: needs `get` or `post`, one of them", here()),
         };
+        let shown = path.shown(params);
+        if !shown.starts_with('/') {
+            bail!("{}: `{shown}` is not a path (begin it with a slash; the host is the configuration's)", here());
+        }
         let known: &[&str] = if number == 0 { &["key"] } else { &["key", "id"] };
         for template in std::iter::once(path).chain(step.query.values()).chain(step.json.values()) {
             known_variables(template, params, known).with_context(here)?;
@@ -191,7 +195,7 @@ fn check_operation(operation: &Operation, params: &Vars) -> Result<()> {
             bail!("`{text}` is not a path (begin it with a slash; the host is the configuration's)");
         }
         for segment in text.split('/').filter(|s| s.contains('{')) {
-            let whole = segment.starts_with('{') && segment.ends_with('}') && segment.matches('{').count() == 1;
+            let whole = segment.starts_with('{') && segment.ends_with('}') && segment.matches(['{', '}']).count() == 2;
             if !whole && !params.keys().any(|param| segment.contains(&format!("{{{param}}}"))) {
                 bail!("`{segment}`: a variable must be a whole segment of the path");
             }
@@ -250,4 +254,30 @@ fn check_effect(
 fn key_name(key: &Key) -> &str {
     let name: &Spanned<String> = &key.lookup;
     name.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_of_a_path_is_a_whole_segment() {
+        let (name, text) = SHIPPED[0];
+        for segment in ["{service_id}x", "x{service_id}", "{service_id}x}", "{service_id}{service_id}"] {
+            let text = text.replacen("account/{service_id}", &format!("account/{segment}"), 1);
+            let said = format!("{:#}", Plan::load(name, &text, &Vars::new()).unwrap_err());
+            assert!(said.contains("must be a whole segment"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_lookup_asks_a_path_and_no_host() {
+        let (name, text) = SHIPPED[0];
+        assert!(Plan::load(name, text, &Vars::new()).is_ok());
+        for address in ["userinfo", "@evil.example/userinfo", "https://evil.example/userinfo", ""] {
+            let text = text.replacen("get = \"/userinfo\"", &format!("get = \"{address}\""), 1);
+            let said = format!("{:#}", Plan::load(name, &text, &Vars::new()).unwrap_err());
+            assert!(said.contains("step 2") && said.contains("is not a path (begin it with a slash"), "{said}");
+        }
+    }
 }

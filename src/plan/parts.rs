@@ -16,11 +16,15 @@ use crate::clock::Moment;
 #[serde(try_from = "String")]
 pub struct Path(JsonPath);
 
+/// Brackets within brackets of a path, at the most: with each filter within a filter its parser takes twice the time.
+const DEEPEST: usize = 8;
+
 impl TryFrom<String> for Path {
     type Error = String;
 
     fn try_from(text: String) -> Result<Path, String> {
-        // The most frequent path needs no engine, but an engine must accept it all the same.
+        // What the parser itself would not survive, or not in time.
+        parsable(&text).map_err(|why| format!("`{text}` is not a JSON path that can be used ({why})"))?;
         JsonPath::parse(&text).map(Path).map_err(|error| {
             format!("`{text}` is not a JSON path ({error}); write it as in RFC 9535, like `$.principal.email`")
         })
@@ -49,6 +53,28 @@ impl Path {
     pub fn text(&self, document: &Value) -> Option<String> {
         self.first(document).and_then(scalar)
     }
+}
+
+/// Refuses a text that ends within quotes, where the parser panics in the midst of an escape, and one that nests so deep
+/// that it takes all the time (filters within filters) or the stack.
+fn parsable(path: &str) -> Result<(), String> {
+    let (mut quote, mut depth) = (None, 0_usize);
+    let mut letters = path.chars();
+    while let Some(letter) = letters.next() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (Some(_), '\\') => drop(letters.next()),
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(letter),
+            (None, '(' | '[') => depth += 1,
+            (None, ')' | ']') => depth = depth.saturating_sub(1),
+            (None, _) => {}
+        }
+        if depth > DEEPEST {
+            return Err(format!("its brackets nest deeper than {DEEPEST}"));
+        }
+    }
+    if quote.is_some() { Err("it ends within quotes".to_owned()) } else { Ok(()) }
 }
 
 /// A scalar as text; an empty text is as good as none.
@@ -314,6 +340,23 @@ mod tests {
         assert_eq!(path.captures("/s2s/other/accounts/eid/1", &params), None);
         assert_eq!(path.captures("/s2s/acme/accounts/eid/", &params), None);
         assert_eq!(path.captures("/s2s/acme/accounts/eid/1/x", &params), None);
+    }
+
+    #[test]
+    fn a_path_that_its_parser_would_not_survive_is_a_mistake() {
+        for path in ["$[?\"2n\\u", "$['\\ud83d", "$['\\", "$['a", "$[\"\\ud83d\\u", "$['a\\'"] {
+            let said = Path::try_from(path.to_owned()).unwrap_err();
+            assert!(said.contains("ends within quotes"), "{said}");
+        }
+        let deep = |open: &str, close: &str, times| format!("$[?{}@.a{}]", open.repeat(times), close.repeat(times));
+        for (open, close) in [("(", ")"), ("!(", ")"), ("@[?", "]"), ("length(", ")")] {
+            let said = Path::try_from(deep(open, close, 10_000)).unwrap_err();
+            assert!(said.contains("nest deeper than 8"), "{open}");
+        }
+        assert!(Path::try_from(deep("@[?", "]", 7)).is_ok());
+        for path in ["$['a\\'b']", "$[\"a'b\"]", "$['a\"b']", "$['\\\\']", "$['\\uD83D\\uDE00']"] {
+            assert!(Path::try_from(path.to_owned()).is_ok(), "{path}");
+        }
     }
 
     #[test]

@@ -64,8 +64,17 @@ impl<'p> Search<'p> {
     }
 
     /// The next request.
-    pub fn request(&self) -> Request {
-        request(&self.lookup.steps[self.step], &self.vars)
+    ///
+    /// # Errors
+    /// Why none can be made, without the key. Nothing may be concluded then.
+    pub fn request(&self) -> Result<Request, &'static str> {
+        let request = request(&self.lookup.steps[self.step], &self.vars);
+        let path = request.path_and_query.split('?').next().unwrap_or_default();
+        // Every URL is rid of such segments, written in whatever way: another address would answer, and be believed.
+        match path.split('/').any(|segment| matches!(segment, "." | "..")) {
+            true => Err("no path can carry a key of nothing but dots"),
+            false => Ok(request),
+        }
     }
 
     /// Takes the answer to [`Search::request`]. `None`: there is another request to make.
@@ -242,9 +251,9 @@ mod tests {
     fn a_lookup_asks_and_reads_its_two_steps() {
         let plan = gateway();
         let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann+1@example.com");
-        assert_eq!(search.request().path_and_query, "/api/v1.0/account/lookup?email=ann%2B1%40example.com");
+        assert_eq!(search.request().unwrap().path_and_query, "/api/v1.0/account/lookup?email=ann%2B1%40example.com");
         assert_eq!(search.take(&answer(200, "application/json; charset=utf-8", r#"{"sid":"s1"}"#)), None);
-        assert_eq!(search.request().path_and_query, "/userinfo?service_id=s1");
+        assert_eq!(search.request().unwrap().path_and_query, "/userinfo?service_id=s1");
         let found = search.take(&answer(200, "application/json", r#"{"sub":"s1","given_name":"Ann"}"#));
         assert!(matches!(found, Some(Found::Record { id: Some(id), .. }) if id == "s1"));
     }
@@ -270,6 +279,24 @@ mod tests {
         ] {
             assert!(matches!(start().take(&undocumented), Some(Found::Inconclusive(_))), "{undocumented:?}");
         }
+    }
+
+    #[test]
+    fn a_key_of_dots_asks_no_other_address() {
+        let params = Vars::from([("service".into(), "acme".into())]);
+        let plan = Plan::load("privo-consent", SHIPPED[1].1, &params).unwrap();
+        let asks = |key: &str| Search::start(&plan.lookups["account-by-eid"], &params, key).request();
+        for dots in [".", ".."] {
+            assert!(asks(dots).is_err(), "{dots}");
+        }
+        for key in ["...", "%2e", "a.b", "../x"] {
+            let path = asks(key).unwrap().path_and_query;
+            let url = url::Url::parse(&format!("https://privo.example{path}")).unwrap();
+            assert_eq!(url.path(), path, "{key}");
+        }
+        let gateway = gateway();
+        let in_a_query = Search::start(&gateway.lookups["account-by-user-name"], &Vars::new(), "..").request();
+        assert_eq!(in_a_query.unwrap().path_and_query, "/api/v1.0/account/lookup?user_name=..");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::entries::Wanted;
 use super::findings::Findings;
 use crate::clock::{Moment, Span};
 use crate::config::Config;
-use crate::http::{Broken, Exchange, Outgoing, Transport};
+use crate::http::{self, Broken, Exchange, Outgoing, Transport};
 use crate::lookup::{self, Controls, Lookups, Stop};
 use crate::words::Control;
 
@@ -22,6 +22,9 @@ const TOO_FAR: Span = Span::seconds(60);
 const TRIES: u32 = 3;
 
 pub async fn check(config: &Config, wanted: &Wanted, findings: &mut Findings) -> Result<()> {
+    for clear in sent_in_clear(config) {
+        findings.bad(clear)?;
+    }
     let answers = answers(config, findings).await?;
     let lookups = match Lookups::new(config, Moment::now) {
         Ok(lookups) => lookups,
@@ -56,6 +59,14 @@ pub async fn check(config: &Config, wanted: &Wanted, findings: &mut Findings) ->
         }
     }
     Ok(())
+}
+
+/// What leaves this machine so that everybody on the way can read it.
+fn sent_in_clear(config: &Config) -> Vec<String> {
+    let token = config.auth.as_ref().map(|auth| ("auth.token_url", &auth.token_url, "the client's secret is"));
+    let urls = [("server.base_url", &config.server.base_url, "the token and children's data are")];
+    let clear = urls.into_iter().chain(token).filter(|(_, url, _)| url.scheme() == "http" && !http::is_loopback(url));
+    clear.map(|(key, _, what)| format!("{key}: {what} sent in clear text (write https)")).collect()
 }
 
 fn not_asked(findings: &mut Findings, why: &str) -> Result<()> {
@@ -155,5 +166,23 @@ mod tests {
         ] {
             assert_eq!(difference(Moment(date), Moment(asked), Moment(answered)), Span(expected), "{date} {asked}");
         }
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_only() {
+        let config = |server: &str, token: &str| {
+            let auth = format!(
+                "[auth]\ntoken_url = \"{token}\"\nclient_id = {{ env = \"A\" }}\nclient_secret = {{ env = \"B\" }}"
+            );
+            let text =
+                format!("plan = \"privo-gateway\"\n[ledger]\npath = \"l\"\n[server]\nbase_url = \"{server}\"\n{auth}");
+            Config::parse(std::path::Path::new("c.toml"), &text).unwrap()
+        };
+        assert!(sent_in_clear(&config("https://a.example", "https://b.example")).is_empty());
+        assert!(sent_in_clear(&config("http://127.0.0.1:1", "http://[::1]:2")).is_empty());
+        let clear = sent_in_clear(&config("http://a.example", "http://b.example"));
+        assert!(
+            clear[0].starts_with("server.base_url: the token") && clear[1].starts_with("auth.token_url: the client")
+        );
     }
 }

@@ -1,0 +1,4 @@
+//! Any text as a configuration.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| privo_reconcile_fuzz::checks::run("config", data));
