@@ -131,8 +131,11 @@ impl Pace {
                 _ => break,
             }
         }
-        let slot = self.take_slot();
-        tokio::time::sleep_until(slot).await;
+        let now = timer_now();
+        let slot = self.take_slot(now);
+        if slot > now {
+            tokio::time::sleep_until(slot).await;
+        }
         self.may_ask()?;
         self.trial.set(false);
         self.requests.set(self.requests.get() + 1);
@@ -141,8 +144,7 @@ impl Pace {
     }
 
     /// The next free slot.
-    fn take_slot(&self) -> Slot {
-        let now = timer_now();
+    fn take_slot(&self, now: Slot) -> Slot {
         let mut next = self.next_slot.borrow_mut();
         let slot = next.map_or(now, |next| next.max(now));
         *next = Some(slot + self.spacing.get());
