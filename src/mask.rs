@@ -6,10 +6,17 @@ pub fn subject(value: &str) -> String {
         Some((local, domain)) => {
             let (name, top) = domain.rsplit_once('.').unwrap_or((domain, ""));
             let dot = if top.is_empty() { "" } else { "." };
+            // What is no top level domain was no email, and may be anything.
+            let top = if top_level(top) { top.to_owned() } else { start(top) };
             format!("{}@{}{dot}{top}", start(local), start(name))
         }
         None => start(value),
     }
+}
+
+/// Whether an email may end so: few letters in one word.
+fn top_level(text: &str) -> bool {
+    text.chars().count() <= 13 && text.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
 }
 
 /// A text as it is, but for the words that are emails.
@@ -72,6 +79,9 @@ mod tests {
         assert_eq!(subject("sue@example.com"), "s•••@e•••.com");
         assert_eq!(subject("sue"), "s•••");
         assert_eq!(subject("a@b@c"), "a•••@c•••");
+        assert_eq!(subject("sue@example.xn--p1ai"), "s•••@e•••.xn--p1ai");
+        assert_eq!(subject("a@b.Sue, 12 Main Street"), "a•••@b•••.S•••");
+        assert_eq!(subject("a@b.sue\"smith"), "a•••@b•••.s•••");
         assert_eq!(subject(""), "");
     }
 

@@ -80,7 +80,9 @@ fn nobody_is_named(row: &Row, stored: &str) {
     let rest = url.split(['?', '#']).next().unwrap_or_default();
     let elsewhere = [rest.to_owned(), cell(&row.method)];
     if !elsewhere.iter().any(|text| text.to_lowercase().contains(SOMEBODY)) {
-        assert!(!stored.to_lowercase().contains(SOMEBODY), "{stored}");
+        // Of an email the top level domain is shown; it may be called anything.
+        let rest = stored.to_lowercase().replace(&format!("•••.{SOMEBODY}"), "");
+        assert!(!rest.contains(SOMEBODY), "{stored}");
     }
 }
 
