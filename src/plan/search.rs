@@ -88,6 +88,11 @@ impl<'p> Search<'p> {
             Read::Inconclusive(cause) => Some(Found::Inconclusive(cause)),
             Read::Present { id, document } => {
                 if let Some(id) = id {
+                    // Of whom it shows, as a cache does that does not look at the query, nothing may be concluded.
+                    if self.step > 0 && self.vars.get("id").is_some_and(|named| *named != id) {
+                        let cause = "a later step shows another id than the one before named".to_owned();
+                        return Some(Found::Inconclusive(cause));
+                    }
                     self.vars.insert("id".to_owned(), id);
                 }
                 if last {
@@ -297,6 +302,16 @@ mod tests {
         let gateway = gateway();
         let in_a_query = Search::start(&gateway.lookups["account-by-user-name"], &Vars::new(), "..").request();
         assert_eq!(in_a_query.unwrap().path_and_query, "/api/v1.0/account/lookup?user_name=..");
+    }
+
+    #[test]
+    fn a_second_step_that_shows_another_record_is_inconclusive() {
+        let plan = gateway();
+        for other in [r#"{"sub":"s2"}"#, r#"{"sub":1}"#] {
+            let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com");
+            assert_eq!(search.take(&answer(200, "application/json", r#"{"sid":"s1"}"#)), None);
+            assert!(matches!(search.take(&answer(200, "application/json", other)), Some(Found::Inconclusive(_))));
+        }
     }
 
     #[test]
