@@ -126,14 +126,12 @@ pub(super) fn row_of(row: &rusqlite::Row, start: usize) -> rusqlite::Result<Opti
     if matches!(row.get_ref(start + 1)?, ValueRef::Null) {
         return Ok(None);
     }
-    let request_id = match row.get_ref(start + 2)? {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        other => format!("{other:?}"),
-    };
+    let request_id = row.get_ref(start + 2)?;
     Ok(Some(Row {
         entry: row.get(start + 1)?,
         revision: row.get(start)?,
-        request_id,
+        request_id: id_text(request_id),
+        id_is_text: request_id.as_str().is_ok(),
         operation_id: cell(row.get_ref(start + 3)?),
         direction: cell(row.get_ref(start + 4)?),
         method: cell(row.get_ref(start + 5)?),
@@ -144,6 +142,14 @@ pub(super) fn row_of(row: &rusqlite::Row, start: usize) -> rusqlite::Result<Opti
         failure: cell(row.get_ref(start + 10)?),
         http_status: cell(row.get_ref(start + 11)?),
     }))
+}
+
+/// An id as text, for people, whatever a writer put there.
+pub(super) fn id_text(value: ValueRef) -> String {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => format!("{other:?}"),
+    }
 }
 
 fn cell(value: ValueRef) -> Cell {

@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 use super::Ledger;
 use super::blanking::evidence_digest;
 use super::groups::{looks_of, settled};
+use super::intake::id_text;
 use crate::decide::{Decision, Verdict, decide};
 use crate::evidence::{Attempt, Case};
 use crate::standing::Verified;
@@ -160,6 +161,6 @@ impl Ledger {
     fn request_id(&self, entry: i64) -> Result<String> {
         let mut statement = self.connection.prepare_cached("SELECT request_id FROM entries WHERE id = ?")?;
         let mut rows = statement.query([entry])?;
-        Ok(rows.next()?.map(|row| row.get(0)).transpose()?.unwrap_or_else(|| format!("entry {entry}")))
+        Ok(rows.next()?.map(|row| row.get_ref(0).map(id_text)).transpose()?.unwrap_or_else(|| format!("entry {entry}")))
     }
 }
