@@ -137,10 +137,10 @@ pub fn record(n: usize) -> String {
 
 /// What came of one case.
 #[derive(Debug, Default)]
-struct Trial {
-    requests: usize,
-    wrong: Vec<String>,
-    lost: Vec<String>,
+pub struct Trial {
+    pub requests: usize,
+    pub wrong: Vec<String>,
+    pub lost: Vec<String>,
     leaked: Vec<String>,
     /// What breaks the contract otherwise: an exit code, a bound, a time.
     broken: Vec<String>,
@@ -149,7 +149,7 @@ struct Trial {
 
 /// What came of all cases of one fault.
 #[derive(Debug, Default)]
-struct Line {
+pub struct Line {
     cases: usize,
     requests: usize,
     bound: usize,
@@ -180,12 +180,18 @@ impl Figures {
                     while let Some(case) = next() {
                         let trial = tried(&case);
                         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-                        lines.entry(case.fault).or_default().add(&case, trial);
+                        let bound = case.bound.0 + case.bound.1;
+                        lines.entry(case.fault).or_default().take(1, bound, &case.form, trial);
                     }
                 });
             }
         });
         Figures { order, lines: lines.into_inner().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// Of what was tried elsewhere.
+    pub fn from(tried: Vec<(&'static str, Line)>) -> Figures {
+        Figures { order: tried.iter().map(|(name, _)| *name).collect(), lines: tried.into_iter().collect() }
     }
 
     /// The table of the documentation.
@@ -226,13 +232,27 @@ impl Figures {
     }
 }
 
+impl Trial {
+    /// What the user of a command sees.
+    pub fn sees(&mut self, ran: &Ran) {
+        let says = ran.err.lines().next().unwrap_or("(nothing)").trim_start_matches("privo-reconcile: ").to_owned();
+        self.sees.insert((ran.code, says));
+    }
+
+    pub fn check_that(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.broken.push(what());
+        }
+    }
+}
+
 impl Line {
-    fn add(&mut self, case: &Case, trial: Trial) {
-        let told =
-            |list: Vec<String>| list.into_iter().map(|text| format!("{}: {text}", case.form)).collect::<Vec<_>>();
-        self.cases += 1;
+    /// Takes what came of so many cases.
+    pub fn take(&mut self, cases: usize, bound: usize, form: &str, trial: Trial) {
+        let told = |list: Vec<String>| list.into_iter().map(|text| format!("{form}: {text}")).collect::<Vec<_>>();
+        self.cases += cases;
         self.requests = self.requests.max(trial.requests);
-        self.bound = self.bound.max(case.bound.0 + case.bound.1);
+        self.bound = self.bound.max(bound);
         self.wrong.extend(told(trial.wrong));
         self.lost.extend(told(trial.lost));
         self.leaked.extend(told(trial.leaked));
@@ -242,7 +262,7 @@ impl Line {
 }
 
 /// Runs a command in bounded memory, and looks for leaks in what it says.
-fn ran(dir: &Dir, arguments: &[&str], trial: &mut Trial) -> Ran {
+pub fn limited_run(dir: &Dir, arguments: &[&str], trial: &mut Trial) -> Ran {
     let ran = wait_at_most(limited(dir, arguments).spawn().unwrap(), LONGEST * 3);
     let text = format!("{}\n{}", ran.out, ran.err);
     let hush = [HUSH, TOKEN].into_iter().filter(|hush| text.contains(hush)).map(str::to_owned);
@@ -292,7 +312,7 @@ fn tried(case: &Case) -> Trial {
         let before = asked(&server);
         since.store(before.0 + before.1, Ordering::SeqCst);
         let began = Moment::now();
-        let ran = ran(&dir, &["run"], &mut trial);
+        let ran = limited_run(&dir, &["run"], &mut trial);
         let after = asked(&server);
         case.check(&ran, Moment::now().since(began), (after.0 - before.0, after.1 - before.1), &mut trial);
         judge(case, &dir, &mut trial);
@@ -322,8 +342,7 @@ impl Case {
         if !self.codes.contains(&ran.code) {
             trial.broken.push(format!("{ran:?}"));
         }
-        let says = ran.err.lines().next().unwrap_or("(nothing)").trim_start_matches("privo-reconcile: ").to_owned();
-        trial.sees.insert((ran.code, says));
+        trial.sees(ran);
     }
 }
 
@@ -343,7 +362,7 @@ fn dir_of(case: &Case, url: &str) -> Dir {
 
 /// Holds every verdict to the truth, and sees that each entry is there.
 fn judge(case: &Case, dir: &Dir, trial: &mut Trial) -> Vec<Row> {
-    let told = ran(dir, &["report"], trial);
+    let told = limited_run(dir, &["report"], trial);
     let rows = rows(&told.out);
     for n in 0..case.entries {
         let id = format!("r{n}");
@@ -357,7 +376,7 @@ fn judge(case: &Case, dir: &Dir, trial: &mut Trial) -> Vec<Row> {
 }
 
 /// Whether a row says nothing but the truth.
-fn is_true(row: &Row, n: usize, doubt: bool) -> bool {
+pub fn is_true(row: &Row, n: usize, doubt: bool) -> bool {
     match (row["status"].as_str(), row["outcome"].as_str()) {
         ("pending", _) => true,
         ("resolved", "applied" | "satisfied") => exists(n) && row["server_id"] == format!("child-{n}"),
@@ -368,14 +387,14 @@ fn is_true(row: &Row, n: usize, doubt: bool) -> bool {
 
 /// With an honest server everything is settled, and everything that was decided can be decided again.
 fn recovers(case: &Case, dir: &Dir, trial: &mut Trial) {
-    ran(dir, &["run", "--wait", "20s"], trial);
+    limited_run(dir, &["run", "--wait", "20s"], trial);
     for row in judge(case, dir, trial) {
         let settled = row["status"] == "resolved" || (case.doubt && row["status"] == "duplicate-risk");
         if !settled {
             trial.lost.push(format!("{} stays {}", row["request_id"], said(&row)));
         }
     }
-    let verified = ran(dir, &["verify"], trial);
+    let verified = limited_run(dir, &["verify"], trial);
     if verified.code != 0 {
         trial.wrong.push(format!("{verified:?}"));
     }

@@ -13,12 +13,14 @@ mod util;
 mod answers;
 mod bodies;
 mod judge;
+mod rows;
 mod server;
 mod trouble;
 
 use std::collections::BTreeMap;
 
 use judge::{Case, Figures};
+use rows::Family;
 
 /// Every case of hostile servers, in the order of the table.
 fn cases() -> Vec<Case> {
@@ -40,6 +42,24 @@ fn no_server_makes_the_job_wrong() {
 #[ignore = "takes some minutes: the figures of docs/FAULTS-SERVER-AND-ROWS.md"]
 fn every_fault_of_a_server() {
     let figures = Figures::of(cases());
+    figures.print();
+    figures.hold();
+}
+
+#[test]
+fn no_row_stops_the_job() {
+    let quick: Vec<Family> = rows::families().into_iter().filter(|family| !family.slow).collect();
+    let tried = std::thread::scope(|scope| {
+        let started: Vec<_> = quick.iter().map(|family| scope.spawn(|| rows::tried(family, rows::QUICK))).collect();
+        started.into_iter().map(|trying| trying.join().unwrap()).collect()
+    });
+    Figures::from(tried).hold();
+}
+
+#[test]
+#[ignore = "takes some minutes: the figures of docs/FAULTS-SERVER-AND-ROWS.md"]
+fn every_fault_of_a_row() {
+    let figures = Figures::from(rows::families().iter().map(|family| rows::tried(family, rows::WHOLE)).collect());
     figures.print();
     figures.hold();
 }
