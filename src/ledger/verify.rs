@@ -1,5 +1,7 @@
 //! Verifying: every verdict decided again from its stored evidence.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result};
 use rusqlite::{Connection, params};
 
@@ -53,7 +55,8 @@ fn again(connection: &Connection, (id, windows, evidence, last): &StoredDecision
     let case = Case { windows: serde_json::from_str(windows).context("failed to read a run's windows")?, attempts };
     let decisions = decide(&case);
     let stored = verdicts_of(connection, *id)?.into_iter();
-    let of = |entry| case.attempts.iter().position(|attempt| attempt.entry == entry).map(|at| decisions[at].clone());
+    let at: HashMap<i64, usize> = case.attempts.iter().enumerate().map(|(at, attempt)| (attempt.entry, at)).collect();
+    let of = |entry| at.get(&entry).map(|at| decisions[*at].clone());
     Ok(stored.map(|(verdict, entry, stored)| Again { verdict, entry, stored, again: of(entry) }).collect())
 }
 
