@@ -60,7 +60,7 @@ impl Row {
 /// A column's value: `Err` when it is neither NULL nor text.
 pub type Cell = Result<Option<String>, NoText>;
 
-/// Bytes that are not UTF-8.
+/// Bytes that are not UTF-8, or too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoText;
 
@@ -503,7 +503,7 @@ fn check_cells(row: &Row, facts: &Facts) -> Result<(), Bad> {
         ("http_status", &row.http_status),
     ];
     if let Some((name, _)) = columns.iter().find(|(_, cell)| cell.is_err()) {
-        return Err(format!("`{name}` is not UTF-8 text"));
+        return Err(format!("`{name}` is not UTF-8 text of at most 1 MiB"));
     }
     if !row.id_is_text {
         return Err("`request_id` is not UTF-8 text".to_owned());
