@@ -17,7 +17,7 @@ pub const HUSH: &str = "hunter2-hush";
 pub const TOKEN: &str = "token-hush";
 
 /// What a command may use of memory, in KiB of address space: far less than what an endless answer sends.
-const MEMORY_KIB: u64 = 1024 * 1024;
+const MEMORY_KIB: u64 = 320 * 1024;
 
 /// Controls that are answered at once: a random key, and the known one in two steps.
 pub const CONTROLS: usize = 3;
@@ -247,6 +247,18 @@ impl Trial {
 }
 
 impl Line {
+    /// Takes what came of other cases of the same fault.
+    pub fn join(&mut self, other: Line) {
+        self.cases += other.cases;
+        self.requests = self.requests.max(other.requests);
+        self.bound = self.bound.max(other.bound);
+        self.wrong.extend(other.wrong);
+        self.lost.extend(other.lost);
+        self.leaked.extend(other.leaked);
+        self.broken.extend(other.broken);
+        self.sees.extend(other.sees);
+    }
+
     /// Takes what came of so many cases.
     pub fn take(&mut self, cases: usize, bound: usize, form: &str, trial: Trial) {
         let told = |list: Vec<String>| list.into_iter().map(|text| format!("{form}: {text}")).collect::<Vec<_>>();

@@ -15,6 +15,7 @@ mod bodies;
 mod judge;
 mod rows;
 mod server;
+mod tls;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,15 @@ fn no_server_makes_the_job_wrong() {
 #[ignore = "takes some minutes: the figures of docs/FAULTS-SERVER-AND-ROWS.md"]
 fn every_fault_of_a_server() {
     let figures = Figures::of(cases());
+    figures.print();
+    figures.hold();
+}
+
+#[test]
+#[ignore = "takes some minutes: the figures of docs/FAULTS-SERVER-AND-ROWS.md"]
+fn every_bad_certificate() {
+    let Some(lines) = tls::bad() else { return };
+    let figures = Figures::from(lines);
     figures.print();
     figures.hold();
 }

@@ -1,6 +1,8 @@
 //! Ledgers that a broken or malicious writer filled, by plain SQL as any language would: honest rows stand before and
 //! after the others, and must be settled as if they were alone.
 
+use std::collections::HashMap;
+
 use privo_reconcile::clock::{Moment, Span};
 use rusqlite::types::Value;
 
@@ -43,6 +45,7 @@ const ODD: &[&str] = &["bad-row", "confirmed-absent", "unobservable", "removed-s
 pub fn families() -> Vec<Family> {
     let family =
         |name, rows| Family { name, plan: "privo-gateway", rows, each: 4, within: Span::seconds(20), slow: false };
+    let many = |name, rows| Family { each: 1, slow: true, within: Span::seconds(120), ..family(name, rows) };
     vec![
         family("formulas, SQL, paths, markup, control characters in every column", texts),
         family("other types than text: BLOBs, numbers, invalid UTF-8, NUL", kinds),
@@ -57,8 +60,11 @@ pub fn families() -> Vec<Family> {
             each: 30_000,
             slow: true,
             within: Span::seconds(60),
-            ..family("20,000 children in one body", children)
+            ..family("5,000 children in one body", children)
         },
+        many("20,000 entries on one key", one_key),
+        many("20,000 attempts of one operation", one_operation),
+        many("20,000 on one key, every other one answered", answered),
     ]
 }
 
@@ -396,9 +402,27 @@ fn big(url: &str, _: Size) -> Vec<Made> {
 }
 
 fn children(url: &str, _: Size) -> Vec<Made> {
-    let child = |n: usize| serde_json::json!({ "first_name": "Ann", "birth_date_yyyymmdd": "19900102", "email": format!("c{n}@secret.example") });
-    let body = serde_json::json!({ "email": "child1001@secret.example", "children": (0..20_000).map(child).collect::<Vec<_>>() });
-    vec![(Entry::new("parent", "POST", &format!("{url}/api/v1.0/account/parent")).with("body", body.to_string()), ODD)]
+    let child = |n: usize| serde_json::json!({ "first_name": "Ann", "birth_date_yyyymmdd": "19900102", "email": format!("child{}@secret.example", 2 * n + 2001) });
+    let body = serde_json::json!({ "email": "child1001@secret.example", "minor_registrations": (0..5_000).map(child).collect::<Vec<_>>() });
+    vec![(
+        Entry::new("parent", "POST", &format!("{url}/api/v1.0/account/parent")).with("body", body.to_string()),
+        NOT_THERE,
+    )]
+}
+
+fn one_key(url: &str, _: Size) -> Vec<Made> {
+    (0..20_000).map(|n| (stranger(&format!("same-{n}"), url, 0), NOT_THERE)).collect()
+}
+
+fn one_operation(url: &str, _: Size) -> Vec<Made> {
+    (0..20_000).map(|n| (stranger(&format!("same-{n}"), url, 0).operation("same"), NOT_THERE)).collect()
+}
+
+/// Every other one was told that it went well, and yet nobody is there.
+fn answered(url: &str, _: Size) -> Vec<Made> {
+    let entry = |n: usize| stranger(&format!("same-{n}"), url, 0);
+    let made = (0..20_000).map(|n| if n % 2 == 0 { entry(n) } else { entry(n).answered(201) });
+    made.map(|entry| (entry, &["removed-since"][..])).collect()
 }
 
 /// Fills a ledger, lets the job settle it, looks at all that it tells.
@@ -454,7 +478,8 @@ fn insert(dir: &Dir, url: &str, made: &[Made]) -> usize {
         number_of(Entry::register(&format!("good{n}"), url, &format!("child{n}@secret.example")).insert(&db))
     };
     number += good(0);
-    let taken: usize = made.iter().map(|(entry, _)| number_of(entry.insert(&db))).sum();
+    let examined = |entry: &Entry| usize::from(entry.text("failure") != "answered");
+    let taken: usize = made.iter().map(|(entry, _)| number_of(entry.insert(&db)) * examined(entry)).sum();
     number += good(1) + good(2) + taken;
     db.execute_batch("COMMIT").unwrap();
     number
@@ -480,9 +505,13 @@ fn judge(family: &Family, dir: &Dir, made: &[Made], number: usize, trial: &mut T
             None => trial.lost.push(format!("good{n}")),
         }
     }
+    let mut by_id: HashMap<&str, Vec<&Row>> = HashMap::new();
+    for row in &rows {
+        by_id.entry(row["request_id"].trim_start_matches('\'')).or_default().push(row);
+    }
     for (entry, reasons) in made {
         let id = entry.text("request_id");
-        for row in rows.iter().filter(|row| row["request_id"].trim_start_matches('\'') == id) {
+        for row in by_id.get(id.as_str()).into_iter().flatten() {
             if !reasons.contains(&row["reason"].as_str()) {
                 trial.wrong.push(format!("{id:.40}: {} ({reasons:?})", said(row)));
             }
@@ -532,7 +561,7 @@ fn tells(dir: &Dir, trial: &mut Trial) {
         .map(|id| id.unwrap())
         .collect();
     let ids = ids.iter().filter(|id| !id.is_empty() && id.len() < 1000 && !id.contains('\0'));
-    for id in ids.step_by(25) {
+    for id in ids.step_by(25).take(20) {
         let ran = limited_run(dir, &["show", "--text", "--", id], trial);
         trial.check_that(ran.code == 0, || format!("show {id:?} {ran:?}"));
         trial.check_that(!ran.out.chars().any(|c| c.is_control() && c != '\n'), || {
