@@ -358,8 +358,9 @@ impl Reader<'_> {
         if normalised.is_empty() {
             return Err(format!("the {} of `{name}` is empty", lookup.by));
         }
-        if let Some(why) = unfit(&raw).or_else(|| unfit(&normalised)) {
-            return Err(format!("the {} of `{name}` {why}", lookup.by));
+        // No request can be made of it, and one that failed for it would count against the server.
+        if raw.len().max(normalised.len()) > LONGEST_KEY {
+            return Err(format!("the {} of `{name}` is longer than {LONGEST_KEY} bytes", lookup.by));
         }
         let sets = set_probes(plan, element, vars)?;
         let compare = compared(plan, lookup, element);
@@ -429,15 +430,6 @@ impl Reader<'_> {
     pub fn values(&self, values: &str) -> Link {
         self.link("values", values)
     }
-}
-
-/// Why a key can be no one's: no request can be made of it, and one that failed for it would count against the server.
-fn unfit(key: &str) -> Option<String> {
-    if key.len() > LONGEST_KEY {
-        return Some(format!("is longer than {LONGEST_KEY} bytes"));
-    }
-    // A URL drops such a segment, however it is encoded, and so asks for something else.
-    matches!(key.trim(), "." | "..").then(|| "is a step in a path".to_owned())
 }
 
 fn blind(name: String) -> Effect {
