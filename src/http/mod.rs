@@ -179,6 +179,11 @@ fn classed(error: &reqwest::Error) -> (Failure, &'static str) {
     if error.is_timeout() {
         // A connect timeout says both; whether the handshake was done cannot be known for sure.
         (Failure::Timeout, "timeout")
+    } else if error.is_connect() && is_handshake(error) {
+        (
+            Failure::NotSent,
+            "no secure connection: a certificate of another host, out of date, or of an authority that is not in server.ca_file",
+        )
     } else if error.is_connect() {
         (Failure::NotSent, "no connection")
     } else if error.is_builder() {
@@ -186,6 +191,18 @@ fn classed(error: &reqwest::Error) -> (Failure, &'static str) {
     } else {
         (Failure::Network, "the connection broke")
     }
+}
+
+/// There was a connection, and what came through it was no TLS to go on with.
+fn is_handshake(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(holds_bad_data)
+}
+
+/// An I/O error's source passes over what the error itself holds.
+fn holds_bad_data(error: &std::io::Error) -> bool {
+    let held = error.get_ref().and_then(|held| held.downcast_ref::<std::io::Error>());
+    error.kind() == std::io::ErrorKind::InvalidData || held.is_some_and(holds_bad_data)
 }
 
 fn broken(error: &reqwest::Error) -> Broken {

@@ -85,10 +85,14 @@ fn dir_for(url: &str, token_url: &str, authority: Option<&Path>) -> Dir {
 
 /// What the runs against a server that must not be talked to came to.
 fn refused(dir: &Dir, servers: &[&Hostile], form: &str) -> Line {
+    // Who hangs up or is silent says nothing of certificates.
+    let names_certificate = !["closed", "reset", "silence"].contains(&form);
     let mut trial = Trial::default();
     let ran = limited_run(dir, &["run"], &mut trial);
     trial.sees(&ran);
     trial.check_that(ran.code == 4, || format!("{ran:?}"));
+    let told = ran.err.contains("server.ca_file");
+    trial.check_that(told == names_certificate, || format!("{ran:?}"));
     // Nothing of a request is sent before the server has shown who it is.
     let asked: usize = servers.iter().map(|server| server.asked().len()).sum();
     trial.requests = asked;
