@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::tally::{self, OfKey, Operation};
 use super::view;
 use crate::clock::{Moment, Span};
 use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Window, Windows};
@@ -17,17 +18,14 @@ pub struct Group<'a> {
     pub settled_longest: Moment,
     /// Later than this, what the server has shows on every replica.
     pub replicated: Moment,
-    operations: BTreeMap<Link, Vec<&'a Attempt>>,
+    operations: BTreeMap<Link, Operation<'a>>,
+    keys: BTreeMap<Link, OfKey<'a>>,
 }
 
 impl<'a> Group<'a> {
     pub fn of(case: &'a Case) -> Group<'a> {
         let windows = &case.windows;
         let all = || case.attempts.iter();
-        let mut operations: BTreeMap<Link, Vec<&Attempt>> = BTreeMap::new();
-        for attempt in &case.attempts {
-            operations.entry(attempt.facts.identity).or_default().push(attempt);
-        }
         Group {
             windows,
             attempts: &case.attempts,
@@ -37,7 +35,8 @@ impl<'a> Group<'a> {
                 Window::Intent => Some(windows.intent),
                 _ => Some(Span::ZERO),
             }),
-            operations,
+            operations: tally::operations(&case.attempts),
+            keys: tally::keys(&case.attempts),
         }
     }
 
@@ -58,44 +57,37 @@ impl<'a> Group<'a> {
 
     /// The attempts of the same operation, this one among them.
     pub fn operation(&self, identity: Link) -> impl Iterator<Item = &'a Attempt> {
-        self.operations.get(&identity).into_iter().flatten().copied()
+        self.operations.get(&identity).into_iter().flat_map(|operation| operation.attempts.iter().copied())
     }
 
     /// No byte of any attempt of the operation left its sender.
     pub fn never_sent(&self, attempt: &Attempt) -> bool {
-        self.operation(attempt.facts.identity).all(|other| other.facts.failure == Some(Failure::NotSent))
+        self.operations.get(&attempt.facts.identity).is_none_or(|operation| operation.never_sent)
     }
 
     /// When the operation was first sent, by the writer's clock; `None` when that of any attempt cannot be believed.
     pub fn first_sent(&self, identity: Link) -> Option<Moment> {
-        let sent = self.operation(identity).filter(|a| a.facts.failure != Some(Failure::NotSent));
-        sent.map(|attempt| attempt.facts.sent()).min().flatten()
+        self.operations.get(&identity)?.first_sent
     }
 
     /// An attempt of the operation was told that it succeeded.
     pub fn answered_success(&self, identity: Link) -> bool {
-        self.operation(identity).any(succeeded)
+        self.operations.get(&identity).is_some_and(|operation| operation.answered_success)
     }
 
     /// Others that have its key may be known no more: their digests were replaced before it was read.
     pub fn overtaken(&self, identity: Link) -> bool {
-        self.operation(identity).any(|attempt| attempt.facts.overtaken)
+        self.operations.get(&identity).is_some_and(|operation| operation.overtaken)
     }
 
     /// Whether another operation sent by `made`, or an answer to this one, may have made the record of this key.
     pub fn otherwise_explained(&self, identity: Link, key: Link, made: Moment) -> bool {
-        self.overtaken(identity)
-            || self.attempts.iter().any(|other| {
-                let cause = if other.facts.identity == identity { succeeded(other) } else { maybe_applied(other) };
-                cause && has(other, Kind::Create, key) && other.facts.sent().is_none_or(|sent| sent <= made)
-            })
+        self.overtaken(identity) || self.keys.get(&key).is_some_and(|of| of.otherwise_made(identity, made))
     }
 
     /// A delete of the record that may have been applied at or after `from`.
     pub fn deleted_since(&self, key: Link, from: Option<Moment>) -> bool {
-        self.attempts
-            .iter()
-            .any(|other| maybe_applied(other) && has(other, Kind::Delete, key) && self.may_follow(other, from))
+        self.keys.get(&key).is_some_and(|of| of.deletes.iter().any(|other| self.may_follow(other, from)))
     }
 
     /// It may have been applied at or after `from`: it was sent then, or its window reached so far.
@@ -107,24 +99,17 @@ impl<'a> Group<'a> {
 
     /// A delete of the record whose outcome is not known.
     pub fn delete_in_doubt(&self, key: Link) -> bool {
-        self.attempts.iter().any(|other| in_doubt(other) && has(other, Kind::Delete, key))
+        self.keys.get(&key).is_some_and(|of| of.delete_in_doubt)
     }
 
     /// An operation was told that it made the record, sent at or after `from`.
     pub fn made_since(&self, key: Link, from: Option<Moment>) -> bool {
-        self.attempts.iter().any(|other| {
-            succeeded(other)
-                && has(other, Kind::Create, key)
-                && match (other.facts.sent(), from) {
-                    (Some(sent), Some(from)) => sent >= from,
-                    _ => true,
-                }
-        })
+        self.keys.get(&key).is_some_and(|of| of.made_since(from))
     }
 
     /// A create of the record whose outcome is not known.
     pub fn create_in_doubt(&self, key: Link) -> bool {
-        self.attempts.iter().any(|other| in_doubt(other) && has(other, Kind::Create, key))
+        self.keys.get(&key).is_some_and(|of| of.create_in_doubt)
     }
 
     /// Another operation that writes one of the same fields, or deletes or makes the record, and may have been applied.
@@ -180,16 +165,7 @@ impl<'a> Group<'a> {
 
     /// The record of this key was seen once, by whichever attempt's look, or a retry was told that it is there.
     pub fn seen_present(&self, key: Link) -> bool {
-        let found =
-            |key| self.looks_at(key).any(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own));
-        // Of several records it does not say which is there; one that was found explains it.
-        let told = |attempt: &Attempt| {
-            let others = attempt.facts.effects.iter().filter(|effect| effect.kind == Kind::Create);
-            attempt.facts.told_there
-                && has(attempt, Kind::Create, key)
-                && !others.filter_map(|effect| effect.key).any(|other| other != key && found(other))
-        };
-        self.attempts.iter().any(told) || found(key)
+        self.keys.get(&key).is_some_and(|of| of.found || of.told_there)
     }
 }
 
@@ -233,7 +209,7 @@ fn reached_server(attempt: &Attempt) -> bool {
 }
 
 /// It left its sender and nobody knows what became of it.
-fn in_doubt(attempt: &Attempt) -> bool {
+pub fn in_doubt(attempt: &Attempt) -> bool {
     reached_server(attempt) && attempt.facts.window != Window::None
 }
 

@@ -23,6 +23,7 @@ mod group;
 mod inbound;
 pub mod matching;
 mod member;
+mod tally;
 mod view;
 mod whose;
 

@@ -145,7 +145,7 @@ impl Transport for Http {
 async fn read(response: reqwest::Response) -> Result<Exchange, Broken> {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let date = header("date").and_then(|text| Moment::parse_http_date(&text));
-    let retry_after = header("retry-after").and_then(|text| retry_after(&text, date));
+    let retry_after = header("retry-after").and_then(|text| retry_after(&text, date, Moment::now()));
     let mut answer =
         Answer { status: response.status().as_u16(), content_type: header("content-type"), date, body: Vec::new() };
     let mut chunks = response.bytes_stream();
@@ -162,12 +162,16 @@ async fn read(response: reqwest::Response) -> Result<Exchange, Broken> {
     Ok(Exchange { answer, retry_after })
 }
 
-/// `Retry-After` in seconds, or as a date against the answer's own.
-fn retry_after(text: &str, date: Option<Moment>) -> Option<Span> {
-    if let Ok(seconds) = text.trim().parse::<u32>() {
-        return Some(Span::seconds(i64::from(seconds)));
+/// `Retry-After` in seconds, or as a date against the answer's own (`now`, where it bears none). More than can be
+/// counted is for ever, and not for a moment.
+fn retry_after(text: &str, date: Option<Moment>, now: Moment) -> Option<Span> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Span::seconds(text.parse::<u32>().unwrap_or(u32::MAX).into()));
     }
-    Some(Moment::parse_http_date(text.trim())?.since(date?)).filter(|span| *span >= Span::ZERO)
+    // Dates are of whole seconds, the clock is not.
+    let seconds = Moment::parse_http_date(text)?.since(date.unwrap_or(now)).0.div_euclid(1000);
+    (seconds >= 0).then_some(Span::seconds(seconds))
 }
 
 /// How a failure counts for a sender, and why. What cannot be told apart goes to the safe side: maybe sent.
@@ -175,6 +179,11 @@ fn classed(error: &reqwest::Error) -> (Failure, &'static str) {
     if error.is_timeout() {
         // A connect timeout says both; whether the handshake was done cannot be known for sure.
         (Failure::Timeout, "timeout")
+    } else if error.is_connect() && is_handshake(error) {
+        (
+            Failure::NotSent,
+            "no secure connection: a certificate of another host, out of date, or of an authority that is not in server.ca_file",
+        )
     } else if error.is_connect() {
         (Failure::NotSent, "no connection")
     } else if error.is_builder() {
@@ -182,6 +191,18 @@ fn classed(error: &reqwest::Error) -> (Failure, &'static str) {
     } else {
         (Failure::Network, "the connection broke")
     }
+}
+
+/// There was a connection, and what came through it was no TLS to go on with.
+fn is_handshake(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(holds_bad_data)
+}
+
+/// An I/O error's source passes over what the error itself holds.
+fn holds_bad_data(error: &std::io::Error) -> bool {
+    let held = error.get_ref().and_then(|held| held.downcast_ref::<std::io::Error>());
+    error.kind() == std::io::ErrorKind::InvalidData || held.is_some_and(holds_bad_data)
 }
 
 fn broken(error: &reqwest::Error) -> Broken {
@@ -233,9 +254,21 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let date = Moment::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(retry_after("7", None), Some(Span::seconds(7)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:40 GMT", date), Some(Span::seconds(3)));
-        assert_eq!(retry_after("soon", date), None);
-        assert_eq!(retry_after("-1", date), None);
+        let later = "Sun, 06 Nov 1994 08:49:40 GMT";
+        assert_eq!(retry_after("7", None, Moment(0)), Some(Span::seconds(7)));
+        assert_eq!(retry_after(later, date, Moment(0)), Some(Span::seconds(3)));
+        assert_eq!(retry_after(later, None, Moment::parse_http_date(later).unwrap()), Some(Span::ZERO));
+        for none in ["soon", "-1", "1.5", "", "Sun, 06 Nov 1994 08:49:30 GMT"] {
+            assert_eq!(retry_after(none, date, Moment(0)), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_retry_after_beyond_counting_is_not_cut_short() {
+        for huge in ["4294967295", "4294967296", "99999999999999999999999999"] {
+            assert!(retry_after(huge, None, Moment(0)) > Some(Span::seconds(86_400 * 365)), "{huge}");
+        }
+        let dated = retry_after("Fri, 31 Dec 2100 23:59:59 GMT", None, Moment(0));
+        assert!(dated > Some(Span::seconds(86_400 * 365)));
     }
 }

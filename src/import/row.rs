@@ -151,6 +151,7 @@ fn cannot_be_decided(reader: &Reader, row: &Row, now: Moment) -> Option<String> 
         entry: 0,
         revision: 0,
         request_id: "-".to_owned(),
+        id_is_text: true,
         operation_id: Ok(None),
         direction: cell(Direction::Outbound.text()),
         method: cell(&row.method),

@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::Ledger;
 use super::blanking::{Blanking, Cause, Pseudonym};
 use super::components::{Components, Mark, Terms};
-use super::intake::take_in_all;
+use super::intake::{id_text, take_in_all};
 use super::prune::{Step, taken_back_unless};
 use super::runs::RunId;
 use super::settle::{Close, close_entry};
@@ -201,7 +201,9 @@ fn named(connection: &Connection, entry: i64, whole: bool) -> Result<Named> {
             "SELECT e.request_id, s.status, s.due_ms IS NOT NULL AND s.status = 'resolved', r.facts
              FROM entries e JOIN standings s ON s.entry_id = e.id LEFT JOIN readings r ON r.id = s.reading_id WHERE e.id = ?",
         )?
-        .query_row([entry], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<String>>(3)?)))
+        .query_row([entry], |row| {
+            Ok((id_text(row.get_ref(0)?), row.get(1)?, row.get(2)?, row.get::<_, Option<String>>(3)?))
+        })
         .with_context(|| format!("failed to read entry {entry}"))?;
     // One that was not read yet (this is a dry run then) has no operation.
     let facts: Option<Facts> = facts.map(|json| serde_json::from_str(&json)).transpose()?;

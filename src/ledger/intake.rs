@@ -1,5 +1,7 @@
 //! Taking in: entries that were not read yet get a reading, links and a place in the order of time.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -16,6 +18,10 @@ const PAGE: usize = 4000;
 
 /// So many bytes of rows are read at once, at the most, but for the last of them.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// A longer cell is not read, in bytes: what a plan reads of a request takes some hundred, and the cells of a group are
+/// held together.
+const LONGEST_CELL: usize = 1024 * 1024;
 
 /// So far a writer's clock may be from the job's, when a row is taken for one of before a sealing.
 const CLOCKS_APART: Span = Span::seconds(2 * 3600);
@@ -54,7 +60,7 @@ fn take_in_page(connection: &Connection, reader: &Reader, now: Moment, links: &m
     let before = links.len();
     let mut store = connection.prepare_cached("INSERT INTO readings (entry_id, basis, facts) VALUES (?, ?, ?)")?;
     let mut stand = connection.prepare_cached("UPDATE standings SET reading_id = ?, sent_ms = ? WHERE entry_id = ?")?;
-    let mut answered = Vec::new();
+    let mut answered = BTreeSet::new();
     for (entry, row) in &rows {
         let Some(row) = row else {
             // Replaced by its writer under another id: the row is gone.
@@ -105,7 +111,7 @@ fn forget_standing(connection: &Connection, entry: i64) -> Result<()> {
 }
 
 /// Stores links in their order. A row that its writer changed has lost its earlier ones by then.
-fn store_links(connection: &Connection, links: &[(Link, i64)], answered: &[Link]) -> Result<()> {
+fn store_links(connection: &Connection, links: &[(Link, i64)], answered: &BTreeSet<Link>) -> Result<()> {
     let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO links (link, entry_id) VALUES (?, ?)")?;
     for (link, entry) in links {
         insert.execute(params![link.0, entry])?;
@@ -113,7 +119,7 @@ fn store_links(connection: &Connection, links: &[(Link, i64)], answered: &[Link]
     // News for its operation: what is pending there is looked at now.
     let mut wake = connection.prepare_cached(
         "UPDATE standings SET due_ms = 0
-         WHERE status = 'pending' AND entry_id IN (SELECT entry_id FROM links WHERE link = ?)",
+         WHERE status = 'pending' AND due_ms IS NOT 0 AND entry_id IN (SELECT entry_id FROM links WHERE link = ?)",
     )?;
     for link in answered {
         wake.execute([link.0])?;
@@ -126,14 +132,12 @@ pub(super) fn row_of(row: &rusqlite::Row, start: usize) -> rusqlite::Result<Opti
     if matches!(row.get_ref(start + 1)?, ValueRef::Null) {
         return Ok(None);
     }
-    let request_id = match row.get_ref(start + 2)? {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        other => format!("{other:?}"),
-    };
+    let request_id = row.get_ref(start + 2)?;
     Ok(Some(Row {
         entry: row.get(start + 1)?,
         revision: row.get(start)?,
-        request_id,
+        request_id: id_text(request_id),
+        id_is_text: request_id.as_str().is_ok(),
         operation_id: cell(row.get_ref(start + 3)?),
         direction: cell(row.get_ref(start + 4)?),
         method: cell(row.get_ref(start + 5)?),
@@ -146,14 +150,22 @@ pub(super) fn row_of(row: &rusqlite::Row, start: usize) -> rusqlite::Result<Opti
     }))
 }
 
+/// An id as text, for people, whatever a writer put there.
+pub(super) fn id_text(value: ValueRef) -> String {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
 fn cell(value: ValueRef) -> Cell {
     match value {
         ValueRef::Null => Ok(None),
         ValueRef::Integer(number) => Ok(Some(number.to_string())),
         ValueRef::Real(number) => Ok(Some(number.to_string())),
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Some(text.to_owned())),
-            Err(_) => Err(NoText),
-        },
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) if bytes.len() <= LONGEST_CELL => {
+            std::str::from_utf8(bytes).map(|text| Some(text.to_owned())).map_err(|_| NoText)
+        }
+        ValueRef::Text(_) | ValueRef::Blob(_) => Err(NoText),
     }
 }

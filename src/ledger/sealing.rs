@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use rusqlite::params;
 
 use super::blanking::{Blanking, RENAMED};
+use super::intake::id_text;
 use crate::clock::Moment;
 use crate::evidence::{Facts, Link, Record};
 
@@ -69,7 +70,7 @@ impl Blanking<'_> {
         let renamed = self
             .connection
             .prepare_cached("SELECT coalesce(nullif(trim(operation_id), ''), request_id) FROM entries WHERE id = ?")?
-            .query_row([entry], |row| row.get::<_, String>(0))?;
+            .query_row([entry], |row| row.get_ref(0).map(id_text))?;
         Ok(renamed.starts_with(RENAMED))
     }
 

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
+use super::intake::id_text;
 use crate::evidence::Record;
 use crate::standing::{Audience, Filter};
 
@@ -172,7 +173,7 @@ pub(super) fn attempts_of(connection: &Connection, entry: i64) -> Result<Vec<Str
         entries_of!(operation_of!("e")),
         " ORDER BY o.sent_ms, f.request_id COLLATE BINARY"
     ))?;
-    let attempts = statement.query_map([entry], |row| row.get(0))?;
+    let attempts = statement.query_map([entry], |row| row.get_ref(0).map(id_text))?;
     Ok(attempts.collect::<rusqlite::Result<_>>()?)
 }
 

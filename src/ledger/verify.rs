@@ -1,11 +1,14 @@
 //! Verifying: every verdict decided again from its stored evidence.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result};
 use rusqlite::{Connection, params};
 
 use super::Ledger;
 use super::blanking::evidence_digest;
 use super::groups::{looks_of, settled};
+use super::intake::id_text;
 use crate::decide::{Decision, Verdict, decide};
 use crate::evidence::{Attempt, Case};
 use crate::standing::Verified;
@@ -52,7 +55,8 @@ fn again(connection: &Connection, (id, windows, evidence, last): &StoredDecision
     let case = Case { windows: serde_json::from_str(windows).context("failed to read a run's windows")?, attempts };
     let decisions = decide(&case);
     let stored = verdicts_of(connection, *id)?.into_iter();
-    let of = |entry| case.attempts.iter().position(|attempt| attempt.entry == entry).map(|at| decisions[at].clone());
+    let at: HashMap<i64, usize> = case.attempts.iter().enumerate().map(|(at, attempt)| (attempt.entry, at)).collect();
+    let of = |entry| at.get(&entry).map(|at| decisions[*at].clone());
     Ok(stored.map(|(verdict, entry, stored)| Again { verdict, entry, stored, again: of(entry) }).collect())
 }
 
@@ -160,6 +164,6 @@ impl Ledger {
     fn request_id(&self, entry: i64) -> Result<String> {
         let mut statement = self.connection.prepare_cached("SELECT request_id FROM entries WHERE id = ?")?;
         let mut rows = statement.query([entry])?;
-        Ok(rows.next()?.map(|row| row.get(0)).transpose()?.unwrap_or_else(|| format!("entry {entry}")))
+        Ok(rows.next()?.map(|row| row.get_ref(0).map(id_text)).transpose()?.unwrap_or_else(|| format!("entry {entry}")))
     }
 }

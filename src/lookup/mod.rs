@@ -186,7 +186,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
             let answered = (self.clock)();
             match sent {
                 Err(Broken { cause, .. }) => {
-                    self.pace.failed(sent_at);
+                    self.pace.failed(sent_at, &cause);
                     return Err(Stop::Failed(cause));
                 }
                 Ok(exchange) => match (exchange.answer.status, &token, &self.tokens) {
@@ -198,7 +198,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
                     }
                     (status, ..) => {
                         if status >= 500 {
-                            self.pace.failed(sent_at);
+                            self.pace.failed(sent_at, &format!("status {status}"));
                         } else {
                             self.pace.answered(sent_at);
                         }

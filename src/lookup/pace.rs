@@ -171,13 +171,13 @@ impl Pace {
         self.refusals.set(0);
     }
 
-    /// A look failed: 5xx, timeout, no connection.
-    pub fn failed(&self, sent: Sent) {
+    /// A look failed: 5xx, timeout, no connection. `cause` says it in words for people.
+    pub fn failed(&self, sent: Sent, cause: &str) {
         self.hear(Outcome::Failed, sent);
         self.failures.set(self.failures.get().saturating_add(1));
         if self.breaker_open() && self.left_alone.borrow().is_none() {
             let why = format!(
-                "{FAILURES} requests in a row got no answer or a server error; the server is left alone for now"
+                "{FAILURES} requests in a row got no answer or a server error (the last: {cause}); the server is left alone for now"
             );
             *self.left_alone.borrow_mut() = Some(LeftAlone(why));
         }
@@ -311,14 +311,14 @@ mod tests {
         let pace = pace(1e6);
         let sent = sent(&pace).await;
         for _ in 0..9 {
-            pace.failed(sent);
+            pace.failed(sent, "timeout");
         }
         pace.answered(sent);
         for _ in 0..9 {
-            pace.failed(sent);
+            pace.failed(sent, "timeout");
         }
         assert!(pace.admit().await.is_ok());
-        pace.failed(sent);
+        pace.failed(sent, "timeout");
         assert!(pace.admit().await.is_err());
         pace.allow_trial();
         assert!(pace.admit().await.is_ok());

@@ -89,16 +89,18 @@ impl<T: Transport> Tokens<T> {
             let exchange = match sent {
                 Ok(exchange) => exchange,
                 Err(broken) => {
-                    pace.failed(sent_at);
-                    return Err(Stop::Failed(format!("no token: {}", broken.cause)));
+                    let cause = format!("no token: {}", broken.cause);
+                    pace.failed(sent_at, &cause);
+                    return Err(Stop::Failed(cause));
                 }
             };
             match exchange.answer.status {
                 200..=299 => return self.token(pace, sent_at, &exchange.answer.body),
                 429 => pace.refused(sent_at, exchange.retry_after),
                 408 | 500..=599 => {
-                    pace.failed(sent_at);
-                    return Err(Stop::Failed(format!("no token: status {}", exchange.answer.status)));
+                    let cause = format!("no token: status {}", exchange.answer.status);
+                    pace.failed(sent_at, &cause);
+                    return Err(Stop::Failed(cause));
                 }
                 status => {
                     let remedy = "check [auth]: token_url, client_id, client_secret and scope";
@@ -113,8 +115,9 @@ impl<T: Transport> Tokens<T> {
     fn token(&self, pace: &Pace, sent_at: Sent, body: &[u8]) -> Result<Token, Stop> {
         let Ok(answer) = serde_json::from_slice::<TokenAnswer>(body) else {
             // A page for people, as in maintenance: not a word about the credentials.
-            pace.failed(sent_at);
-            return Err(Stop::Failed("no token: the answer holds none".to_owned()));
+            let cause = "no token: the answer holds none";
+            pace.failed(sent_at, cause);
+            return Err(Stop::Failed(cause.to_owned()));
         };
         pace.answered(sent_at);
         let lifetime = answer

@@ -61,6 +61,7 @@ impl Reader<'_> {
             entry: 0,
             revision: 0,
             request_id: "-".to_owned(),
+            id_is_text: true,
             operation_id: Ok(None),
             direction: cell(direction.text()),
             method: cell(method),

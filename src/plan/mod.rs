@@ -13,6 +13,7 @@ pub mod parts;
 pub mod personal;
 mod read;
 pub mod search;
+mod strict;
 
 use std::collections::BTreeMap;
 

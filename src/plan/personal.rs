@@ -248,6 +248,7 @@ mod tests {
             entry: 1,
             revision: 0,
             request_id: request_id.to_owned(),
+            id_is_text: true,
             operation_id: Ok(None),
             direction: Ok(None),
             method: Ok(Some(method.to_owned())),

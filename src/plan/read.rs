@@ -6,7 +6,7 @@ use url::Url;
 
 use super::file::{Effect as EffectPlan, EffectKind, Key, Operation, Source};
 use super::parts::{Form, Path, Template, Vars, normalise, path_literal, scalar};
-use super::{Lookup, Plan};
+use super::{Lookup, Plan, strict};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Class, Effect, Facts, Kind, Link, Window};
 use crate::mask;
@@ -19,7 +19,10 @@ pub struct Row {
     pub entry: i64,
     /// Counts the writer's changes of the row.
     pub revision: i64,
+    /// As text, whatever it is.
     pub request_id: String,
+    /// It is UTF-8 text: bytes that are not the same may look the same as text, and so name another attempt.
+    pub id_is_text: bool,
     pub operation_id: Cell,
     pub direction: Cell,
     pub method: Cell,
@@ -57,7 +60,7 @@ impl Row {
 /// A column's value: `Err` when it is neither NULL nor text.
 pub type Cell = Result<Option<String>, NoText>;
 
-/// Bytes that are not UTF-8.
+/// Bytes that are not UTF-8, or too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoText;
 
@@ -111,6 +114,9 @@ pub struct Reader<'a> {
 /// The job's own clock may be set back by so much when it reads a row. A row that is dated further ahead is not waited
 /// for; one that is dated less far ahead may be right.
 const SET_BACK: Span = Span::seconds(2 * 3600);
+
+/// A longer key fits into no URL that servers take (8 KiB, three of them for each byte), in bytes.
+const LONGEST_KEY: usize = 2048;
 
 /// Why a row cannot be read: names the column or field, never its value.
 type Bad = String;
@@ -181,7 +187,7 @@ impl Reader<'_> {
         check_cells(row, facts)?;
         self.check_status(facts)?;
         let body = match cell(&row.body).filter(|text| !text.trim().is_empty()) {
-            Some(text) => Some(serde_json::from_str::<Value>(text).map_err(|_| "`body` is not JSON".to_owned())?),
+            Some(text) => Some(strict::parse(text.as_bytes()).map_err(|why| format!("`body` holds {why}"))?),
             None => None,
         };
         let body = body.unwrap_or(Value::Null);
@@ -352,6 +358,10 @@ impl Reader<'_> {
         if normalised.is_empty() {
             return Err(format!("the {} of `{name}` is empty", lookup.by));
         }
+        // No request can be made of it, and one that failed for it would count against the server.
+        if raw.len().max(normalised.len()) > LONGEST_KEY {
+            return Err(format!("the {} of `{name}` is longer than {LONGEST_KEY} bytes", lookup.by));
+        }
         let sets = set_probes(plan, element, vars)?;
         let compare = compared(plan, lookup, element);
         let lookup_name = key.lookup.as_ref().clone();
@@ -485,7 +495,10 @@ fn check_cells(row: &Row, facts: &Facts) -> Result<(), Bad> {
         ("http_status", &row.http_status),
     ];
     if let Some((name, _)) = columns.iter().find(|(_, cell)| cell.is_err()) {
-        return Err(format!("`{name}` is not UTF-8 text"));
+        return Err(format!("`{name}` is not UTF-8 text of at most 1 MiB"));
+    }
+    if !row.id_is_text {
+        return Err("`request_id` is not UTF-8 text".to_owned());
     }
     if row.request_id.trim().is_empty() {
         return Err("`request_id` is empty".to_owned());

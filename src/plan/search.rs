@@ -3,12 +3,11 @@
 //! An answer counts only in the plan's documented shape. Everything else (5xx, 401, a redirect, another content type,
 //! broken JSON, an error envelope under 200, a 404 without JSON) is inconclusive, with its cause.
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::file::{Lookup, Shape, Step};
 use super::parts::{Vars, percent_encode};
+use super::strict;
 use crate::clock::Moment;
 
 /// A longer id is none: it would go into ledgers and reports as if it named a record.
@@ -88,6 +87,11 @@ impl<'p> Search<'p> {
             Read::Inconclusive(cause) => Some(Found::Inconclusive(cause)),
             Read::Present { id, document } => {
                 if let Some(id) = id {
+                    // Of whom it shows, as a cache does that does not look at the query, nothing may be concluded.
+                    if self.step > 0 && self.vars.get("id").is_some_and(|named| *named != id) {
+                        let cause = "a later step shows another id than the one before named".to_owned();
+                        return Some(Found::Inconclusive(cause));
+                    }
                     self.vars.insert("id".to_owned(), id);
                 }
                 if last {
@@ -133,7 +137,7 @@ fn interpret(step: &Step, answer: &Answer) -> Read {
     if !answer.content_type.as_deref().is_some_and(is_json) {
         return Read::Inconclusive(format!("status {} without a JSON content type", answer.status));
     }
-    let document = match parse(&answer.body) {
+    let document = match strict::parse(&answer.body) {
         Ok(document) => document,
         Err(_) if absent.is_some_and(|shape| shape.conditions.is_empty()) && answer.body.is_empty() => Value::Null,
         Err(cause) => return Read::Inconclusive(format!("status {} with {cause}", answer.status)),
@@ -165,73 +169,6 @@ fn fits(shape: &Shape, document: &Value) -> bool {
 fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
-}
-
-/// Parses JSON, refusing an object that says a name twice: which of the two holds cannot be known.
-fn parse(body: &[u8]) -> Result<Value, &'static str> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    serde_json::from_slice::<Strict>(body).map(|strict| strict.0).map_err(|_| "a body that is no plain JSON")
-}
-
-/// JSON without repeated names.
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strict, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
-    }
-}
-
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(Strict(item)) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
-            if object.insert(name, value).is_some() {
-                return Err(serde::de::Error::custom("a name twice in one object"));
-            }
-        }
-        Ok(Value::Object(object))
-    }
 }
 
 #[cfg(test)]
@@ -297,6 +234,16 @@ mod tests {
         let gateway = gateway();
         let in_a_query = Search::start(&gateway.lookups["account-by-user-name"], &Vars::new(), "..").request();
         assert_eq!(in_a_query.unwrap().path_and_query, "/api/v1.0/account/lookup?user_name=..");
+    }
+
+    #[test]
+    fn a_second_step_that_shows_another_record_is_inconclusive() {
+        let plan = gateway();
+        for other in [r#"{"sub":"s2"}"#, r#"{"sub":1}"#] {
+            let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com");
+            assert_eq!(search.take(&answer(200, "application/json", r#"{"sid":"s1"}"#)), None);
+            assert!(matches!(search.take(&answer(200, "application/json", other)), Some(Found::Inconclusive(_))));
+        }
     }
 
     #[test]

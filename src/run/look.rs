@@ -44,6 +44,8 @@ impl Turn {
         if !turn.settles_unseen() {
             turn.readings = turn.group.members.iter().map(|member| reader.read(&member.row, now)).collect();
         }
+        // What was read of the bodies is enough from here on; many groups are held until they are written.
+        turn.group.members.iter_mut().for_each(|member| member.row.body = Ok(None));
         turn
     }
 

@@ -31,7 +31,7 @@ pub use browser::{Browser, policy_hash};
 pub use disk::SmallDisk;
 pub use entry::Entry;
 pub use golden::{PSEUDONYMS, golden, golden_ledger};
-pub use hostile::{Answer, Asked, Hostile};
+pub use hostile::{After, Answer, Asked, Hostile};
 pub use markup::{Tag, tags};
 pub use platform::{Platform, http};
 pub use writers::{Writer, kill_group};
@@ -296,10 +296,15 @@ pub fn finish(child: Child) -> Ran {
 
 /// Waits for a command, whatever it shows; kills it when it takes too long.
 pub fn wait(child: Child) -> Ran {
+    wait_at_most(child, LONGEST)
+}
+
+/// The same for a command that may take longer than others, or less.
+pub fn wait_at_most(child: Child, longest: Duration) -> Ran {
     let (done, ended) = mpsc::channel::<()>();
     let id = child.id();
     let watchdog = std::thread::spawn(move || {
-        if ended.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if ended.recv_timeout(longest) == Err(mpsc::RecvTimeoutError::Timeout) {
             signal("-KILL", id);
         }
     });

@@ -1,14 +1,10 @@
 //! Proves that no server, however broken or hostile, makes the job say something wrong: what is not the documented answer
 //! leaves entries pending, few requests are sent to who does not answer, and nothing leaks.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
-
-mod util;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::util::{Answer, Asked, CANARY, Dir, Entry, Hostile, Ran, Setup, said};
 use privo_reconcile::clock::{Moment, Span};
-use util::{Answer, Asked, CANARY, Dir, Entry, Hostile, Ran, Setup, said};
 
 /// The client's secret and the token, which no output may show.
 const HUSH: &str = "hunter2-hush";

@@ -1,0 +1,153 @@
+//! What every attempt asks of its group, found out once: a hundred thousand entries may share a key, and each of them
+//! looking through all the others would take hours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::group::{in_doubt, maybe_applied, succeeded};
+use crate::clock::Moment;
+use crate::evidence::{Attempt, Kind, Link};
+use crate::words::{Failure, Seen};
+
+/// When something was sent; unknown is earlier than all that is known.
+type Sent = Option<Moment>;
+
+/// What is known of one operation.
+#[derive(Default)]
+pub struct Operation<'a> {
+    pub attempts: Vec<&'a Attempt>,
+    /// No byte of any attempt left its sender.
+    pub never_sent: bool,
+    /// When it was first sent, by the writer's clock; `None` when that of any attempt cannot be believed.
+    pub first_sent: Sent,
+    /// An attempt was told that it succeeded.
+    pub answered_success: bool,
+    /// Others that have its key may be known no more.
+    pub overtaken: bool,
+}
+
+impl<'a> Operation<'a> {
+    fn of(attempts: Vec<&'a Attempt>) -> Operation<'a> {
+        let not_sent = |attempt: &&&Attempt| attempt.facts.failure == Some(Failure::NotSent);
+        Operation {
+            never_sent: attempts.iter().all(|attempt| not_sent(&attempt)),
+            first_sent: attempts.iter().filter(|a| !not_sent(a)).map(|a| a.facts.sent()).min().flatten(),
+            answered_success: attempts.iter().any(|attempt| succeeded(attempt)),
+            overtaken: attempts.iter().any(|attempt| attempt.facts.overtaken),
+            attempts,
+        }
+    }
+}
+
+/// The operations of a group.
+pub fn operations(attempts: &[Attempt]) -> BTreeMap<Link, Operation<'_>> {
+    let mut of: BTreeMap<Link, Vec<&Attempt>> = BTreeMap::new();
+    for attempt in attempts {
+        of.entry(attempt.facts.identity).or_default().push(attempt);
+    }
+    of.into_iter().map(|(identity, attempts)| (identity, Operation::of(attempts))).collect()
+}
+
+/// What is known of one record's key.
+#[derive(Default)]
+pub struct OfKey<'a> {
+    /// Deletes that may have been applied.
+    pub deletes: Vec<&'a Attempt>,
+    pub delete_in_doubt: bool,
+    pub create_in_doubt: bool,
+    /// It was found once under its own spelling, by whichever attempt's look.
+    pub found: bool,
+    /// A retry was told that it is there, and nothing else that the retry made explains the word.
+    pub told_there: bool,
+    /// When each operation that may have made it did so first.
+    made: BTreeMap<Link, Sent>,
+    /// The same in order of time.
+    makers: Vec<(Sent, Link)>,
+    /// When each operation that was told so made it first.
+    told: BTreeMap<Link, Sent>,
+    /// When an operation that was told so made it last; `None` within: at an unknown time.
+    told_last: Option<Sent>,
+    told_at_unknown: bool,
+}
+
+impl OfKey<'_> {
+    /// Whether an answer to this operation, or another operation, may have made it until `made`.
+    pub fn otherwise_made(&self, identity: Link, made: Moment) -> bool {
+        let until = |sent: Sent| sent.is_none_or(|sent| sent <= made);
+        self.told.get(&identity).is_some_and(|sent| until(*sent))
+            || self.makers.iter().find(|(_, maker)| *maker != identity).is_some_and(|(sent, _)| until(*sent))
+    }
+
+    /// An operation was told that it made it, sent at or after `from`.
+    pub fn made_since(&self, from: Sent) -> bool {
+        match (self.told_last, from) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(last), Some(from)) => self.told_at_unknown || last >= Some(from),
+        }
+    }
+
+    fn create(&mut self, attempt: &Attempt) {
+        let (identity, sent) = (attempt.facts.identity, attempt.facts.sent());
+        self.create_in_doubt |= in_doubt(attempt);
+        if maybe_applied(attempt) {
+            let first = self.made.entry(identity).or_insert(sent);
+            *first = (*first).min(sent);
+        }
+        if succeeded(attempt) {
+            let first = self.told.entry(identity).or_insert(sent);
+            *first = (*first).min(sent);
+            self.told_last = self.told_last.max(Some(sent));
+            self.told_at_unknown |= sent.is_none();
+        }
+    }
+}
+
+/// The keys of a group.
+pub fn keys(attempts: &[Attempt]) -> BTreeMap<Link, OfKey<'_>> {
+    let mut keys: BTreeMap<Link, OfKey> = BTreeMap::new();
+    for attempt in attempts {
+        for look in attempt.looks.iter().filter(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own))
+        {
+            if let Some(key) = attempt.facts.effects.get(look.effect).and_then(|effect| effect.key) {
+                keys.entry(key).or_default().found = true;
+            }
+        }
+        for (kind, key) in writes(attempt) {
+            let of = keys.entry(key).or_default();
+            match kind {
+                Kind::Create => of.create(attempt),
+                Kind::Delete => {
+                    of.delete_in_doubt |= in_doubt(attempt);
+                    of.deletes.extend(maybe_applied(attempt).then_some(attempt));
+                }
+                Kind::Member | Kind::Blind | Kind::Update | Kind::Inbound => {}
+            }
+        }
+    }
+    for of in keys.values_mut() {
+        of.makers = of.made.iter().map(|(identity, sent)| (*sent, *identity)).collect();
+        of.makers.sort_unstable();
+    }
+    tell_there(attempts, &mut keys);
+    keys
+}
+
+/// Of several records a "there already" does not say which is there; one that was found explains it.
+fn tell_there(attempts: &[Attempt], keys: &mut BTreeMap<Link, OfKey<'_>>) {
+    for attempt in attempts.iter().filter(|attempt| attempt.facts.told_there) {
+        let own = writes(attempt).filter(|(kind, _)| *kind == Kind::Create).map(|(_, key)| key);
+        let own: BTreeSet<Link> = own.collect();
+        let found: BTreeSet<Link> =
+            own.iter().copied().filter(|key| keys.get(key).is_some_and(|of| of.found)).collect();
+        for key in own {
+            if found.iter().all(|other| *other == key) {
+                keys.entry(key).or_default().told_there = true;
+            }
+        }
+    }
+}
+
+/// The effects of an attempt that have a key.
+fn writes(attempt: &Attempt) -> impl Iterator<Item = (Kind, Link)> + '_ {
+    attempt.facts.effects.iter().filter_map(|effect| Some((effect.kind, effect.key?)))
+}
