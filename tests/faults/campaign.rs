@@ -14,7 +14,7 @@ const THREADS: usize = 3;
 #[derive(Clone, Copy, Debug)]
 pub enum Which {
     Every,
-    /// One of every third scene for each fault, and elsewhere for each.
+    /// One of every fourth scene for each fault, and elsewhere for each.
     Some,
 }
 
@@ -28,7 +28,7 @@ pub fn of(faults: &[(&'static str, Fault)], which: Which) {
     let references: Vec<(i32, State)> = scenes.iter().map(|scene| reference(&scene.lock().unwrap())).collect();
     let mut jobs = Vec::new();
     for (turn, (_, fault)) in faults.iter().enumerate() {
-        let played = |scene: &usize| matches!(which, Which::Every) || (scene + turn).is_multiple_of(3);
+        let played = |scene: &usize| matches!(which, Which::Every) || (scene + turn).is_multiple_of(4);
         jobs.extend((0..scenes.len()).filter(played).map(|scene| (turn, *fault, scene)));
     }
     let tallies: Vec<Mutex<Tally>> = faults.iter().map(|_| Mutex::default()).collect();
