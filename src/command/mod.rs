@@ -18,6 +18,7 @@ mod schedule;
 mod signals;
 mod tell;
 
+use std::cell::OnceCell;
 use std::io::IsTerminal;
 
 use anyhow::{Context, Result};
@@ -25,7 +26,7 @@ use anyhow::{Context, Result};
 use crate::cli::{Cli, Command};
 use crate::config::Config;
 use crate::exit::{self, Refused};
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::{document, log};
 
 /// Executes a command; gives its exit code.
@@ -34,8 +35,10 @@ use crate::{document, log};
 /// See [`exit::of_error`].
 pub async fn execute(cli: Cli) -> Result<u8> {
     log::adjust(log::Settings { format: cli.log, level: None })?;
-    let (config, json) = (|| load(&cli), cli.json);
-    match &cli.command {
+    let json = cli.json;
+    let ledger = OnceCell::new();
+    let config = || load(&cli).inspect(|config| _ = ledger.set(config.ledger.clone()));
+    let done = match &cli.command {
         Command::Init => init(&config()?, json),
         Command::Check => check::check(&cli).await,
         Command::Record(args) => record::record(&config()?, args, json),
@@ -54,7 +57,11 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Sandbox(args) => sandbox::serve(args, json).await,
         Command::Man { folder } => pages::man(folder),
         Command::Completions { shell } => pages::completions(*shell),
-    }
+    };
+    done.map_err(|error| match ledger.get() {
+        Some(path) => ledger::explained(path, error),
+        None => error,
+    })
 }
 
 /// Says why a command failed.

@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
-use crate::ledger::{Ledger, RunLock};
+use crate::ledger::{self, Ledger, RunLock};
 use crate::log;
 use crate::notice::{self, Settled, alert};
 use crate::report;
@@ -44,7 +44,7 @@ async fn heard(config: &Config, args: &RunArgs, json: bool, mut halt: Halt) -> R
         _ = halt.asked() => {}
     }
     let mut job = Job { config, started: Moment::now(), ledger: None, lock: None, bar: Bar::new() };
-    let done = job.work(args, halt.clone()).await;
+    let done = job.work(args, halt.clone()).await.map_err(|error| ledger::explained(&config.ledger, error));
     job.bar.end();
     let (summary, done) = job.account(done, json);
     let secrets = config.secret_variables();

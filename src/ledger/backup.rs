@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rusqlite::{Connection, OpenFlags};
 
+use super::explain::Explained;
 use super::{Ledger, migrate};
 use crate::exit::Refused;
 
@@ -23,15 +24,20 @@ impl Ledger {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let place =
-            || format!("failed to write the backup {} (does the folder exist, and is there room?)", to.display());
+        let place = || {
+            let remedy = "does the folder exist, is there room, and does `check` find the ledger whole?";
+            Explained(format!("failed to write the backup {} ({remedy})", to.display()))
+        };
         // A folder of its own, closed to others: SQLite keeps its journals beside the copy while it is made.
         let workshop = tempfile::Builder::new().prefix(".privo-reconcile-").tempdir_in(folder).with_context(place)?;
         let copy = workshop.path().join("ledger.db");
         make_file(&copy).with_context(place)?;
         let target = copy.to_str().with_context(|| format!("{} is not UTF-8 (name it otherwise)", to.display()))?;
         self.connection.execute("VACUUM INTO ?", [target]).with_context(place)?;
-        check(&copy, &self.identity).with_context(|| format!("the backup {} is not whole", to.display()))?;
+        check(&copy, &self.identity).with_context(|| {
+            let remedy = "`check` says whether the ledger itself is damaged";
+            Explained(format!("the backup {} is not whole, and was thrown away ({remedy})", to.display()))
+        })?;
         std::fs::File::open(&copy).and_then(|file| file.sync_all()).with_context(place)?;
         // A link, unlike a renaming, never takes another file's place.
         match std::fs::hard_link(&copy, to) {

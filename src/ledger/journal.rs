@@ -1,10 +1,9 @@
 //! Group commit: what a recording process was told meanwhile goes into the ledger in one transaction, with one sync.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
+use super::explain::{unrecorded, unwritable};
 use super::record::{End, Ended, NewEntry};
 use super::{Ledger, record};
 use crate::clock::Moment;
@@ -39,7 +38,7 @@ impl Ledger {
     /// When the ledger cannot be written: then none of the steps was taken.
     pub fn take_down(&mut self, steps: &[Step]) -> Result<Vec<Result<Became>>> {
         let path = self.path.clone();
-        let explained = |error| explain(&path, error);
+        let explained = |error| unrecorded(&path, error);
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explained)?;
         let mut taken = Vec::with_capacity(steps.len());
@@ -73,14 +72,6 @@ impl Ledger {
     }
 }
 
-/// What to do about a file that this user may not write.
-pub(super) fn unwritable(path: &Path) -> String {
-    format!(
-        "the ledger {} cannot be written (this user must be allowed to write the file, its -wal and -shm, and the folder: say, a common group and the folder's mode 2770)",
-        path.display()
-    )
-}
-
 /// Whether it is the file that cannot be written, not the step that is refused.
 fn is_the_disks(error: &rusqlite::Error) -> bool {
     !matches!(error.sqlite_error_code(), Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig))
@@ -102,23 +93,4 @@ fn take(connection: &Connection, step: &Step) -> rusqlite::Result<Became> {
             }
         },
     }
-}
-
-/// An error of writing, with its remedy.
-pub(super) fn explain(path: &Path, error: rusqlite::Error) -> anyhow::Error {
-    let place = path.display();
-    let said = match error.sqlite_error_code() {
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => unwritable(path),
-        Some(ErrorCode::DiskFull) => {
-            format!("the disk of the ledger {place} is full, nothing of this was recorded (free some space)")
-        }
-        Some(ErrorCode::SystemIoFailure) => format!(
-            "failed to write the ledger {place}, nothing of this was recorded (is the disk full, or a limit reached?)"
-        ),
-        Some(ErrorCode::DatabaseBusy) => {
-            format!("another writer has held the ledger {place} for too long (keep transactions short)")
-        }
-        _ => format!("failed to write the ledger {place}"),
-    };
-    anyhow::Error::new(error).context(said)
 }

@@ -18,6 +18,7 @@
 mod backup;
 mod blanking;
 mod components;
+mod explain;
 mod fellows;
 mod filesystem;
 mod forget;
@@ -51,6 +52,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::exit::{Held, Refused};
 
 pub use components::Terms;
+pub use explain::explained;
 pub use fellows::Fellows;
 pub use forget::{Erasure, Named};
 pub use groups::{Due, Group, Member};
@@ -137,14 +139,15 @@ impl Ledger {
     /// # Errors
     /// [`Refused`] when there is none, when it is something else or of a newer version.
     pub fn open(path: &Path) -> Result<Ledger> {
-        let exists = path.try_exists().map_err(|error| anyhow::Error::new(error).context(journal::unwritable(path)))?;
+        let exists = path.try_exists().map_err(|error| anyhow::Error::new(error).context(explain::unwritable(path)))?;
         if !exists {
             let remedy = "run `privo-reconcile init`, or mend ledger.path in the configuration";
             bail!(Refused(format!("there is no ledger at {} ({remedy})", path.display())));
         }
         refuse_network(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(|error| journal::explain(path, error))?;
+        let mut connection =
+            Connection::open_with_flags(path, flags).map_err(|error| explain::unopened(path, error))?;
         prepare(&connection).map_err(|error| match error.downcast() {
             Ok(error) => unread(path, error),
             Err(error) => error.context(format!("failed to open the ledger {}", path.display())),
@@ -183,11 +186,10 @@ impl Ledger {
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
         let lock_path = PathBuf::from(name);
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(&lock_path)
-            .with_context(|| format!("failed to open the lock {}", lock_path.display()))?;
+        let file = File::options().create(true).append(true).open(&lock_path).with_context(|| {
+            let remedy = "this user must be allowed to write it: say, a common group and the folder's mode 2770";
+            format!("failed to open the lock {} ({remedy})", lock_path.display())
+        })?;
         match file.try_lock() {
             Ok(()) => Ok(RunLock { _file: file }),
             Err(std::fs::TryLockError::WouldBlock) => {
@@ -195,7 +197,8 @@ impl Ledger {
                 bail!(Held(format!("another run holds the ledger {} ({remedy})", path.display())))
             }
             Err(std::fs::TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("failed to lock {}", lock_path.display()))
+                let remedy = "the file system must know locks; move the ledger to a local one";
+                Err(error).with_context(|| format!("failed to lock {} ({remedy})", lock_path.display()))
             }
         }
     }
@@ -256,14 +259,10 @@ fn unread(path: &Path, error: rusqlite::Error) -> anyhow::Error {
         CannotOpen, DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase, PermissionDenied, ReadOnly, SystemIoFailure,
     };
     match error.sqlite_error_code() {
-        Some(CannotOpen | DatabaseBusy | DiskFull | PermissionDenied | ReadOnly | SystemIoFailure) => {
-            journal::explain(path, error)
-        }
+        Some(
+            CannotOpen | DatabaseBusy | DatabaseCorrupt | DiskFull | PermissionDenied | ReadOnly | SystemIoFailure,
+        ) => explain::unopened(path, error),
         Some(NotADatabase) => not_a_ledger(path, "it is no SQLite database"),
-        Some(DatabaseCorrupt) => {
-            let said = format!("the ledger {} is damaged (restore it from a backup)", path.display());
-            anyhow::Error::new(error).context(said)
-        }
         _ => not_a_ledger(path, &error.to_string()),
     }
 }

@@ -12,6 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::Ledger;
 use super::blanking::{Blanking, Cause, Pseudonym};
 use super::components::{Components, Mark, Terms};
+use super::explain::Explained;
 use super::intake::take_in_all;
 use crate::evidence::{Facts, Link};
 use crate::plan::Reader;
@@ -116,10 +117,8 @@ impl Ledger {
         self.connection.pragma_update(None, "temp_store", "MEMORY")?;
         rewritten.and_then(|()| self.empty_log()).with_context(|| {
             let remedy = "end what reads it for long, make room for two copies of it, and do this again";
-            format!(
-                "what was removed may still stand in free pages of {} or in its log ({remedy})",
-                self.path.display()
-            )
+            let place = self.path.display();
+            Explained(format!("what was removed may still stand in free pages of {place} or in its log ({remedy})"))
         })
     }
 

@@ -35,6 +35,15 @@ impl Platform {
     }
 
     pub fn with(faults: Faults) -> Platform {
+        Platform::of(faults, || Moment::now().0)
+    }
+
+    /// One whose clock is this one, in milliseconds.
+    pub fn at(clock: fn() -> i64) -> Platform {
+        Platform::of(Faults::default(), clock)
+    }
+
+    fn of(faults: Faults, clock: fn() -> i64) -> Platform {
         let (started, ready) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
@@ -47,7 +56,7 @@ impl Platform {
                     client_id: "sandbox".to_owned(),
                     client_secret: SECRET.to_owned(),
                     service: "sandbox".to_owned(),
-                    clock: || Moment::now().0,
+                    clock,
                 })
                 .await
                 .unwrap();

@@ -42,7 +42,7 @@ use anyhow::Result;
 use rusqlite::Connection;
 use url::Url;
 
-use super::journal::explain;
+use super::explain::unrecorded;
 use super::record::{self, End, Ended, OwnedEntry};
 use super::{Ledger, RECORDER_BUSY};
 use crate::clock::Moment;
@@ -303,7 +303,7 @@ impl Recorder {
     }
 
     fn unwritten(&self, error: rusqlite::Error) -> Unwritten {
-        explain(&self.shared.path, error).into()
+        unrecorded(&self.shared.path, error).into()
     }
 
     fn kept<'a>(&self, end: &End<'a>) -> End<'a> {
