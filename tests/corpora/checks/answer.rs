@@ -111,6 +111,7 @@ fn probes(plan: usize, lookup: &str) -> Vec<(Probe, Kind)> {
             entry: 1,
             revision: 1,
             request_id: "r".to_owned(),
+            id_is_text: true,
             operation_id: Ok(None),
             direction: cell(if path.is_empty() { "inbound" } else { "outbound" }),
             method: cell(if path.is_empty() { "POST" } else { method }),

@@ -65,6 +65,7 @@ fn row(direction: Direction, method: &str, url: &str) -> Row {
         entry: 1,
         revision: 1,
         request_id: "r".to_owned(),
+        id_is_text: true,
         operation_id: Ok(None),
         direction: cell(direction.text()),
         method: cell(method),

@@ -36,6 +36,7 @@ fn row(reader: &Reader, texts: &[Option<String>]) -> ReportRow {
         entry: 1,
         revision: 1,
         request_id: text(0).unwrap_or_default(),
+        id_is_text: true,
         operation_id: Ok(text(1)),
         direction: Ok(None),
         method: Ok(text(2)),

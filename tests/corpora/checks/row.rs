@@ -23,6 +23,7 @@ pub fn check(data: &[u8]) {
         entry: 7,
         revision: 1,
         request_id: cell().ok().flatten().unwrap_or_default(),
+        id_is_text: true,
         operation_id: cell(),
         direction: cell(),
         method: cell(),
