@@ -7,6 +7,7 @@ mod util;
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use privo_reconcile::clock::{Moment, Span};
@@ -356,9 +357,24 @@ fn the_service_manager_is_told_how_it_goes_and_gets_signs_of_life_in_the_midst_o
     told.retain(|line| line != "WATCHDOG=1");
     assert_eq!(told[0], "RELOADING=1");
     assert!(told[1].strip_prefix("MONOTONIC_USEC=").is_some_and(|now| now.parse::<u64>().is_ok()), "{told:?}");
-    let ran = stopped(service, "-TERM");
+    // A service manager goes on listening: ten messages that nobody takes are all that a socket holds.
+    let ended = AtomicBool::new(false);
+    let (ran, told) = std::thread::scope(|scope| {
+        let listening = scope.spawn(|| {
+            let mut told = Vec::new();
+            while !ended.load(Ordering::SeqCst) {
+                told.extend(heard(&socket));
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            told.extend(heard(&socket));
+            told
+        });
+        let ran = stopped(service, "-TERM");
+        ended.store(true, Ordering::SeqCst);
+        (ran, listening.join().unwrap())
+    });
     assert_eq!(ran.code, 143, "{ran:?}");
-    assert_eq!(heard(&socket).iter().filter(|line| *line == "STOPPING=1").count(), 1);
+    assert_eq!(told.iter().filter(|line| *line == "STOPPING=1").count(), 1);
 }
 
 #[test]

@@ -187,7 +187,9 @@ impl Reader<'_> {
         check_cells(row, facts)?;
         self.check_status(facts)?;
         let body = match cell(&row.body).filter(|text| !text.trim().is_empty()) {
-            Some(text) => Some(strict::parse(text.as_bytes()).map_err(|why| format!("`body` holds {why}"))?),
+            Some(text) => Some(
+                strict::parse(text.as_bytes()).map_err(|_| "`body` is not JSON, or says a name twice".to_owned())?,
+            ),
             None => None,
         };
         let body = body.unwrap_or(Value::Null);
