@@ -268,10 +268,13 @@ fn a_check_stands_in_nobodys_way() {
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     let run = dir.command(&["run", "--wait", "10m"]).spawn().unwrap();
     until("the first look", || dir.count("SELECT count(*) FROM observations") > 0);
+    // Held still, so that it is not the run that looks meanwhile.
+    signal("-STOP", run.id());
     let looks = dir.count("SELECT count(*) FROM observations");
     let ran = dir.run(&["check"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(dir.count("SELECT count(*) FROM observations"), looks, "a check leaves no trace");
+    signal("-CONT", run.id());
     // The run goes on, and so may writers: what is new is looked at.
     dir.insert(&Entry::register("r2", &platform.url, "bob@example.com"));
     until("a look at what is new", || dir.count("SELECT count(*) FROM observations") > looks);
