@@ -45,23 +45,37 @@ const CORRECTIONS_FIRST: &[&str] = &[
 /// What support can help with. What a person closed is resolved, by a verdict that is no correction.
 const FOR_SUPPORT: &str = "(+s.status = 'duplicate-risk' OR v.correction = 1)";
 
+/// No entry of the row's operation is so. Asked of each index by itself, so that the first one that is ends the search.
+macro_rules! none_of_operation {
+    ($is_so:expr) => {
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM entries f CROSS JOIN standings o ON o.entry_id = f.id WHERE f.operation_id = ",
+            operation_of!("e"),
+            " AND (",
+            $is_so,
+            ")) AND NOT EXISTS (SELECT 1 FROM entries f CROSS JOIN standings o ON o.entry_id = f.id WHERE f.request_id = ",
+            operation_of!("e"),
+            " AND trim(coalesce(f.operation_id, ''), char(9, 10, 11, 12, 13, 32)) = '' AND (",
+            $is_so,
+            "))"
+        )
+    };
+}
+
 /// The first attempt of an operation of which all attempts are proven not applied, and which no answer covers since.
 const FOR_RESEND: &[&str] = &[concat!(
-    "+s.status = 'resolved' AND s.action = 'resend' AND v.outcome = 'not-applied'
-     AND NOT EXISTS (
-       SELECT 1 FROM standings o JOIN entries f ON f.id = o.entry_id
-       WHERE o.entry_id IN ",
-    entries_of!(operation_of!("e")),
-    "  AND o.status IS NOT NULL
-         AND (o.status <> 'resolved' OR o.action IS NOT 'resend'
-              OR (o.sent_ms, f.request_id) < (s.sent_ms, e.request_id)))
-     AND NOT EXISTS (
-       SELECT 1 FROM entries a
-       WHERE a.id IN ",
-    entries_of!(operation_of!("e")),
-    "  AND a.failure = 'answered'
-         AND (CAST(a.http_status AS INTEGER) BETWEEN 200 AND 299
-              OR CAST(a.http_status AS INTEGER) IN (SELECT value FROM json_each(?))))"
+    "+s.status = 'resolved' AND s.action = 'resend' AND v.outcome = 'not-applied' AND CASE WHEN ",
+    none_of_operation!(
+        "o.status IS NOT NULL AND (o.status <> 'resolved' OR o.action IS NOT 'resend'
+           OR (o.sent_ms, f.request_id) < (s.sent_ms, e.request_id))"
+    ),
+    // Only of the first attempt it is asked whether an answer covers it: each would go through all of them.
+    " THEN ",
+    none_of_operation!(
+        "f.failure = 'answered' AND (CAST(f.http_status AS INTEGER) BETWEEN 200 AND 299
+           OR CAST(f.http_status AS INTEGER) IN (SELECT value FROM json_each(?1)))"
+    ),
+    " END"
 )];
 
 /// Something of the operation was settled since: its first attempt may have been settled long before.
@@ -167,13 +181,17 @@ impl Conditions {
 
 /// The request ids of an entry's operation that are examined, in order of sending.
 pub(super) fn attempts_of(connection: &Connection, entry: i64) -> Result<Vec<String>> {
+    // Its operation first: within one query the list of its attempts would be made anew for each of them.
+    let operation: Value = connection
+        .prepare_cached(concat!("SELECT ", operation_of!("e"), " FROM entries e WHERE e.id = ?"))?
+        .query_row([entry], |row| row.get(0))?;
     let mut statement = connection.prepare_cached(concat!(
-        "SELECT f.request_id FROM entries e, entries f JOIN standings o ON o.entry_id = f.id
-         WHERE e.id = ? AND o.status IS NOT NULL AND f.id IN ",
-        entries_of!(operation_of!("e")),
-        " ORDER BY o.sent_ms, f.request_id COLLATE BINARY"
+        "SELECT f.request_id FROM ",
+        entries_of!("?1"),
+        " own CROSS JOIN entries f ON f.id = own.id CROSS JOIN standings o ON o.entry_id = own.id
+         WHERE o.status IS NOT NULL ORDER BY o.sent_ms, f.request_id COLLATE BINARY"
     ))?;
-    let attempts = statement.query_map([entry], |row| row.get_ref(0).map(id_text))?;
+    let attempts = statement.query_map([operation], |row| row.get_ref(0).map(id_text))?;
     Ok(attempts.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -25,6 +25,9 @@ pub const CONTROLS: usize = 3;
 /// The breaker opens after ten failures; as many as `concurrency` may be under way then.
 pub const FEW: usize = 10 + 4;
 
+/// Of the messages that a fault leads to, so many are shown.
+const SHOWN: usize = 3;
+
 /// What is done to a request; `None`: it is answered honestly. `usize` counts the requests of this run.
 type Script = dyn Fn(&Asked, usize, &mut Rng) -> Option<Answer> + Send + Sync;
 
@@ -202,7 +205,11 @@ impl Figures {
         println!("|---|---|---|---|---|---|---|");
         for fault in &self.order {
             let line = &self.lines[fault];
-            let sees: Vec<String> = line.sees.iter().map(|(code, says)| format!("{code}: {says}")).collect();
+            let mut sees: Vec<String> = line.sees.iter().map(|(code, says)| format!("{code}: {says}")).collect();
+            if sees.len() > SHOWN {
+                let more = sees.split_off(SHOWN).len();
+                sees.push(format!("and {more} more like these"));
+            }
             println!(
                 "| {fault} | {} | {} ({}) | {} | {} | {} | {} |",
                 line.cases,

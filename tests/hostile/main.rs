@@ -69,7 +69,9 @@ fn no_row_stops_the_job() {
 #[test]
 #[ignore = "takes some minutes: the figures of docs/FAULTS-SERVER-AND-ROWS.md"]
 fn every_fault_of_a_row() {
-    let figures = Figures::from(rows::families().iter().map(|family| rows::tried(family, rows::WHOLE)).collect());
+    // Each in a thread of its own, for the personal values that are looked for are noted by thread.
+    let alone = |family: &Family| std::thread::scope(|scope| scope.spawn(|| rows::tried(family, rows::WHOLE)).join());
+    let figures = Figures::from(rows::families().iter().map(|family| alone(family).unwrap()).collect());
     figures.print();
     figures.hold();
 }
