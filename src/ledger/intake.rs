@@ -14,7 +14,7 @@ use crate::words::Failure;
 
 /// Rows read in one transaction, so that a writer never waits long: some hundredths of a second. Links are digests, and
 /// go to random places of a large file; the more of them are written in their order at once, the fewer pages are written.
-const PAGE: usize = 4000;
+const PAGE: usize = 8000;
 
 /// So many bytes of rows are read at once, at the most, but for the last of them.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;

@@ -72,6 +72,12 @@ const BUSY: Duration = Duration::from_secs(30);
 /// How long a recorder waits for another writer: a request waits for it.
 const RECORDER_BUSY: Duration = Duration::from_secs(10);
 
+/// Pages of the file that a connection keeps, in KiB.
+const CACHE_KIB: i64 = 6 * 1024;
+
+/// The log goes into the file when it has so many pages: 16 MiB. A page that changes often is written once for all.
+const CHECKPOINT_PAGES: i64 = 4000;
+
 /// An open ledger.
 pub struct Ledger {
     connection: Connection,
@@ -239,6 +245,9 @@ fn prepare(connection: &Connection) -> Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Digests go to random places: with SQLite's own 2 MiB a million entries would be read from the file again and again.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     // The checks of words are for other hands: what is written here comes from Rust's enumerations, which have the same
     // words (tests/structure.rs). SQLite builds each list anew for every row.
     connection.pragma_update(None, "ignore_check_constraints", "ON")?;
