@@ -116,10 +116,11 @@ fn store_links(connection: &Connection, links: &[(Link, i64)], answered: &BTreeS
     for (link, entry) in links {
         insert.execute(params![link.0, entry])?;
     }
-    // News for its operation: what is pending there is looked at now.
+    // News for its operation: what is pending there is looked at now. The plus sign keeps SQLite from the index of all that
+    // is pending, which it would go through for each answer.
     let mut wake = connection.prepare_cached(
         "UPDATE standings SET due_ms = 0
-         WHERE status = 'pending' AND due_ms IS NOT 0 AND entry_id IN (SELECT entry_id FROM links WHERE link = ?)",
+         WHERE +status = 'pending' AND due_ms IS NOT 0 AND entry_id IN (SELECT entry_id FROM links WHERE link = ?)",
     )?;
     for link in answered {
         wake.execute([link.0])?;
