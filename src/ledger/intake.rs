@@ -12,9 +12,13 @@ use crate::evidence::Link;
 use crate::plan::{Cell, NoText, Reader, Row};
 use crate::words::Failure;
 
-/// Rows read in one transaction, so that a writer never waits long: some hundredths of a second. Links are digests, and
-/// go to random places of a large file; the more of them are written in their order at once, the fewer pages are written.
-const PAGE: usize = 8000;
+/// Rows read in one transaction, at the most, so that a writer never waits long: some tenths of a second. Links are digests,
+/// and go to random places of a large file; the more of them are written in their order at once, the fewer pages are
+/// written.
+const AT_ONCE: usize = 32_000;
+
+/// Rows held in memory at once.
+const PAGE: usize = 2000;
 
 /// So many bytes of rows are read at once, at the most, but for the last of them.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -27,28 +31,45 @@ const LONGEST_CELL: usize = 1024 * 1024;
 const CLOCKS_APART: Span = Span::seconds(2 * 3600);
 
 impl Ledger {
-    /// Reads a page of the entries that were not read yet. Says whether there may be more.
+    /// Reads a part of the entries that were not read yet. Says whether there may be more.
     ///
     /// # Errors
     /// When the ledger cannot be read or written.
     pub fn take_in(&mut self, reader: &Reader, now: Moment) -> Result<bool> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut links = Vec::new();
-        let read = take_in_page(&transaction, reader, now, &mut links)?;
+        let (rows, _) = take_in_rows(&transaction, reader, now, AT_ONCE)?;
         transaction.commit()?;
-        Ok(read > 0)
+        Ok(rows > 0)
     }
 }
 
 /// Reads every new entry within the caller's transaction; gives their links.
 pub(super) fn take_in_all(connection: &Connection, reader: &Reader, now: Moment) -> Result<Vec<(Link, i64)>> {
-    let mut links = Vec::new();
-    while take_in_page(connection, reader, now, &mut links)? > 0 {}
-    Ok(links)
+    Ok(take_in_rows(connection, reader, now, usize::MAX)?.1)
 }
 
-/// Reads one page within the caller's transaction and adds the links of what was read. Says how many rows it was.
-fn take_in_page(connection: &Connection, reader: &Reader, now: Moment, links: &mut Vec<(Link, i64)>) -> Result<usize> {
+/// Reads about so many new entries, at the most, within the caller's transaction; gives how many they were, and their links.
+fn take_in_rows(connection: &Connection, reader: &Reader, now: Moment, most: usize) -> Result<(usize, Vec<(Link, i64)>)> {
+    let (mut links, mut answered, mut read) = (Vec::new(), BTreeSet::new(), 0);
+    while read < most {
+        match take_in_page(connection, reader, now, (&mut links, &mut answered))? {
+            0 => break,
+            rows => read += rows,
+        }
+    }
+    links.sort_unstable();
+    store_links(connection, &links, &answered)?;
+    Ok((read, links))
+}
+
+/// Reads one page within the caller's transaction and adds the links of what was read, and again those of answers. Says
+/// how many rows it was.
+fn take_in_page(
+    connection: &Connection,
+    reader: &Reader,
+    now: Moment,
+    (links, answered): (&mut Vec<(Link, i64)>, &mut BTreeSet<Link>),
+) -> Result<usize> {
     let rows = unread(connection)?;
     if rows.is_empty() {
         return Ok(0);
@@ -57,10 +78,8 @@ fn take_in_page(connection: &Connection, reader: &Reader, now: Moment, links: &m
     let sealed: Option<i64> =
         connection.prepare_cached("SELECT max(sealed_ms) FROM blankings")?.query_row([], |row| row.get(0))?;
     let sealed = sealed.map(|sealed| Moment(sealed) + CLOCKS_APART);
-    let before = links.len();
     let mut store = connection.prepare_cached("INSERT INTO readings (entry_id, basis, facts) VALUES (?, ?, ?)")?;
     let mut stand = connection.prepare_cached("UPDATE standings SET reading_id = ?, sent_ms = ? WHERE entry_id = ?")?;
-    let mut answered = BTreeSet::new();
     for (entry, row) in &rows {
         let Some(row) = row else {
             // Replaced by its writer under another id: the row is gone.
@@ -78,8 +97,6 @@ fn take_in_page(connection: &Connection, reader: &Reader, now: Moment, links: &m
             answered.extend(reading.links);
         }
     }
-    links[before..].sort_unstable();
-    store_links(connection, &links[before..], &answered)?;
     Ok(rows.len())
 }
 
