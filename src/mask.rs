@@ -5,10 +5,10 @@ pub fn subject(value: &str) -> String {
     match value.rsplit_once('@') {
         Some((local, domain)) => {
             let (name, top) = domain.rsplit_once('.').unwrap_or((domain, ""));
-            let dot = if top.is_empty() { "" } else { "." };
             // What is no top level domain was no email, and may be anything.
             let top = if top_level(top) { top.to_owned() } else { start(top) };
-            format!("{}@{}{dot}{top}", start(local), start(name))
+            let dot = if top.is_empty() { "" } else { "." };
+            [&start(local), "@", &start(name), dot, &top].concat()
         }
         None => start(value),
     }
@@ -67,7 +67,8 @@ fn identifies(segment: &str) -> bool {
 }
 
 fn start(text: &str) -> String {
-    text.chars().next().map(|first| format!("{first}•••")).unwrap_or_default()
+    let first = text.chars().next().map_or(0, char::len_utf8);
+    if first == 0 { String::new() } else { [&text[..first], "•••"].concat() }
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Where things stand: what the ledger tells, and the report and the commands show. Neither knows the other.
 
+use serde::Deserialize;
+
 use crate::clock::Moment;
-use crate::evidence::{Facts, Look};
+use crate::evidence::{Facts, Link, Look};
 use crate::plan::Row;
-use crate::words::{Action, Outcome, Reason, Status};
+use crate::words::{Action, Failure, Outcome, Reason, Status};
 
 /// How many entries stand where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,9 +84,9 @@ impl Filter {
     }
 
     /// Whether an entry that the ledger has not read yet, and so cannot tell, fits as it was read now.
-    pub fn fits_unread(&self, facts: &Facts) -> bool {
-        self.operation.as_ref().is_none_or(|name| facts.operation.as_ref() == Some(name))
-            && facts.sent.is_none_or(|sent| {
+    pub fn fits_unread(&self, gist: &Gist) -> bool {
+        self.operation.as_ref().is_none_or(|name| gist.operation.as_ref() == Some(name))
+            && gist.sent.is_none_or(|sent| {
                 self.since.is_none_or(|since| sent >= since) && self.until.is_none_or(|until| sent < until)
             })
     }
@@ -98,14 +100,57 @@ pub struct LastReport {
     pub last_verdict: i64,
 }
 
+/// The gist of an entry's [`Facts`]: what reports show of it. A report reads it of every entry, and skips the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Gist {
+    pub operation: Option<String>,
+    pub method: String,
+    pub path: String,
+    pub subject: Option<String>,
+    pub failure: Option<Failure>,
+    pub http_status: Option<u16>,
+    pub sent: Option<Moment>,
+    #[serde(default)]
+    pub sent_ahead: bool,
+    pub ended: Moment,
+    pub identity: Link,
+}
+
+impl From<Facts> for Gist {
+    fn from(facts: Facts) -> Gist {
+        let Facts { operation, method, path, subject, failure, http_status, sent, sent_ahead, ended, identity, .. } =
+            facts;
+        Gist { operation, method, path, subject, failure, http_status, sent, sent_ahead, ended, identity }
+    }
+}
+
+impl Gist {
+    /// When it was sent, if that can be believed: as [`Facts::sent`].
+    pub fn sent(&self) -> Option<Moment> {
+        self.sent.filter(|_| !self.sent_ahead)
+    }
+}
+
+/// Which rows of a report come with the entry itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entries {
+    /// All: it is wanted whom they are about.
+    All,
+    /// Those that were not read yet.
+    Unread,
+}
+
 /// One row of the report, as the ledger has it.
 #[derive(Clone, Debug)]
 pub struct ReportRow {
+    /// `entries.id`.
+    pub entry: i64,
     pub request_id: String,
     pub operation_id: String,
-    pub facts: Option<Facts>,
-    /// The entry itself, for what is shown unmasked when asked for.
-    pub row: Row,
+    /// `None`: it was not read yet.
+    pub gist: Option<Gist>,
+    /// The entry itself, where it is asked for, and where there is no gist.
+    pub row: Option<Row>,
     pub status: Status,
     pub outcome: Option<Outcome>,
     pub reason: Option<Reason>,
@@ -155,6 +200,8 @@ pub struct RunFacts {
 #[derive(Clone, Debug)]
 pub struct Story {
     pub row: ReportRow,
+    /// `None`: it was not read yet.
+    pub facts: Option<Facts>,
     pub looks: Vec<StoryLook>,
     pub verdicts: Vec<StoryVerdict>,
     /// When its personal fields were removed, and by which command.

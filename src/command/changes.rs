@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::ledger::Ledger;
 use crate::report::Changed;
-use crate::standing::{Filter, LastReport, ReportRow, RunFacts};
+use crate::standing::{Entries, Filter, LastReport, ReportRow, RunFacts};
 
 /// Tells what is new among the rows of a report.
 #[derive(Default)]
@@ -31,8 +31,8 @@ impl Changes {
         };
         let mut since = BTreeSet::new();
         let filter = Filter { after_verdict: Some(last.last_verdict), ..filter.clone() };
-        ledger.each_row(&filter, |row| {
-            since.insert(row.row.entry);
+        ledger.each_row(&filter, Entries::Unread, |row| {
+            since.insert(row.entry);
             Ok(())
         })?;
         changes.since = Some(since);
@@ -45,7 +45,7 @@ impl Changes {
     /// When the ledger cannot be read.
     pub fn note(&mut self, ledger: &Ledger, row: &ReportRow) -> Result<()> {
         let new = match &self.since {
-            Some(since) => since.contains(&row.row.entry),
+            Some(since) => since.contains(&row.entry),
             None => row.run.is_some() && row.run == self.run,
         };
         if !new {

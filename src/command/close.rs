@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::{Close, Ledger, RunEnd, RunStart};
-use crate::standing::{Filter, ReportRow};
+use crate::standing::{Entries, Filter, ReportRow};
 use crate::words::Status;
 
 pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
@@ -30,7 +30,7 @@ pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
     let mut entries = Vec::new();
     for request_id in &args.request_ids {
         match ledger.row_of_request(request_id)? {
-            Some(row) if fits(&row, args) => entries.push(row.row.entry),
+            Some(row) if fits(&row, args) => entries.push(row.entry),
             Some(_) => {
                 bail!(Refused(format!("{} does not fit the filters; nothing was closed", crate::mask::id(request_id))))
             }
@@ -38,10 +38,10 @@ pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
         }
     }
     if args.request_ids.is_empty() {
-        ledger.each_row(&Filter::default(), |row| {
+        ledger.each_row(&Filter::default(), Entries::Unread, |row| {
             // What is resolved needs no closing unless it is named.
             if fits(&row, args) && (row.status != Status::Resolved || args.status == Some(Status::Resolved)) {
-                entries.push(row.row.entry);
+                entries.push(row.entry);
             }
             Ok(())
         })?;
@@ -78,7 +78,7 @@ pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
 }
 
 fn fits(row: &ReportRow, args: &CloseArgs) -> bool {
-    let operation = row.facts.as_ref().and_then(|facts| facts.operation.as_ref());
+    let operation = row.gist.as_ref().and_then(|gist| gist.operation.as_ref());
     args.status.is_none_or(|status| row.status == status)
         && args.reason.is_none_or(|reason| row.reason == Some(reason))
         && args.operation.as_ref().is_none_or(|name| operation == Some(name))

@@ -21,7 +21,7 @@ use crate::ledger::Ledger;
 use crate::plan::Reader;
 use crate::pseudonym::{self, Key, Keys};
 use crate::report::{self, Behind, Digesting, Format, Meta, Output, Shown, Sources, Told};
-use crate::standing::{Audience, Filter, LastReport, ReportRow};
+use crate::standing::{Audience, Entries, Filter, LastReport, ReportRow};
 
 /// Memory for a revealed report on its way to standard output; a longer one waits in a file without a name.
 const HELD_BACK: usize = 16 << 20;
@@ -46,6 +46,13 @@ struct Wanted {
     keys: Option<Keys>,
     /// The key of the pseudonym that is looked for.
     sought: Option<Key>,
+}
+
+impl Wanted {
+    /// Whether it must be known whom an entry is about.
+    fn asks_who(&self) -> bool {
+        self.reveal.is_some() || self.keys.is_some()
+    }
 }
 
 pub fn report(config: &Config, args: &ReportArgs, json: bool) -> Result<u8> {
@@ -312,13 +319,15 @@ fn each_shown(
     let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: ledger.salt() };
     let in_full = wanted.reveal.is_some();
     let mut told = Told::default();
-    told.last_verdict = ledger.each_row(&wanted.filter, |mut row| {
-        if row.facts.is_none() {
+    let entries = if wanted.asks_who() { Entries::All } else { Entries::Unread };
+    told.last_verdict = ledger.each_row(&wanted.filter, entries, |mut row| {
+        if let (None, Some(unread)) = (&row.gist, &row.row) {
             // Not taken in yet: shown as the next run will read it.
-            row.facts = Some(reader.read(&row.row, Moment::now()).facts);
-            if !row.facts.as_ref().is_some_and(|facts| wanted.filter.fits_unread(facts)) {
+            let gist = reader.read(unread, Moment::now()).facts.into();
+            if !wanted.filter.fits_unread(&gist) {
                 return Ok(());
             }
+            row.gist = Some(gist);
         }
         let who = Who::of(&reader, wanted, &row);
         if !who.sought {
@@ -342,10 +351,10 @@ struct Who {
 
 impl Who {
     fn of(reader: &Reader, wanted: &Wanted, row: &ReportRow) -> Who {
-        if wanted.reveal.is_none() && wanted.keys.is_none() {
+        let Some(entry) = row.row.as_ref().filter(|_| wanted.asks_who()) else {
             return Who { subject: None, pseudonym: None, sought: true };
-        }
-        let reading = reader.read(&row.row, Moment::now());
+        };
+        let reading = reader.read(entry, Moment::now());
         let of = |key: &Key| Some(pseudonym::of(key, reading.normalised_subject.as_deref()?));
         let made = wanted.keys.as_ref().and_then(|keys| of(&keys.current));
         let sought = match (&wanted.sought, &wanted.filter.pseudonym) {

@@ -18,7 +18,7 @@ use crate::notice::{self, Settled, alert};
 use crate::report;
 use crate::run::halt::{Ending, Halt};
 use crate::run::{self, Options, Summary, Watcher};
-use crate::standing::{Filter, Standing};
+use crate::standing::{Entries, Filter, Standing};
 use crate::words::Status;
 
 /// Runs the job once; `halt` asks it to stop.
@@ -239,7 +239,7 @@ const WOULD_BE: [&str; 5] = ["request_id", "status", "outcome", "reason", "actio
 /// What would be said of each entry that was looked at.
 fn would_be(copy: &Ledger) -> Result<Vec<[String; 5]>> {
     let mut rows = Vec::new();
-    copy.each_row(&Filter::default(), |row| {
+    copy.each_row(&Filter::default(), Entries::Unread, |row| {
         let changed = row.last_checked.is_some() || row.status != Status::Pending;
         if changed {
             rows.push(WOULD_BE.map(|name| report::cell(&row, name)));

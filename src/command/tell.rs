@@ -15,7 +15,7 @@ use crate::notice::alert;
 use crate::plan::Reader;
 use crate::pseudonym::Key;
 use crate::report::{self, Overview, Screen, Tone};
-use crate::standing::{Filter, ReportRow};
+use crate::standing::{Entries, Filter, ReportRow};
 use crate::words::Status;
 
 pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
@@ -96,7 +96,7 @@ fn print(text: &str) -> Result<u8> {
 /// The request ids of whom a pseudonym was made of.
 fn about(ledger: &Ledger, reader: &Reader, key: &Key, pseudonym: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    ledger.each_row(&Filter::default(), |row| {
+    ledger.each_row(&Filter::default(), Entries::All, |row| {
         if pseudonym_of(reader, Some(key), &row).as_deref() == Some(pseudonym) {
             found.push(row.request_id);
         }
@@ -111,7 +111,7 @@ fn about(ledger: &Ledger, reader: &Reader, key: &Key, pseudonym: &str) -> Result
 /// The pseudonym that a key makes of a row's subject; that which was kept, once the subject is gone.
 fn pseudonym_of(reader: &Reader, key: Option<&Key>, row: &ReportRow) -> Option<String> {
     let made = key.and_then(|key| {
-        let subject = reader.read(&row.row, Moment::now()).normalised_subject?;
+        let subject = reader.read(row.row.as_ref()?, Moment::now()).normalised_subject?;
         Some(crate::pseudonym::of(key, &subject))
     });
     made.or_else(|| row.pseudonym.clone())

@@ -1,9 +1,9 @@
 //! Groups: what is decided together, loaded with its evidence.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, Statement, params};
+use rusqlite::{Connection, params};
 
 use super::Ledger;
 use super::fellows::{Fellows, entries_of};
@@ -60,11 +60,6 @@ impl Group {
     /// Each member with its attempt.
     pub fn each(&self) -> impl Iterator<Item = (&Member, &Attempt)> {
         self.members.iter().zip(&self.case.attempts)
-    }
-
-    /// The looks at each member that are not in the ledger yet.
-    pub fn new_looks(&self) -> impl Iterator<Item = &[Look]> {
-        self.each().map(|(member, attempt)| &attempt.looks[member.stored_looks..])
     }
 }
 
@@ -128,28 +123,26 @@ impl Ledger {
     ) -> Result<Vec<Group>> {
         // One look at the file's locks for all of them. It only reads, so it stands in nobody's way.
         let transaction = self.connection.unchecked_transaction()?;
-        let mut statement = transaction.prepare_cached(MEMBER)?;
-        let mut groups = Vec::with_capacity(due.len());
+        let mut group_of = BTreeMap::new();
+        let mut groups: Vec<Group> = Vec::with_capacity(due.len());
         for Due { entry, .. } in due {
-            if taken.contains(entry) {
+            if taken.contains(entry) || group_of.contains_key(entry) {
                 continue;
             }
-            let entries =
-                if fellows.may_have(*entry) { related(&transaction, *entry)? } else { BTreeSet::from([*entry]) };
-            let mut group =
-                Group { members: Vec::new(), case: Case { windows: windows.clone(), attempts: Vec::new() } };
-            for related in entries {
-                if let Some((member, attempt)) = member(&transaction, &mut statement, related)? {
-                    group.members.push(member);
-                    group.case.attempts.push(attempt);
-                }
+            let place = groups.len();
+            match fellows.may_have(*entry) {
+                true => group_of.extend(related(&transaction, *entry)?.into_iter().map(|related| (related, place))),
+                false => drop(group_of.insert(*entry, place)),
             }
-            if group.members.iter().any(|member| member.row.entry == *entry && member.due.is_some_and(|due| due <= now))
-            {
-                taken.extend(group.members.iter().map(|member| member.row.entry));
-                groups.push(group);
-            }
+            let case = Case { windows: windows.clone(), attempts: Vec::new() };
+            groups.push(Group { members: Vec::new(), case });
         }
+        members(&transaction, &group_of, |place, member, attempt| {
+            groups[place].members.push(member);
+            groups[place].case.attempts.push(attempt);
+        })?;
+        groups.retain(|group| group.members.iter().any(|member| member.due.is_some_and(|due| due <= now)));
+        taken.extend(groups.iter().flat_map(|group| group.members.iter().map(|member| member.row.entry)));
         Ok(groups)
     }
 }
@@ -175,22 +168,41 @@ fn related(connection: &Connection, entry: i64) -> Result<BTreeSet<i64>> {
     Ok(entries)
 }
 
-const MEMBER: &str =
+/// Members in the order of their entries: they stand side by side in their tables, and one statement steps from each to
+/// the next where a statement for each would go through the trees from the top.
+const MEMBERS: &str =
     "SELECT s.status, s.due_ms, s.reading_id, r.facts, r.basis, s.verdict_id, s.revision, e.id, e.request_id,
        e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure, e.http_status, s.checks
-FROM standings s JOIN readings r ON r.id = s.reading_id JOIN entries e ON e.id = s.entry_id
-WHERE s.entry_id = ?";
+FROM json_each(?) wanted CROSS JOIN standings s ON s.entry_id = wanted.value
+CROSS JOIN readings r ON r.id = s.reading_id CROSS JOIN entries e ON e.id = s.entry_id";
 
-/// One member, by [`MEMBER`].
-fn member(connection: &Connection, statement: &mut Statement, entry: i64) -> Result<Option<(Member, Attempt)>> {
-    let mut rows = statement.query([entry])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
+/// Tells each of these entries that is there, with its group's place.
+fn members(
+    connection: &Connection,
+    group_of: &BTreeMap<i64, usize>,
+    mut tell: impl FnMut(usize, Member, Attempt),
+) -> Result<()> {
+    let entries = serde_json::to_string(&group_of.keys().collect::<Vec<_>>())?;
+    let mut statement = connection.prepare_cached(MEMBERS)?;
+    let mut rows = statement.query([entries])?;
+    while let Some(row) = rows.next()? {
+        let Some((member, attempt)) = member(connection, row)? else { continue };
+        if let Some(place) = group_of.get(&attempt.entry) {
+            tell(*place, member, attempt);
+        }
+    }
+    Ok(())
+}
+
+/// One member, by [`MEMBERS`].
+fn member(connection: &Connection, row: &rusqlite::Row) -> Result<Option<(Member, Attempt)>> {
+    let Some(entry_row) = row_of(row, 6)? else { return Ok(None) };
+    let entry = entry_row.entry;
     let facts: Facts = serde_json::from_str(row.get_ref(3)?.as_str()?)
         .with_context(|| format!("failed to read the reading of entry {entry}"))?;
     let basis = row.get_ref(4)?.as_str()?;
     let status = row.get_ref(0)?.as_str_or_null()?;
     let verdict: Option<i64> = row.get(5)?;
-    let Some(entry_row) = row_of(row, 6)? else { return Ok(None) };
     // Looks are counted but for those at `answered` rows.
     let unseen = row.get::<_, i64>(18)? == 0 && facts.failure != Some(Failure::Answered);
     let looks = if unseen { Vec::new() } else { looks_of(connection, entry, basis, i64::MAX)? };

@@ -49,7 +49,12 @@ pub(super) fn take_in_all(connection: &Connection, reader: &Reader, now: Moment)
 }
 
 /// Reads about so many new entries, at the most, within the caller's transaction; gives how many they were, and their links.
-fn take_in_rows(connection: &Connection, reader: &Reader, now: Moment, most: usize) -> Result<(usize, Vec<(Link, i64)>)> {
+fn take_in_rows(
+    connection: &Connection,
+    reader: &Reader,
+    now: Moment,
+    most: usize,
+) -> Result<(usize, Vec<(Link, i64)>)> {
     let (mut links, mut answered, mut read) = (Vec::new(), BTreeSet::new(), 0);
     while read < most {
         match take_in_page(connection, reader, now, (&mut links, &mut answered))? {
@@ -176,7 +181,7 @@ pub(super) fn id_text(value: ValueRef) -> String {
     }
 }
 
-fn cell(value: ValueRef) -> Cell {
+pub(super) fn cell(value: ValueRef) -> Cell {
     match value {
         ValueRef::Null => Ok(None),
         ValueRef::Integer(number) => Ok(Some(number.to_string())),

@@ -61,7 +61,7 @@ pub use prune::Pruned;
 pub use record::NewEntry;
 pub use recorder::Recorder;
 pub use runs::{RunEnd, RunId, RunStart};
-pub use settle::{Close, Stored, Told};
+pub use settle::{Close, NewLook, Stored, StoredMember, Told};
 pub use simulated::WrittenRow;
 
 const SCHEMA: &str = include_str!("../../schema.sql");

@@ -9,19 +9,108 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use super::fellows::{self, Fellows};
 use super::intake::take_in_all;
 use super::writing::Writing;
-use super::{Group, Ledger, RunId};
+use super::{Group, Ledger, Member, RunId};
 use crate::clock::Moment;
 use crate::decide::{Deferral, Verdict};
+use crate::evidence::{Attempt, Effect, Facts, Link, Look};
 use crate::mask;
 use crate::plan::Reader;
-use crate::words::{Action, Outcome, Reason, Status};
+use crate::words::{Action, Control, Outcome, Reason, Seen, Status};
 
-/// What is written of a group.
+/// What is written of a group, and no more of it: hundreds of them wait for the next transaction.
 #[derive(Debug)]
 pub struct Stored {
-    pub group: Group,
-    /// Per member: what is said of it.
-    pub told: Vec<Told>,
+    /// In the order of arrival.
+    pub members: Vec<StoredMember>,
+}
+
+/// What is written of one member.
+#[derive(Debug)]
+pub struct StoredMember {
+    /// `entries.id`.
+    pub entry: i64,
+    /// How it stood when it was loaded.
+    pub status: Option<Status>,
+    /// What is said of it.
+    pub told: Told,
+    /// Of one that is corrected: `entries.request_id`.
+    pub corrected: Option<String>,
+    /// What was seen of it since it was loaded.
+    pub looks: Vec<NewLook>,
+    pub(super) answered: bool,
+    pub(super) revision: i64,
+    pub(super) reading: i64,
+    pub(super) verdict_id: Option<i64>,
+    pub(super) links: Vec<Link>,
+}
+
+/// A look that is not in the ledger yet.
+#[derive(Debug)]
+pub struct NewLook {
+    pub seen: Seen,
+    pub(super) lookup: String,
+    pub(super) effect: usize,
+    pub(super) asked: Moment,
+    pub(super) answered: Moment,
+    pub(super) server: Option<Moment>,
+    pub(super) cause: Option<String>,
+    /// JSON.
+    pub(super) records: Option<String>,
+    pub(super) state: Option<String>,
+    pub(super) controls: (Control, Control),
+}
+
+impl Stored {
+    /// What is written of a group, of whose members this is told.
+    ///
+    /// # Errors
+    /// Never, in practice: when a record is no JSON.
+    pub fn of(group: Group, told: Vec<Told>) -> Result<Stored> {
+        let members = group.members.into_iter().zip(group.case.attempts).zip(told);
+        let members = members.map(|((member, attempt), told)| StoredMember::of(member, attempt, told));
+        Ok(Stored { members: members.collect::<Result<_>>()? })
+    }
+}
+
+impl StoredMember {
+    fn of(member: Member, attempt: Attempt, told: Told) -> Result<StoredMember> {
+        let answered = attempt.answered();
+        let Facts { effects, identity, .. } = attempt.facts;
+        let new = attempt.looks.into_iter().skip(member.stored_looks);
+        let looks = new.map(|look| NewLook::of(look, &effects)).collect::<Result<_>>()?;
+        let corrected = matches!(&told, Told::Verdict { verdict, .. } if verdict.correction);
+        Ok(StoredMember {
+            entry: attempt.entry,
+            status: member.status,
+            told,
+            corrected: corrected.then_some(member.row.request_id),
+            looks,
+            answered,
+            revision: member.row.revision,
+            reading: member.reading,
+            verdict_id: member.verdict_id,
+            links: effects.iter().filter_map(|effect| effect.key).chain([identity]).collect(),
+        })
+    }
+}
+
+impl NewLook {
+    fn of(look: Look, effects: &[Effect]) -> Result<NewLook> {
+        let lookup = effects.get(look.effect).and_then(|effect| effect.lookup.clone()).unwrap_or_default();
+        let records = if look.records.is_empty() { None } else { Some(serde_json::to_string(&look.records)?) };
+        Ok(NewLook {
+            seen: look.seen,
+            lookup,
+            effect: look.effect,
+            asked: look.asked,
+            answered: look.answered,
+            server: look.server,
+            cause: look.cause,
+            records,
+            state: look.state,
+            controls: (look.known, look.random),
+        })
+    }
 }
 
 /// What is said of one member, and when it is looked at again.
@@ -66,7 +155,7 @@ impl Ledger {
         let mut writing = Writing::prepare(&transaction, run, now)?;
         let mut passed_over = Vec::new();
         for (index, stored) in batch.iter().enumerate() {
-            if writing.changed(&stored.group, fellows)? {
+            if writing.changed(stored, fellows)? {
                 passed_over.push(index);
             } else {
                 writing.group(stored, &basis)?;

@@ -8,10 +8,13 @@ use rusqlite::{OptionalExtension, params};
 
 use super::Ledger;
 use super::groups::looks_of;
-use super::intake::row_of;
+use super::intake::{cell, id_text, row_of};
 use super::select::{attempts_of, found_by, passes, sent};
 use crate::clock::{Moment, Span};
-use crate::standing::{Audience, Counts, Filter, ReportRow, RunFacts, Standing, Story, StoryLook, StoryVerdict};
+use crate::plan::operation;
+use crate::standing::{
+    Audience, Counts, Entries, Filter, ReportRow, RunFacts, Standing, Story, StoryLook, StoryVerdict,
+};
 use crate::words::Status;
 
 const ROW: &str = "SELECT s.entry_id, s.status, s.reason, s.action, s.explanation, s.not_before_ms, s.checks, s.first_checked_ms,
@@ -24,6 +27,8 @@ LEFT JOIN readings r ON r.id = s.reading_id
 LEFT JOIN verdicts v ON v.id = s.verdict_id
 LEFT JOIN pseudonyms p ON p.entry_id = s.entry_id
 WHERE s.status IS NOT NULL";
+
+const UNREADABLE: &str = "failed to read a reading";
 
 impl Ledger {
     /// How many entries stand where.
@@ -89,7 +94,12 @@ impl Ledger {
     ///
     /// # Errors
     /// When the ledger cannot be read, or `each` fails.
-    pub fn each_row(&self, filter: &Filter, mut each: impl FnMut(ReportRow) -> Result<()>) -> Result<i64> {
+    pub fn each_row(
+        &self,
+        filter: &Filter,
+        entries: Entries,
+        mut each: impl FnMut(ReportRow) -> Result<()>,
+    ) -> Result<i64> {
         let instant = self.connection.unchecked_transaction()?;
         let last = instant.query_row("SELECT coalesce(max(id), 0) FROM verdicts", [], |row| row.get(0))?;
         let sent = sent(&instant)?;
@@ -98,11 +108,11 @@ impl Ledger {
             let mut statement = instant.prepare(&format!("{ROW}{} {order}", pass.sql))?;
             let mut rows = statement.query(rusqlite::params_from_iter(&pass.values))?;
             while let Some(row) = rows.next()? {
-                let mut row = report_row(row)?;
+                let mut row = report_row(row, entries)?;
                 match filter.audience {
                     Audience::All => {}
-                    Audience::Support => row.found = found_by(&instant, row.row.entry)?,
-                    Audience::Resend => row.attempts = attempts_of(&instant, row.row.entry)?,
+                    Audience::Support => row.found = found_by(&instant, row.entry)?,
+                    Audience::Resend => row.attempts = attempts_of(&instant, row.entry)?,
                 }
                 each(row)?;
             }
@@ -117,7 +127,7 @@ impl Ledger {
     pub fn row_of_request(&self, request_id: &str) -> Result<Option<ReportRow>> {
         let mut statement = self.connection.prepare(&format!("{ROW} AND e.request_id = ?"))?;
         let mut rows = statement.query([request_id])?;
-        rows.next()?.map(report_row).transpose()
+        rows.next()?.map(|row| report_row(row, Entries::All)).transpose()
     }
 
     /// The story of one request. `None` when there is none, or it is an `answered` one.
@@ -126,15 +136,17 @@ impl Ledger {
     /// When the ledger cannot be read.
     pub fn story(&self, request_id: &str) -> Result<Option<Story>> {
         let Some(row) = self.row_of_request(request_id)? else { return Ok(None) };
-        let entry = row.row.entry;
-        let basis: Option<String> = self
+        let entry = row.entry;
+        let reading: Option<(String, String)> = self
             .connection
             .query_row(
-                "SELECT basis FROM readings r JOIN standings s ON s.reading_id = r.id WHERE s.entry_id = ?",
+                "SELECT basis, facts FROM readings r JOIN standings s ON s.reading_id = r.id WHERE s.entry_id = ?",
                 [entry],
-                |row| row.get(0),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()?;
+        let (basis, facts) = reading.unzip();
+        let facts = facts.map(|json| serde_json::from_str(&json)).transpose().context(UNREADABLE)?;
         let looks = looks_of(&self.connection, entry, &basis.unwrap_or_default(), i64::MAX)?;
         let mut runs = self.connection.prepare("SELECT run_id FROM observations WHERE entry_id = ? ORDER BY id")?;
         let runs: Vec<i64> = runs.query_map([entry], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
@@ -161,7 +173,7 @@ impl Ledger {
         )?;
         let blanked =
             blanked.query_row([entry], |row| Ok((Moment(row.get(0)?), row.get::<_, String>(1)?))).optional()?;
-        Ok(Some(Story { row, looks, verdicts, blanked }))
+        Ok(Some(Story { row, facts, looks, verdicts, blanked }))
     }
 
     /// The last run, or the one of this id.
@@ -205,9 +217,11 @@ fn windows(json: &str) -> Result<BTreeMap<String, String>> {
     Ok(spans.into_iter().map(|(name, span)| (name, span.to_string())).collect())
 }
 
-fn report_row(row: &rusqlite::Row) -> Result<ReportRow> {
-    let entry_row = row_of(row, 15)?.context("a standing without its entry")?;
-    let facts: Option<String> = row.get(9)?;
+fn report_row(row: &rusqlite::Row, entries: Entries) -> Result<ReportRow> {
+    let request_id = id_text(row.get_ref(17)?);
+    let operation_id = cell(row.get_ref(18)?);
+    let gist = row.get_ref(9)?.as_str_or_null()?.map(serde_json::from_str).transpose().context(UNREADABLE)?;
+    let whole = entries == Entries::All || gist.is_none();
     let word = |column: usize| row.get::<_, Option<String>>(column);
     let deferral: Option<String> = row.get(4)?;
     let verdict: Option<String> = row.get(13)?;
@@ -215,10 +229,11 @@ fn report_row(row: &rusqlite::Row) -> Result<ReportRow> {
     let settled = status != Status::Pending;
     let of_verdict = |column: usize| Ok::<_, anyhow::Error>(if settled { word(column)? } else { None });
     Ok(ReportRow {
-        operation_id: entry_row.operation().to_owned(),
-        request_id: entry_row.request_id.clone(),
-        facts: facts.map(|json| serde_json::from_str(&json)).transpose().context("failed to read a reading")?,
-        row: entry_row,
+        entry: row.get(0)?,
+        operation_id: operation(&operation_id, &request_id).to_owned(),
+        request_id,
+        gist,
+        row: if whole { row_of(row, 15)? } else { None },
         status,
         outcome: of_verdict(10)?.map(|text| text.parse()).transpose()?,
         reason: word(2)?.map(|text| text.parse()).transpose()?,

@@ -4,12 +4,11 @@
 use anyhow::Result;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
+use super::RunId;
 use super::fellows::Fellows;
-use super::settle::{Stored, Told};
-use super::{Group, RunId};
+use super::settle::{NewLook, Stored, Told};
 use crate::clock::Moment;
 use crate::decide::{Deferral, Verdict};
-use crate::evidence::Look;
 
 /// When an entry is looked at again, and when it was looked at just now, if it was.
 type Looked = (Option<Moment>, Option<Moment>);
@@ -74,17 +73,15 @@ impl<'c> Writing<'c> {
     }
 
     /// Whether a writer changed an entry of the group, or recorded another one that belongs to it.
-    pub(super) fn changed(&mut self, group: &Group, fellows: &Fellows) -> Result<bool> {
-        let among = |entry| group.members.iter().any(|member| member.row.entry == entry);
-        for (member, attempt) in group.each() {
+    pub(super) fn changed(&mut self, stored: &Stored, fellows: &Fellows) -> Result<bool> {
+        let among = |entry| stored.members.iter().any(|member| member.entry == entry);
+        for member in &stored.members {
             let now: Option<(i64, Option<i64>)> =
-                self.revision.query_row([attempt.entry], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-            if now != Some((member.row.revision, Some(member.reading))) {
+                self.revision.query_row([member.entry], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            if now != Some((member.revision, Some(member.reading))) {
                 return Ok(true);
             }
-            let facts = &attempt.facts;
-            let mut links = facts.effects.iter().filter_map(|effect| effect.key).chain([facts.identity]);
-            if links.any(|link| fellows.came(link, among)) {
+            if member.links.iter().any(|link| fellows.came(*link, among)) {
                 return Ok(true);
             }
         }
@@ -93,21 +90,18 @@ impl<'c> Writing<'c> {
 
     /// Writes the looks at a group, and what is said of its members.
     pub(super) fn group(&mut self, stored: &Stored, basis: &str) -> Result<()> {
-        for ((_, attempt), looks) in stored.group.each().zip(stored.group.new_looks()) {
-            for look in looks {
-                let lookup = attempt.facts.effects.get(look.effect).and_then(|effect| effect.lookup.as_deref());
-                self.look(attempt.entry, (basis, lookup.unwrap_or_default()), look)?;
+        for member in &stored.members {
+            for look in &member.looks {
+                self.look(member.entry, basis, look)?;
             }
         }
-        let settles = stored.told.iter().any(|told| matches!(told, Told::Verdict { .. }));
-        let decision = if settles { Some(self.decision(&stored.group)?) } else { None };
-        for ((attempt, told), looks) in
-            stored.group.case.attempts.iter().zip(&stored.told).zip(stored.group.new_looks())
-        {
-            let entry = attempt.entry;
-            let checked = looks.first().filter(|_| !attempt.answered()).map(|look| look.asked);
-            match told {
-                Told::Nothing if attempt.answered() => {
+        let settles = stored.members.iter().any(|member| matches!(member.told, Told::Verdict { .. }));
+        let decision = if settles { Some(self.decision(stored)?) } else { None };
+        for member in &stored.members {
+            let entry = member.entry;
+            let checked = member.looks.first().filter(|_| !member.answered).map(|look| look.asked);
+            match &member.told {
+                Told::Nothing if member.answered => {
                     self.due.execute(params![None::<i64>, entry])?;
                 }
                 Told::Nothing => self.checked(entry, checked)?,
@@ -122,29 +116,28 @@ impl<'c> Writing<'c> {
         Ok(())
     }
 
-    fn look(&mut self, entry: i64, (basis, lookup): (&str, &str), look: &Look) -> Result<()> {
-        let records = if look.records.is_empty() { None } else { Some(serde_json::to_string(&look.records)?) };
+    fn look(&mut self, entry: i64, basis: &str, look: &NewLook) -> Result<()> {
         self.last_observation = self.look.insert(params![
             self.run.0,
             entry,
             look.effect,
             basis,
-            lookup,
+            look.lookup,
             look.asked.0,
             look.answered.0,
             look.server.map(|server| server.0),
             look.seen.text(),
             look.cause,
-            records,
+            look.records,
             look.state,
-            look.known.text(),
-            look.random.text(),
+            look.controls.0.text(),
+            look.controls.1.text(),
         ])?;
         Ok(())
     }
 
-    fn decision(&mut self, group: &Group) -> Result<i64> {
-        let members = group.members.iter();
+    fn decision(&mut self, stored: &Stored) -> Result<i64> {
+        let members = stored.members.iter();
         let evidence: Vec<(i64, Option<i64>)> = members.map(|member| (member.reading, member.verdict_id)).collect();
         let evidence = serde_json::to_string(&evidence)?;
         Ok(self.decision.insert(params![self.run.0, evidence, self.last_observation])?)

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 pub use file::{Lookup, Operation, Statuses};
-pub use read::{Cell, NoText, Probe, Reader, Reading, Row};
+pub use read::{Cell, NoText, Probe, Reader, Reading, Row, operation};
 
 use file::{Effect, EffectKind, Key, PlanFile, Source};
 use parts::{Path, Template, Vars};

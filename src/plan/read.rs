@@ -53,8 +53,13 @@ impl Row {
 
     /// The operation's id: the row's own id when it names none, or an empty one.
     pub fn operation(&self) -> &str {
-        cell(&self.operation_id).filter(|id| !id.trim().is_empty()).unwrap_or(&self.request_id)
+        operation(&self.operation_id, &self.request_id)
     }
+}
+
+/// The operation's id, by an attempt's: its own id when it names none, or an empty one.
+pub fn operation<'a>(operation_id: &'a Cell, request_id: &'a str) -> &'a str {
+    cell(operation_id).filter(|id| !id.trim().is_empty()).unwrap_or(request_id)
 }
 
 /// A column's value: `Err` when it is neither NULL nor text.
@@ -130,14 +135,43 @@ impl Reader<'_> {
 
     /// Reads a row. `read_at` is when the job reads it: the row is there, so whatever it tells of has ended by then.
     pub fn read(&self, row: &Row, read_at: Moment) -> Reading {
-        let identity = self.link("operation", row.operation());
+        let mut facts = self.outset(row, read_at);
+        facts.identity = self.link("operation", row.operation());
+        let mut reading = self
+            .understand(row, &facts)
+            .unwrap_or_else(|why| Understood { class: Class::BadRow { why }, ..Understood::nothing() });
+        if let Some(event) = &reading.event {
+            facts.identity = self.link("event", event);
+        }
+        facts.class = reading.class;
+        facts.operation = reading.operation;
+        let masked = || cell(&row.url).map(|url| mask::path(url_path(url))).unwrap_or_default();
+        facts.path = reading.path.unwrap_or_else(masked);
+        facts.subject = reading.subject.as_deref().map(mask::subject);
+        let (effects, probes): (Vec<Effect>, Vec<Option<Probe>>) = reading.effects.drain(..).unzip();
+        facts.repeat_blocked = reading.repeat_blocked && !effects.is_empty();
+        let mut links: Vec<Link> = effects.iter().filter_map(|effect| effect.key).chain([facts.identity]).collect();
+        links.sort_unstable();
+        links.dedup();
+        facts.effects = effects;
+        let normalised_subject = probes.iter().flatten().next().map(|probe| probe.normalised.clone());
+        Reading { facts, links, probes, subject: reading.subject, normalised_subject }
+    }
+
+    /// Reads what a row's effects are looked up by, and nothing else of it.
+    pub fn probes(&self, row: &Row, read_at: Moment) -> Vec<(Effect, Option<Probe>)> {
+        self.understand(row, &self.outset(row, read_at)).map(|understood| understood.effects).unwrap_or_default()
+    }
+
+    /// What is known of a row before the plan is asked.
+    fn outset(&self, row: &Row, read_at: Moment) -> Facts {
         let failure = cell(&row.failure).and_then(|text| text.parse::<Failure>().ok());
         let http_status = cell(&row.http_status).and_then(|text| text.trim().parse().ok());
         let sent = cell(&row.sent_at).and_then(Moment::parse);
         let ended =
             cell(&row.ended_at).and_then(Moment::parse).or(sent).unwrap_or(read_at).max(sent.unwrap_or(read_at));
         let method = cell(&row.method).unwrap_or_default().trim().to_ascii_uppercase();
-        let mut facts = Facts {
+        Facts {
             class: Class::NoPlan,
             operation: None,
             path: String::new(),
@@ -157,30 +191,10 @@ impl Reader<'_> {
             overtaken: false,
             ended: ended.min(read_at + SET_BACK),
             window: self.window(failure, http_status),
-            identity,
+            identity: Link([0; 16]),
             repeat_blocked: false,
             effects: Vec::new(),
-        };
-        let mut reading = match self.understand(row, &facts) {
-            Err(why) => Understood { class: Class::BadRow { why }, ..Understood::nothing() },
-            Ok(understood) => understood,
-        };
-        if let Some(event) = &reading.event {
-            facts.identity = self.link("event", event);
         }
-        facts.class = reading.class;
-        facts.operation = reading.operation;
-        let masked = || cell(&row.url).map(|url| mask::path(url_path(url))).unwrap_or_default();
-        facts.path = reading.path.unwrap_or_else(masked);
-        facts.subject = reading.subject.as_deref().map(mask::subject);
-        let (effects, probes): (Vec<Effect>, Vec<Option<Probe>>) = reading.effects.drain(..).unzip();
-        facts.repeat_blocked = reading.repeat_blocked && !effects.is_empty();
-        let mut links: Vec<Link> = effects.iter().filter_map(|effect| effect.key).chain([facts.identity]).collect();
-        links.sort_unstable();
-        links.dedup();
-        facts.effects = effects;
-        let normalised_subject = probes.iter().flatten().next().map(|probe| probe.normalised.clone());
-        Reading { facts, links, probes, subject: reading.subject, normalised_subject }
     }
 
     fn understand(&self, row: &Row, facts: &Facts) -> Result<Understood, Bad> {

@@ -56,20 +56,19 @@ pub struct Column {
 const REQUEST_ID: Column = Column { name: "request_id", of: |row, shown| id(&row.request_id, shown) };
 const OPERATION_ID: Column = Column { name: "operation_id", of: |row, shown| id(&row.operation_id, shown) };
 const OPERATION: Column =
-    Column { name: "operation", of: |row, _| text(row.facts.as_ref().and_then(|facts| facts.operation.clone())) };
-const METHOD: Column =
-    Column { name: "method", of: |row, _| text(row.facts.as_ref().map(|facts| facts.method.clone())) };
-const PATH: Column = Column { name: "path", of: |row, _| text(row.facts.as_ref().map(|facts| facts.path.clone())) };
-const SENT_AT: Column = Column { name: "sent_at", of: |row, _| time(row.facts.as_ref().and_then(|facts| facts.sent)) };
-const ENDED_AT: Column = Column { name: "ended_at", of: |row, _| time(row.facts.as_ref().map(|facts| facts.ended)) };
+    Column { name: "operation", of: |row, _| text(row.gist.as_ref().and_then(|gist| gist.operation.clone())) };
+const METHOD: Column = Column { name: "method", of: |row, _| text(row.gist.as_ref().map(|gist| gist.method.clone())) };
+const PATH: Column = Column { name: "path", of: |row, _| text(row.gist.as_ref().map(|gist| gist.path.clone())) };
+const SENT_AT: Column = Column { name: "sent_at", of: |row, _| time(row.gist.as_ref().and_then(|gist| gist.sent)) };
+const ENDED_AT: Column = Column { name: "ended_at", of: |row, _| time(row.gist.as_ref().map(|gist| gist.ended)) };
 const FAILURE: Column = Column {
     name: "failure",
-    of: |row, _| text(row.facts.as_ref().and_then(|facts| facts.failure).map(|failure| failure.text().to_owned())),
+    of: |row, _| text(row.gist.as_ref().and_then(|gist| gist.failure).map(|failure| failure.text().to_owned())),
 };
 const HTTP_STATUS: Column = Column {
     name: "http_status",
     of: |row, _| {
-        let status = row.facts.as_ref().and_then(|facts| facts.http_status);
+        let status = row.gist.as_ref().and_then(|gist| gist.http_status);
         status.map_or(Cell::Unknown, |status| Cell::Number(status.into()))
     },
 };
@@ -87,7 +86,7 @@ const SUBJECT: Column = Column {
     name: "subject",
     of: |row, shown| match shown.subject {
         Some(subject) => text(Some(subject.to_owned())),
-        None => text(row.facts.as_ref().and_then(|facts| facts.subject.clone())),
+        None => text(row.gist.as_ref().and_then(|gist| gist.subject.clone())),
     },
 };
 const CHECKS: Column = Column { name: "checks", of: |row, _| Cell::Number(row.checks) };

@@ -9,7 +9,7 @@ use super::screen::{Screen, Tone, printable};
 use crate::clock::Moment;
 use crate::evidence::{Effect, Look};
 use crate::mask;
-use crate::standing::{Audience, ReportRow, Story, StoryLook, StoryVerdict};
+use crate::standing::{Audience, Story, StoryLook, StoryVerdict};
 use crate::words::Status;
 
 /// Where the values of a story begin.
@@ -21,14 +21,14 @@ pub fn story_json(story: &Story, pseudonym: Option<&str>) -> Map<String, Value> 
     let row = &story.row;
     let shown = Shown { pseudonym, ..Shown::default() };
     let mut told = object(row, &columns(Audience::All, true, false), &shown);
-    let facts = row.facts.as_ref();
+    let facts = story.facts.as_ref();
     for (name, value) in [
         ("correction", row.correction.into()),
         ("to_do", to_do(action(row)).into()),
         ("direction", json!(facts.map(|facts| facts.direction))),
         ("ended_at", json!(facts.map(|facts| facts.ended.to_string()))),
         ("window", json!(facts.map(|facts| facts.window))),
-        ("effects", effects(row).map(effect_json).collect()),
+        ("effects", effects(story).map(effect_json).collect()),
         ("looks", story.looks.iter().map(look_json).collect()),
         ("verdicts", story.verdicts.iter().map(verdict_json).collect()),
         ("removed", json!(story.blanked.as_ref().map(|(at, by)| json!({ "at": at.to_string(), "by": by })))),
@@ -38,8 +38,8 @@ pub fn story_json(story: &Story, pseudonym: Option<&str>) -> Map<String, Value> 
     told
 }
 
-fn effects(row: &ReportRow) -> impl Iterator<Item = &Effect> {
-    row.facts.iter().flat_map(|facts| &facts.effects)
+fn effects(story: &Story) -> impl Iterator<Item = &Effect> {
+    story.facts.iter().flat_map(|facts| &facts.effects)
 }
 
 fn effect_json(effect: &Effect) -> Value {
@@ -115,7 +115,7 @@ pub fn story_text(story: &Story, pseudonym: Option<&str>, screen: &Screen) -> St
     page.line("pseudonym", cell("pseudonym"), None);
     page.line("sent", cell("sent_at"), None);
     page.line("failure", [cell("failure"), cell("http_status")].join(" ").trim(), None);
-    for effect in effects(row) {
+    for effect in effects(story) {
         let by = match &effect.found_by {
             Some(by) => format!("looked up by {by}"),
             None => "nothing to look it up by".to_owned(),
@@ -123,7 +123,7 @@ pub fn story_text(story: &Story, pseudonym: Option<&str>, screen: &Screen) -> St
         page.line("effect", &format!("{}, {by}", effect.name), None);
     }
     for told in &story.looks {
-        page.line("look", &look_text(row, told), Some(Tone::Quiet));
+        page.line("look", &look_text(story, told), Some(Tone::Quiet));
     }
     for verdict in &story.verdicts {
         page.verdict(verdict);
@@ -140,7 +140,7 @@ pub fn story_text(story: &Story, pseudonym: Option<&str>, screen: &Screen) -> St
     page.text
 }
 
-fn look_text(row: &ReportRow, told: &StoryLook) -> String {
+fn look_text(story: &Story, told: &StoryLook) -> String {
     let look = &told.look;
     let ids: Vec<String> = look.records.iter().filter_map(|record| record.id.as_deref().map(mask::id)).collect();
     let fields = look.records.iter().flat_map(|record| &record.fields);
@@ -154,11 +154,11 @@ fn look_text(row: &ReportRow, told: &StoryLook) -> String {
     let what = what.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     let what = if what.is_empty() { what } else { format!(" ({what})") };
     let controls = format!("controls: known key {}, random key {}", look.known, look.random);
-    format!("{} run {} {}: {}{what} [{controls}]", look.asked, told.run, name_of(row, look), look.seen)
+    format!("{} run {} {}: {}{what} [{controls}]", look.asked, told.run, name_of(story, look), look.seen)
 }
 
-fn name_of(row: &ReportRow, look: &Look) -> String {
-    effects(row).nth(look.effect).map_or_else(|| format!("effect {}", look.effect), |effect| effect.name.clone())
+fn name_of(story: &Story, look: &Look) -> String {
+    effects(story).nth(look.effect).map_or_else(|| format!("effect {}", look.effect), |effect| effect.name.clone())
 }
 
 /// A text under way.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::clock::Moment;
 use crate::decide::{Decision, Deferral, decide};
-use crate::evidence::{Attempt, Class, Kind, Link, Look, Windows};
+use crate::evidence::{Attempt, Class, Effect, Kind, Link, Look, Windows};
 use crate::http::Transport;
 use crate::ledger::{Group, Member, Stored, Told};
 use crate::lookup::{Controls, Lookups, Shared, Stop};
 use crate::plan::observe::{self, Sighting};
-use crate::plan::{Probe, Reader, Reading};
+use crate::plan::{Probe, Reader};
 use crate::run::due;
 use crate::words::{Action, Control, Failure, Outcome, Reason, Seen, Status};
 
@@ -30,7 +30,8 @@ enum Sight {
 /// The plan of one group's turn: which members want which looks.
 pub struct Turn {
     group: Group,
-    readings: Vec<Reading>,
+    /// Per member: its effects as they are read now, and what they are looked up by.
+    probes: Vec<Vec<(Effect, Option<Probe>)>>,
     /// Per member: it is decided this time.
     open: Vec<bool>,
 }
@@ -39,10 +40,10 @@ impl Turn {
     /// Prepares a group: reads the raw keys of its rows and finds out who is to be decided.
     pub fn prepare(group: Group, reader: &Reader, now: Moment) -> Turn {
         let open = group.members.iter().map(|member| member.pending() || member.watched(now)).collect();
-        let mut turn = Turn { group, readings: Vec::new(), open };
+        let mut turn = Turn { group, probes: Vec::new(), open };
         // Where all that is open can be said without a look, no key is wanted.
         if !turn.settles_unseen() {
-            turn.readings = turn.group.members.iter().map(|member| reader.read(&member.row, now)).collect();
+            turn.probes = turn.group.members.iter().map(|member| reader.probes(&member.row, now)).collect();
         }
         // What was read of the bodies is enough from here on; many groups are held until they are written.
         turn.group.members.iter_mut().for_each(|member| member.row.body = Ok(None));
@@ -81,12 +82,12 @@ impl Turn {
     fn wanted(&self) -> BTreeMap<Link, Wanted<'_>> {
         let mut wanted: BTreeMap<Link, Wanted> = BTreeMap::new();
         for open in [true, false] {
-            for (m, (attempt, reading)) in self.group.case.attempts.iter().zip(&self.readings).enumerate() {
+            for (m, (attempt, probes)) in self.group.case.attempts.iter().zip(&self.probes).enumerate() {
                 // One settled under another plan may have had other effects.
-                if self.open[m] != open || reading.facts.effects != attempt.facts.effects {
+                if self.open[m] != open || !probes.iter().map(|(effect, _)| effect).eq(&attempt.facts.effects) {
                     continue;
                 }
-                for (e, (effect, probe)) in attempt.facts.effects.iter().zip(&reading.probes).enumerate() {
+                for (e, (effect, probe)) in probes.iter().enumerate() {
                     let (Some(key), Some(probe)) = (effect.key, probe) else { continue };
                     if open {
                         let new = || Wanted { lookup: &probe.lookup, effects: Vec::new() };
@@ -159,7 +160,10 @@ pub struct Looked {
 
 impl Looked {
     /// Says of each member what becomes of it.
-    pub fn tell(self, now: Moment) -> Stored {
+    ///
+    /// # Errors
+    /// As [`Stored::of`].
+    pub fn tell(self, now: Moment) -> anyhow::Result<Stored> {
         let windows = &self.group.case.windows;
         let told = self.group.each().zip(decide(&self.group.case)).zip(&self.open);
         let told = told.map(|(((member, attempt), decision), open)| {
@@ -177,7 +181,7 @@ impl Looked {
             }
         });
         let told = told.collect();
-        Stored { group: self.group, told }
+        Stored::of(self.group, told)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::lookup::{Lookups, Stop};
 use crate::plan::Reader;
 use crate::words::{Seen, Status};
 use halt::{Ending, Halt};
-use look::{Looked, Turn};
+use look::Turn;
 
 /// Groups written in one transaction, at the most.
 const BATCH: usize = 500;
@@ -228,7 +228,7 @@ impl<T: Transport> Run<'_, T> {
         let (lookups, reader) = (self.lookups, self.reader);
         let mut queue = Queue::new(now, self.ledger.fellows(due)?);
         let mut looking = FuturesUnordered::new();
-        let mut batch: Vec<Looked> = Vec::new();
+        let mut batch: Vec<Stored> = Vec::new();
         let mut flush = std::pin::pin!(tokio::time::sleep(FLUSH_AFTER));
         let mut alone = None;
         let mut ending = Ending::new(halt, self.config.stop_timeout());
@@ -249,7 +249,7 @@ impl<T: Transport> Run<'_, T> {
                 }
                 Some(looked) = looking.next() => match looked {
                     Ok(looked) => {
-                        batch.push(looked);
+                        batch.push(looked.tell((self.clock)())?);
                         if batch.len() >= BATCH {
                             self.write(std::mem::take(&mut batch), &mut queue)?;
                             flush.set(tokio::time::sleep(FLUSH_AFTER));
@@ -272,18 +272,17 @@ impl<T: Transport> Run<'_, T> {
         Ok(alone.map_or(Pass::Done, Pass::LeftAlone))
     }
 
-    /// Decides and writes a batch. A group that a writer changed meanwhile stays due.
-    fn write(&mut self, batch: Vec<Looked>, queue: &mut Queue) -> Result<()> {
+    /// Writes a batch. A group that a writer changed meanwhile stays due.
+    fn write(&mut self, batch: Vec<Stored>, queue: &mut Queue) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
         let now = (self.clock)();
-        let batch: Vec<Stored> = batch.into_iter().map(|looked| looked.tell(now)).collect();
         let passed_over = self.ledger.store(self.id, &batch, self.reader, &mut queue.fellows, now)?;
         let before = (self.summary.settled, self.summary.deferred);
         for (index, stored) in batch.iter().enumerate() {
-            for member in &stored.group.members {
-                queue.in_flight.remove(&member.row.entry);
+            for member in &stored.members {
+                queue.in_flight.remove(&member.entry);
             }
             if !passed_over.contains(&index) {
                 self.count(stored);
@@ -304,18 +303,18 @@ impl<T: Transport> Run<'_, T> {
 
     fn count(&mut self, stored: &Stored) {
         let mut did = 0;
-        for look in stored.group.new_looks().flatten() {
+        for look in stored.members.iter().flat_map(|member| &member.looks) {
             *self.summary.seen.entry(look.seen).or_default() += 1;
         }
-        for (member, told) in stored.group.members.iter().zip(&stored.told) {
-            match told {
+        for member in &stored.members {
+            match &member.told {
                 Told::Nothing => continue,
                 Told::Verdict { verdict, .. } => {
                     self.summary.settled += 1;
                     self.summary.settled_duplicate_risk += u64::from(verdict.status == Status::DuplicateRisk);
-                    if verdict.correction {
+                    if let Some(request_id) = &member.corrected {
                         self.summary.corrections += 1;
-                        let id = crate::mask::id(&member.row.request_id);
+                        let id = crate::mask::id(request_id);
                         let (outcome, reason) = (verdict.outcome, verdict.reason);
                         let what = format!("correction: {id} is {outcome} after all ({reason}); see `show`");
                         self.watcher.says("correction", &what);

@@ -17,7 +17,7 @@
 
 use anyhow::Result;
 use privo_reconcile::sandbox::{Account, BY_HAND};
-use privo_reconcile::standing::Filter;
+use privo_reconcile::standing::{Entries, Filter};
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
 
 use super::excuse;
@@ -57,7 +57,7 @@ pub fn judge(stage: &mut Stage) -> Result<Figures> {
     for told in &stage.told {
         last_told.insert(told.request_id.as_str(), (told.from, told.to));
     }
-    stage.ledger.each_row(&Filter::default(), |row| {
+    stage.ledger.each_row(&Filter::default(), Entries::Unread, |row| {
         if let Some(op) = of_request.get(&row.request_id) {
             let (from, to) = last_told.get(row.request_id.as_str()).copied().unwrap_or((now, now));
             finals.push(told_of(*op, row, from, to));

@@ -11,7 +11,7 @@ use privo_reconcile::plan::Reader;
 use privo_reconcile::run::halt::Halt;
 use privo_reconcile::run::{Options, Watcher, run_over};
 use privo_reconcile::sandbox::{Faults, Flapping, NewAccount};
-use privo_reconcile::standing::Filter;
+use privo_reconcile::standing::{Entries, Filter};
 use privo_reconcile::words::{Action, Status};
 
 use super::cast::{Cast, Seeded};
@@ -299,7 +299,7 @@ impl Stage {
     fn listen(&mut self, run: Option<i64>, from: i64, to: i64) -> Result<()> {
         let mut told = Vec::new();
         let of_request = &self.of_request;
-        self.ledger.each_row(&run.map(Filter::of_run).unwrap_or_default(), |row| {
+        self.ledger.each_row(&run.map(Filter::of_run).unwrap_or_default(), Entries::Unread, |row| {
             let wanted = run.is_some() || (row.status == Status::Pending && row.action == Some(Action::MayResend));
             if let (true, Some(op)) = (wanted, of_request.get(&row.request_id)) {
                 told.push(told_of(*op, row, from, to));

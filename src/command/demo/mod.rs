@@ -39,7 +39,7 @@ use crate::exit;
 use crate::ledger::{Ledger, NewEntry};
 use crate::run::{self, Options};
 use crate::sandbox::{Sandbox, World};
-use crate::standing::{Filter, ReportRow};
+use crate::standing::{Entries, Filter, ReportRow};
 use cast::{Cast, locked};
 use folder::Job;
 use judge::{Finding, Judge};
@@ -131,7 +131,7 @@ async fn reconcile(job: &Job, config: &Config) -> Result<Vec<ReportRow>> {
     ran?;
     write_report(config, &ledger, &job.report, None)?;
     let mut rows = Vec::new();
-    ledger.each_row(&Filter::default(), |row| {
+    ledger.each_row(&Filter::default(), Entries::Unread, |row| {
         rows.push(row);
         Ok(())
     })?;

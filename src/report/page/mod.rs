@@ -156,7 +156,7 @@ impl EntryLine {
             let column = columns.iter().find(|column| column.name == name);
             column.map(|column| text::visible(&(column.of)(row, shown).text())).unwrap_or_default()
         };
-        let sent = row.facts.as_ref().and_then(|facts| facts.sent);
+        let sent = row.gist.as_ref().and_then(|gist| gist.sent);
         let (request, operation_id) = (cell("request_id"), cell("operation_id"));
         EntryLine {
             tone: tone(row.status),

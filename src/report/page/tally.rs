@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::Moment;
 use crate::evidence::Link;
 use crate::report;
-use crate::standing::ReportRow;
+use crate::standing::{Gist, ReportRow};
 use crate::words::{Action, Failure, Reason, Status};
 
 /// How an attempt failed, as the picture stacks it; `None`: its row cannot be read.
@@ -57,24 +57,24 @@ impl Todo {
 impl Tally {
     /// Counts a row.
     pub fn add(&mut self, row: &ReportRow) {
-        let facts = row.facts.as_ref();
+        let gist = row.gist.as_ref();
         self.rows += 1;
         self.corrections += u64::from(row.correction);
         *self.statuses.entry(row.status).or_default() += 1;
         *self.reasons.entry((row.status, report::reason(row))).or_default() += 1;
-        let operation = facts.and_then(|facts| facts.operation.clone());
+        let operation = gist.and_then(|gist| gist.operation.clone());
         let column = Status::ALL.iter().position(|status| *status == row.status).unwrap_or_default();
         self.operations.entry(operation).or_default()[column] += 1;
         let todo = self.actions.entry(report::action(row)).or_default();
         todo.entries += 1;
-        match facts {
-            Some(facts) => {
-                todo.operations.insert(facts.identity);
+        match gist {
+            Some(gist) => {
+                todo.operations.insert(gist.identity);
             }
             None => todo.unread += 1,
         }
-        match facts.and_then(|facts| facts.sent()) {
-            Some(sent) => self.sent.push((sent, facts.and_then(|facts| facts.failure))),
+        match gist.and_then(Gist::sent) {
+            Some(sent) => self.sent.push((sent, gist.and_then(|gist| gist.failure))),
             None => self.untimed += 1,
         }
     }

@@ -8,7 +8,7 @@ use privo_reconcile::clock::Moment;
 use privo_reconcile::import::{Format, Job, Mapping, Source, Summary, format_of, import};
 use privo_reconcile::ledger::Ledger;
 use privo_reconcile::plan::Reader;
-use privo_reconcile::standing::Filter;
+use privo_reconcile::standing::{Entries, Filter};
 
 use super::shipped;
 
@@ -90,14 +90,14 @@ fn read(ledger: &mut Ledger, path: &Path, format: Format) -> Option<Summary> {
 fn rows(ledger: &Ledger) -> Vec<String> {
     let mut rows = Vec::new();
     let each = |row: privo_reconcile::standing::ReportRow| {
-        let row = row.row;
+        let row = row.row.unwrap();
         rows.push(format!(
             "{:?}",
             (row.operation_id, row.method, row.url, row.body, row.sent_at, row.ended_at, row.failure, row.http_status)
         ));
         Ok(())
     };
-    ledger.each_row(&Filter::default(), each).unwrap();
+    ledger.each_row(&Filter::default(), Entries::All, each).unwrap();
     rows.sort();
     rows
 }

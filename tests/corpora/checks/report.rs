@@ -49,10 +49,11 @@ fn row(reader: &Reader, texts: &[Option<String>]) -> ReportRow {
     };
     let facts = reader.read(&row, Moment(1_800_000_000_000)).facts;
     ReportRow {
+        entry: row.entry,
         request_id: row.request_id.clone(),
         operation_id: row.operation().to_owned(),
-        facts: Some(facts),
-        row,
+        gist: Some(facts.into()),
+        row: Some(row),
         status: Status::DuplicateRisk,
         outcome: Some(Outcome::Unknown),
         reason: Some(Reason::BadRow),
