@@ -12,10 +12,10 @@ use crate::evidence::Link;
 use crate::plan::{Cell, NoText, Reader, Row};
 use crate::words::Failure;
 
-/// Rows read in one transaction, at the most, so that a writer never waits long: some tenths of a second. Links are digests,
+/// Rows read in one transaction, at the most, so that a writer never waits long: about half a second. Links are digests,
 /// and go to random places of a large file; the more of them are written in their order at once, the fewer pages are
 /// written.
-const AT_ONCE: usize = 32_000;
+const AT_ONCE: usize = 64_000;
 
 /// Rows held in memory at once.
 const PAGE: usize = 2000;
