@@ -21,6 +21,12 @@ pub struct Span(pub i64);
 /// The longest span that the configuration takes: a hundred years, so that sums of spans and moments cannot overflow.
 const LONGEST: i64 = 100 * 366 * 86_400_000;
 
+impl From<std::time::SystemTime> for Moment {
+    fn from(time: std::time::SystemTime) -> Moment {
+        Moment(DateTime::<Utc>::from(time).timestamp_millis())
+    }
+}
+
 impl Moment {
     /// The wall clock.
     #[expect(clippy::disallowed_methods, reason = "this is the edge")]

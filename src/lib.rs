@@ -16,9 +16,12 @@
 //!    under watch; a record that turns up late corrects it, loudly.
 //! 6. The [`report`] is made of the ledger alone: CSV for people who must resend, store an id, or ask PRIVO support.
 //!
-//! The rest serves that story: [`import`] takes in what was written down elsewhere, [`words`] are the field's terms, [`standing`] is what the ledger tells, [`config`],
-//! [`cli`], [`command`] and [`exit`] are the way in and out, [`http`] and [`clock`] are the edges, [`mistake`] tells errors in files, [`mask`] keeps
-//! children's data out of what is shown, [`pseudonym`] gives them names to speak of them by, [`notice`], [`log`] and [`document`] make it heard, [`schedule`] says when the job runs by its own clock, [`recording`] is for a partner's own code, [`sandbox`] is a server that knows the truth; `demo` plays an outage against it.
+//! The rest serves that story: [`import`] takes in what was written down elsewhere, [`words`] are the field's terms,
+//! [`standing`] is what the ledger tells, [`config`], [`cli`], [`command`] and [`exit`] are the way in and out, [`http`] and
+//! [`clock`] are the edges, [`mistake`] tells errors in files, [`mask`] keeps children's data out of what is shown,
+//! [`pseudonym`] gives them names to speak of them by, [`notice`], [`log`] and [`document`] make it heard, [`schedule`] says
+//! when the job runs by its own clock, `leftovers` sweeps what a kill left, [`recording`] is for a partner's own code,
+//! [`sandbox`] is a server that knows the truth; `demo` plays an outage against it.
 
 pub mod cli;
 pub mod clock;
@@ -31,6 +34,7 @@ pub mod exit;
 pub mod http;
 pub mod import;
 pub mod ledger;
+mod leftovers;
 pub mod log;
 pub mod lookup;
 pub mod mask;

@@ -119,7 +119,7 @@ fn a_stopped_run_finishes_what_is_in_flight_too() {
 
 #[test]
 fn a_stop_is_heard_in_the_midst_of_what_needs_no_server() {
-    const ENTRIES: i64 = 50_000;
+    const ENTRIES: i64 = 150_000;
     let dir = every_minute();
     let db = dir.db();
     db.execute_batch("BEGIN").unwrap();

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::explain::Explained;
 use super::{Ledger, migrate};
 use crate::exit::Refused;
+use crate::leftovers;
 
 impl Ledger {
     /// Copies the ledger, as it stands at one instant, into a new file that only this user may read. Free pages are left
@@ -29,7 +30,7 @@ impl Ledger {
             Explained(format!("failed to write the backup {} ({remedy})", to.display()))
         };
         // A folder of its own, closed to others: SQLite keeps its journals beside the copy while it is made.
-        let workshop = tempfile::Builder::new().prefix(".privo-reconcile-").tempdir_in(folder).with_context(place)?;
+        let workshop = leftovers::begin(folder).tempdir_in(folder).with_context(place)?;
         let copy = workshop.path().join("ledger.db");
         make_file(&copy).with_context(place)?;
         let target = copy.to_str().with_context(|| format!("{} is not UTF-8 (name it otherwise)", to.display()))?;

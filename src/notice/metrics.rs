@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use super::Summary;
 use super::alert::Rule;
 use crate::clock::Moment;
+use crate::leftovers;
 use crate::words::{Seen, Status};
 
 /// Replaces the file, whole or not at all. Anybody may read it, for the collector is another user.
@@ -22,7 +23,7 @@ pub fn write(file: &Path, summary: &Summary, rules: &[Rule]) -> Result<()> {
     let place = || format!("failed to write {} (may the job's user write that folder?)", file.display());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Without the ending the collector does not take it for a file of its own.
-    let mut whole = tempfile::Builder::new().prefix(".privo-reconcile-").tempfile_in(folder).with_context(place)?;
+    let mut whole = leftovers::begin(folder).tempfile_in(folder).with_context(place)?;
     whole.write_all(text(summary, rules).as_bytes()).with_context(place)?;
     #[cfg(unix)]
     {

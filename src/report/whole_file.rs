@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::leftovers;
+
 /// Writes a file beside its place and moves it there when it is whole and on the disk. A file that is there already stays
 /// as it is until then.
 ///
@@ -18,8 +20,7 @@ pub fn write_whole<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T
     let place = || {
         format!("failed to write {} (does the folder exist, may you write there, and is there room?)", path.display())
     };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".privo-reconcile-");
+    let mut builder = leftovers::begin(folder);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder).with_context(place)?;
