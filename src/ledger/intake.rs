@@ -12,16 +12,23 @@ use crate::evidence::Link;
 use crate::plan::{Cell, NoText, Reader, Row};
 use crate::words::Failure;
 
-/// Rows read in one transaction, at the most, so that a writer never waits long: about half a second. Links are digests,
-/// and go to random places of a large file; the more of them are written in their order at once, the fewer pages are
-/// written.
-const AT_ONCE: usize = 64_000;
+/// Read in one transaction, at the most, so that a writer never waits long: about half a second. Links are digests, and go
+/// to random places of a large file; the more of them are written in their order at once, the fewer pages are written.
+const AT_ONCE: Amount = Amount { rows: 64_000, bytes: 64 * 1024 * 1024 };
 
 /// Rows held in memory at once.
 const PAGE: usize = 2000;
 
-/// So many bytes of rows are read at once, at the most, but for the last of them.
+/// So many bytes of rows are held in memory at once, at the most, but for the last of them.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How much was read, or may be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    rows: usize,
+    /// Of the rows' cells.
+    bytes: usize,
+}
 
 /// A longer cell is not read, in bytes: what a plan reads of a request takes some hundred, and the cells of a group are
 /// held together.
@@ -37,30 +44,31 @@ impl Ledger {
     /// When the ledger cannot be read or written.
     pub fn take_in(&mut self, reader: &Reader, now: Moment) -> Result<bool> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (rows, _) = take_in_rows(&transaction, reader, now, AT_ONCE)?;
+        let (read, _) = take_in_rows(&transaction, reader, now, AT_ONCE)?;
         transaction.commit()?;
-        Ok(rows > 0)
+        Ok(read.rows > 0)
     }
 }
 
 /// Reads every new entry within the caller's transaction; gives their links.
 pub(super) fn take_in_all(connection: &Connection, reader: &Reader, now: Moment) -> Result<Vec<(Link, i64)>> {
-    Ok(take_in_rows(connection, reader, now, usize::MAX)?.1)
+    Ok(take_in_rows(connection, reader, now, Amount { rows: usize::MAX, bytes: usize::MAX })?.1)
 }
 
-/// Reads about so many new entries, at the most, within the caller's transaction; gives how many they were, and their links.
+/// Reads new entries within the caller's transaction, until it is about so much; gives how much it was, and their links.
 fn take_in_rows(
     connection: &Connection,
     reader: &Reader,
     now: Moment,
-    most: usize,
-) -> Result<(usize, Vec<(Link, i64)>)> {
-    let (mut links, mut answered, mut read) = (Vec::new(), BTreeSet::new(), 0);
-    while read < most {
-        match take_in_page(connection, reader, now, (&mut links, &mut answered))? {
-            0 => break,
-            rows => read += rows,
+    most: Amount,
+) -> Result<(Amount, Vec<(Link, i64)>)> {
+    let (mut links, mut answered, mut read) = (Vec::new(), BTreeSet::new(), Amount::default());
+    while read.rows < most.rows && read.bytes < most.bytes {
+        let page = take_in_page(connection, reader, now, (&mut links, &mut answered))?;
+        if page.rows == 0 {
+            break;
         }
+        read = Amount { rows: read.rows + page.rows, bytes: read.bytes.saturating_add(page.bytes) };
     }
     links.sort_unstable();
     store_links(connection, &links, &answered)?;
@@ -68,16 +76,16 @@ fn take_in_rows(
 }
 
 /// Reads one page within the caller's transaction and adds the links of what was read, and again those of answers. Says
-/// how many rows it was.
+/// how much it was.
 fn take_in_page(
     connection: &Connection,
     reader: &Reader,
     now: Moment,
     (links, answered): (&mut Vec<(Link, i64)>, &mut BTreeSet<Link>),
-) -> Result<usize> {
-    let rows = unread(connection)?;
+) -> Result<Amount> {
+    let Page { rows, bytes } = unread(connection)?;
     if rows.is_empty() {
-        return Ok(0);
+        return Ok(Amount::default());
     }
     let basis = reader.basis();
     let sealed: Option<i64> =
@@ -102,11 +110,19 @@ fn take_in_page(
             answered.extend(reading.links);
         }
     }
-    Ok(rows.len())
+    Ok(Amount { rows: rows.len(), bytes })
 }
 
-/// The next entries that were not read yet. `None`: the row is not there.
-fn unread(connection: &Connection) -> Result<Vec<(i64, Option<Row>)>> {
+/// A page of entries that were not read yet.
+#[derive(Default)]
+struct Page {
+    /// `None`: the row is not there.
+    rows: Vec<(i64, Option<Row>)>,
+    bytes: usize,
+}
+
+/// The next entries that were not read yet.
+fn unread(connection: &Connection) -> Result<Page> {
     let mut statement = connection.prepare_cached(
         "SELECT s.entry_id, s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at,
                 e.ended_at, e.failure, e.http_status
@@ -114,16 +130,26 @@ fn unread(connection: &Connection) -> Result<Vec<(i64, Option<Row>)>> {
          WHERE s.reading_id IS NULL ORDER BY s.entry_id LIMIT ?",
     )?;
     let mut found = statement.query([PAGE])?;
-    let (mut rows, mut bytes) = (Vec::new(), 0);
+    let mut page = Page::default();
     while let Some(row) = found.next()? {
-        let (entry, row) = (row.get(0)?, row_of(row, 1)?);
-        bytes += row.as_ref().map_or(0, Row::bytes);
-        rows.push((entry, row));
-        if bytes > PAGE_BYTES {
+        page.bytes += bytes_of(row)?;
+        page.rows.push((row.get(0)?, row_of(row, 1)?));
+        if page.bytes > PAGE_BYTES {
             break;
         }
     }
-    Ok(rows)
+    Ok(page)
+}
+
+/// How many bytes were read from the file for a row, whether they make text or not.
+fn bytes_of(row: &rusqlite::Row) -> rusqlite::Result<usize> {
+    let mut bytes = 0;
+    for column in 0..row.as_ref().column_count() {
+        if let ValueRef::Text(cell) | ValueRef::Blob(cell) = row.get_ref(column)? {
+            bytes += cell.len();
+        }
+    }
+    Ok(bytes)
 }
 
 fn forget_standing(connection: &Connection, entry: i64) -> Result<()> {
@@ -190,5 +216,39 @@ pub(super) fn cell(value: ValueRef) -> Cell {
             std::str::from_utf8(bytes).map(|text| Some(text.to_owned())).map_err(|_| NoText)
         }
         ValueRef::Text(_) | ValueRef::Blob(_) => Err(NoText),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+    use crate::ledger::WrittenRow;
+    use crate::plan::{Plan, SHIPPED};
+
+    #[test]
+    fn a_transaction_ends_with_its_bytes_and_the_next_goes_on() {
+        let (name, text) = SHIPPED[0];
+        let plan = Plan::load(name, text, &std::collections::BTreeMap::new()).unwrap();
+        let server = Url::parse("http://127.0.0.1:9").unwrap();
+        let mut ledger = Ledger::simulated(1).unwrap();
+        let salt = ledger.salt().to_vec();
+        let reader = Reader { plan: &plan, server: &server, salt: &salt };
+        // Too long to be read, and read from the file all the same.
+        let body = "x".repeat(AT_ONCE.bytes / 4);
+        for n in 0..6 {
+            let row = WrittenRow { request_id: n.to_string(), body: Some(body.clone()), ..WrittenRow::default() };
+            ledger.write_row(&row).unwrap();
+        }
+        let unread = |ledger: &Ledger| -> i64 {
+            let sql = "SELECT count(*) FROM standings WHERE reading_id IS NULL";
+            ledger.connection.query_row(sql, [], |row| row.get(0)).unwrap()
+        };
+        assert!(ledger.take_in(&reader, Moment(0)).unwrap());
+        assert_eq!(unread(&ledger), 2);
+        assert!(ledger.take_in(&reader, Moment(0)).unwrap());
+        assert_eq!(unread(&ledger), 0);
+        assert!(!ledger.take_in(&reader, Moment(0)).unwrap());
     }
 }

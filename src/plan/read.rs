@@ -35,22 +35,6 @@ pub struct Row {
 }
 
 impl Row {
-    /// How many bytes of text it holds.
-    pub fn bytes(&self) -> usize {
-        let cells = [
-            &self.operation_id,
-            &self.direction,
-            &self.method,
-            &self.url,
-            &self.body,
-            &self.sent_at,
-            &self.ended_at,
-            &self.failure,
-            &self.http_status,
-        ];
-        self.request_id.len() + cells.iter().filter_map(|text| cell(text)).map(str::len).sum::<usize>()
-    }
-
     /// The operation's id: the row's own id when it names none, or an empty one.
     pub fn operation(&self) -> &str {
         operation(&self.operation_id, &self.request_id)
