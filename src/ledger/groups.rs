@@ -130,10 +130,9 @@ impl Ledger {
                 continue;
             }
             let place = groups.len();
-            match fellows.may_have(*entry) {
-                true => group_of.extend(related(&transaction, *entry)?.into_iter().map(|related| (related, place))),
-                false => drop(group_of.insert(*entry, place)),
-            }
+            let entries =
+                if fellows.may_have(*entry) { related(&transaction, *entry)? } else { BTreeSet::from([*entry]) };
+            group_of.extend(entries.into_iter().map(|entry| (entry, place)));
             let case = Case { windows: windows.clone(), attempts: Vec::new() };
             groups.push(Group { members: Vec::new(), case });
         }

@@ -15,7 +15,7 @@ use crate::decide::{Deferral, Verdict};
 use crate::evidence::{Attempt, Effect, Facts, Link, Look};
 use crate::mask;
 use crate::plan::Reader;
-use crate::words::{Action, Control, Outcome, Reason, Seen, Status};
+use crate::words::{Action, Outcome, Reason, Status};
 
 /// What is written of a group, and no more of it: hundreds of them wait for the next transaction.
 #[derive(Debug)]
@@ -47,17 +47,10 @@ pub struct StoredMember {
 /// A look that is not in the ledger yet.
 #[derive(Debug)]
 pub struct NewLook {
-    pub seen: Seen,
+    /// Its records are JSON already.
+    pub look: Look,
     pub(super) lookup: String,
-    pub(super) effect: usize,
-    pub(super) asked: Moment,
-    pub(super) answered: Moment,
-    pub(super) server: Option<Moment>,
-    pub(super) cause: Option<String>,
-    /// JSON.
     pub(super) records: Option<String>,
-    pub(super) state: Option<String>,
-    pub(super) controls: (Control, Control),
 }
 
 impl Stored {
@@ -95,21 +88,11 @@ impl StoredMember {
 }
 
 impl NewLook {
-    fn of(look: Look, effects: &[Effect]) -> Result<NewLook> {
+    fn of(mut look: Look, effects: &[Effect]) -> Result<NewLook> {
         let lookup = effects.get(look.effect).and_then(|effect| effect.lookup.clone()).unwrap_or_default();
-        let records = if look.records.is_empty() { None } else { Some(serde_json::to_string(&look.records)?) };
-        Ok(NewLook {
-            seen: look.seen,
-            lookup,
-            effect: look.effect,
-            asked: look.asked,
-            answered: look.answered,
-            server: look.server,
-            cause: look.cause,
-            records,
-            state: look.state,
-            controls: (look.known, look.random),
-        })
+        let records = std::mem::take(&mut look.records);
+        let records = if records.is_empty() { None } else { Some(serde_json::to_string(&records)?) };
+        Ok(NewLook { look, lookup, records })
     }
 }
 

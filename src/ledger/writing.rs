@@ -99,7 +99,7 @@ impl<'c> Writing<'c> {
         let decision = if settles { Some(self.decision(stored)?) } else { None };
         for member in &stored.members {
             let entry = member.entry;
-            let checked = member.looks.first().filter(|_| !member.answered).map(|look| look.asked);
+            let checked = member.looks.first().filter(|_| !member.answered).map(|new| new.look.asked);
             match &member.told {
                 Told::Nothing if member.answered => {
                     self.due.execute(params![None::<i64>, entry])?;
@@ -116,22 +116,22 @@ impl<'c> Writing<'c> {
         Ok(())
     }
 
-    fn look(&mut self, entry: i64, basis: &str, look: &NewLook) -> Result<()> {
+    fn look(&mut self, entry: i64, basis: &str, NewLook { look, lookup, records }: &NewLook) -> Result<()> {
         self.last_observation = self.look.insert(params![
             self.run.0,
             entry,
             look.effect,
             basis,
-            look.lookup,
+            lookup,
             look.asked.0,
             look.answered.0,
             look.server.map(|server| server.0),
             look.seen.text(),
             look.cause,
-            look.records,
+            records,
             look.state,
-            look.controls.0.text(),
-            look.controls.1.text(),
+            look.known.text(),
+            look.random.text(),
         ])?;
         Ok(())
     }

@@ -303,8 +303,8 @@ impl<T: Transport> Run<'_, T> {
 
     fn count(&mut self, stored: &Stored) {
         let mut did = 0;
-        for look in stored.members.iter().flat_map(|member| &member.looks) {
-            *self.summary.seen.entry(look.seen).or_default() += 1;
+        for new in stored.members.iter().flat_map(|member| &member.looks) {
+            *self.summary.seen.entry(new.look.seen).or_default() += 1;
         }
         for member in &stored.members {
             match &member.told {
