@@ -141,6 +141,11 @@ impl Ledger {
         differing(
             "SELECT entry_id FROM verdicts WHERE decision_id IS NULL AND reason <> 'closed'",
             "a verdict that neither a decision nor a person stands behind",
+        )?;
+        differing(
+            "SELECT entry_id FROM verdicts v
+             WHERE decision_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM decisions WHERE id = v.decision_id)",
+            "a verdict of a decision that is not there",
         )
     }
 
