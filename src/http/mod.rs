@@ -12,7 +12,7 @@ pub mod layer;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures_util::StreamExt;
+use reqwest::header::{self, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -129,7 +129,7 @@ impl Transport for Http {
             request = request.bearer_auth(token.expose_secret());
         }
         if let Some(json) = outgoing.json {
-            request = request.header("content-type", "application/json").body(json.to_owned());
+            request = request.header(header::CONTENT_TYPE, "application/json").body(json.to_owned());
         }
         if let Some(form) = outgoing.form {
             request = request.form(form);
@@ -137,20 +137,19 @@ impl Transport for Http {
         for (name, value) in outgoing.headers {
             request = request.header(*name, *value);
         }
-        let response = request.header("accept", "application/json").send().await.map_err(|error| broken(&error))?;
+        let json = HeaderValue::from_static("application/json");
+        let response = request.header(header::ACCEPT, json).send().await.map_err(|error| broken(&error))?;
         read(response).await
     }
 }
 
-async fn read(response: reqwest::Response) -> Result<Exchange, Broken> {
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let date = header("date").and_then(|text| Moment::parse_http_date(&text));
-    let retry_after = header("retry-after").and_then(|text| retry_after(&text, date, Moment::now()));
-    let mut answer =
-        Answer { status: response.status().as_u16(), content_type: header("content-type"), date, body: Vec::new() };
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| broken(&error))?;
+async fn read(mut response: reqwest::Response) -> Result<Exchange, Broken> {
+    let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let date = header(header::DATE).and_then(Moment::parse_http_date);
+    let retry_after = header(header::RETRY_AFTER).and_then(|text| retry_after(text, date, Moment::now()));
+    let content_type = header(header::CONTENT_TYPE).map(str::to_owned);
+    let mut answer = Answer { status: response.status().as_u16(), content_type, date, body: Vec::new() };
+    while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
         if answer.body.len() + chunk.len() > ANSWER_LIMIT {
             return Err(Broken {
                 failure: Failure::Network,

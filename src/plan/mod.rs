@@ -116,8 +116,10 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 fn known_lookup<'a>(lookups: &'a BTreeMap<String, Lookup>, name: &str) -> Result<&'a Lookup> {
-    let names = lookups.keys().cloned().collect::<Vec<_>>();
-    lookups.get(name).ok_or_else(|| anyhow!("unknown lookup `{name}` (the plan has: {})", or_none(&names)))
+    lookups.get(name).ok_or_else(|| {
+        let names = lookups.keys().cloned().collect::<Vec<_>>();
+        anyhow!("unknown lookup `{name}` (the plan has: {})", or_none(&names))
+    })
 }
 
 fn or_none(names: &[String]) -> String {
