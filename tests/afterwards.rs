@@ -38,6 +38,10 @@ fn verify_finds_out_whatever_was_changed() {
         ("verdicts", "UPDATE verdicts SET server_id = '4711' WHERE reason = 'present'"),
         ("verdicts", "UPDATE verdicts SET decision_id = 4711 WHERE reason = 'present'"),
         ("decisions", "DELETE FROM decisions WHERE id = (SELECT max(id) FROM decisions)"),
+        ("runs", "DELETE FROM runs WHERE id IN (SELECT run_id FROM decisions)"),
+        ("standings", "DELETE FROM standings WHERE reason = 'confirmed-absent'"),
+        ("standings", "UPDATE standings SET status = 'pending', due_ms = NULL WHERE reason = 'confirmed-absent'"),
+        ("entries", "DELETE FROM entries WHERE id = 1"),
         (
             "readings",
             "UPDATE readings SET facts = replace(facts, '\"failure\":\"network\"', '\"failure\":\"not_sent\"')",
@@ -47,7 +51,10 @@ fn verify_finds_out_whatever_was_changed() {
     ] {
         let dir = settled(&platform);
         let db = dir.db();
-        let triggers = format!("DROP TRIGGER IF EXISTS {table}_kept; DROP TRIGGER IF EXISTS {table}_not_deleted;");
+        let of = if table == "entries" { "entry" } else { table };
+        let triggers = format!(
+            "DROP TRIGGER IF EXISTS {of}_kept; DROP TRIGGER IF EXISTS {of}_not_deleted; DROP TRIGGER IF EXISTS intent_deleted;"
+        );
         // As most tools open a file: SQLite holds references together only where it is asked to.
         db.pragma_update(None, "foreign_keys", "OFF").unwrap();
         db.execute_batch(&triggers).unwrap();

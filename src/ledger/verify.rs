@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::Ledger;
 use super::blanking::evidence_digest;
@@ -96,6 +96,34 @@ fn verdicts_of(connection: &Connection, decision: i64) -> Result<Vec<(i64, i64, 
     Ok(verdicts)
 }
 
+/// What an honest ledger has none of: entries, by what contradicts what.
+const CONTRADICTIONS: &[(&str, &str)] = &[
+    ("SELECT id FROM entries WHERE id NOT IN (SELECT entry_id FROM standings)", "nothing says where it stands"),
+    (
+        // One that was not read yet may be its writer's to take back.
+        "SELECT entry_id FROM standings WHERE reading_id IS NOT NULL AND entry_id NOT IN (SELECT id FROM entries)",
+        "the entry is not there",
+    ),
+    ("SELECT entry_id FROM standings WHERE status = 'pending' AND due_ms IS NULL", "it is pending, and no look is due"),
+    (
+        "SELECT s.entry_id FROM standings s LEFT JOIN verdicts v ON v.id = s.verdict_id AND v.entry_id = s.entry_id
+         WHERE s.status IN ('resolved', 'duplicate-risk')
+           AND (v.id IS NULL OR v.status <> s.status OR v.reason <> s.reason OR v.action <> s.action
+                OR EXISTS (SELECT 1 FROM verdicts later WHERE later.entry_id = s.entry_id AND later.id > v.id))",
+        "its standing does not follow from its last verdict",
+    ),
+    (
+        "SELECT entry_id FROM verdicts WHERE decision_id IS NULL AND reason <> 'closed'",
+        "a verdict that neither a decision nor a person stands behind",
+    ),
+    (
+        "SELECT entry_id FROM verdicts v
+         WHERE decision_id IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM decisions d JOIN runs r ON r.id = d.run_id WHERE d.id = v.decision_id)",
+        "a verdict of a decision, or of a run, that is not there",
+    ),
+];
+
 impl Ledger {
     /// Decides the whole ledger again, and compares. What differs is told by request id.
     ///
@@ -120,33 +148,16 @@ impl Ledger {
         Ok(verified)
     }
 
-    /// Every standing follows from a verdict, and every verdict from a decision or a person.
+    /// Every entry has a standing, every standing follows from a verdict, and every verdict from a decision or a person.
     fn verify_standings(&self, verified: &mut Verified) -> Result<()> {
-        let mut differing = |sql: &str, what: &str| -> Result<()> {
+        for (sql, what) in CONTRADICTIONS {
             let mut statement = self.connection.prepare(sql)?;
-            let entries: Vec<i64> =
-                statement.query_map(params![], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let entries: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             for entry in entries {
-                verified.differ(self.request_id(entry)?, what.to_owned());
+                verified.differ(self.request_id(entry)?, (*what).to_owned());
             }
-            Ok(())
-        };
-        differing(
-            "SELECT s.entry_id FROM standings s LEFT JOIN verdicts v ON v.id = s.verdict_id AND v.entry_id = s.entry_id
-             WHERE s.status IN ('resolved', 'duplicate-risk')
-               AND (v.id IS NULL OR v.status <> s.status OR v.reason <> s.reason OR v.action <> s.action
-                    OR EXISTS (SELECT 1 FROM verdicts later WHERE later.entry_id = s.entry_id AND later.id > v.id))",
-            "its standing does not follow from its last verdict",
-        )?;
-        differing(
-            "SELECT entry_id FROM verdicts WHERE decision_id IS NULL AND reason <> 'closed'",
-            "a verdict that neither a decision nor a person stands behind",
-        )?;
-        differing(
-            "SELECT entry_id FROM verdicts v
-             WHERE decision_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM decisions WHERE id = v.decision_id)",
-            "a verdict of a decision that is not there",
-        )
+        }
+        Ok(())
     }
 
     /// What is left of a blanked entry is what was left when it was blanked.
