@@ -32,6 +32,16 @@ fn nothing_is_wrong_while_the_world_keeps_the_windows() {
 }
 
 #[test]
+fn what_was_seen_long_ago_is_looked_at_again_before_it_settles_anything() {
+    // A parent's child was seen, but a control of the parent's lookup got no answer, so nothing was said. Hours later,
+    // when the controls held, that would have been enough; by then somebody had removed the child.
+    let secrets = tempfile::tempdir().unwrap();
+    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
+    let (figures, _) = play(765_665_857_263_144_218, 160, false, secrets.path(), false, None).unwrap();
+    assert!(figures.entries > 100 && !figures.red(), "{:#?}", figures.wrongs);
+}
+
+#[test]
 fn the_watch_catches_what_comes_after_the_windows() {
     let figures = worlds(2000..2008, true);
     assert!(figures.late > 0);
