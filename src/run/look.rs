@@ -50,21 +50,27 @@ impl Turn {
         turn
     }
 
-    /// Whether every open member is pending and can be settled from what is known without any look. What was seen before
-    /// and settled nothing then (a control got no answer) is old by now: it is looked at again.
+    /// Whether every open member is pending and can be settled from what is known, and could be without any look. What was
+    /// seen before and settled nothing then (a control got no answer) is old by now: it is looked at again.
     fn settles_unseen(&mut self) -> bool {
-        if self.knows_nothing() {
+        if self.knows_nothing() || !self.settles() {
             return false;
         }
         let attempts = &mut self.group.case.attempts;
         let looks: Vec<Vec<Look>> = attempts.iter_mut().map(|attempt| std::mem::take(&mut attempt.looks)).collect();
-        let decisions = decide(&self.group.case);
+        let settles = looks.iter().all(Vec::is_empty) || self.settles();
         self.group.case.attempts.iter_mut().zip(looks).for_each(|(attempt, looks)| attempt.looks = looks);
-        let mut open = self.group.members.iter().zip(decisions).zip(&self.open).filter(|(_, open)| **open);
+        settles
+    }
+
+    /// Whether every open member is pending and what is known settles it.
+    fn settles(&self) -> bool {
+        let mut open =
+            self.group.members.iter().zip(decide(&self.group.case)).zip(&self.open).filter(|(_, open)| **open);
         open.all(|((member, decision), _)| {
             member.pending()
                 && match decision {
-                    Decision::Settle(_) => true,
+                    Decision::Settle(verdict) => verdict.reason != Reason::Expired,
                     Decision::Defer(deferral) => deferral.reason == Reason::OtherEnvironment,
                 }
         })
