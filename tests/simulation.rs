@@ -42,6 +42,18 @@ fn what_was_seen_long_ago_is_looked_at_again_before_it_settles_anything() {
 }
 
 #[test]
+fn what_is_tried_again_after_its_verdict_may_have_been_made_twice() {
+    // A child was made and told so, and was tried again in ignorance; the retry was applied, late. That record is neither
+    // a twin's nor to be passed over in silence.
+    let secrets = tempfile::tempdir().unwrap();
+    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
+    for seed in [17_192_537_481_058_612_204, 5_767_867_076_986_284_700, 12_024_153_384_500_541_758] {
+        let (figures, _) = play(seed, 160, false, secrets.path(), false, None).unwrap();
+        assert!(figures.entries > 100 && !figures.red(), "{:#?}", figures.wrongs);
+    }
+}
+
+#[test]
 fn the_watch_catches_what_comes_after_the_windows() {
     let figures = worlds(2000..2008, true);
     assert!(figures.late > 0);

@@ -117,6 +117,10 @@ pub trait Told: Sized {
         let verdict = Settled { decided: at(minute), status: Status::Resolved, outcome, reason, server_id };
         self.told(|a| a.verdict = Some(verdict))
     }
+    /// A person ended it, without knowing what became of it.
+    fn closed(self, minute: i64) -> Self {
+        self.settled(minute, Outcome::Unknown, Reason::Closed, None)
+    }
 }
 
 impl Told for Attempt {

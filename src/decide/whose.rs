@@ -80,6 +80,8 @@ fn exact(fit: Fit) -> Option<usize> {
 struct List<'a> {
     group: &'a Group<'a>,
     items: Vec<(Item, Vec<&'a Attempt>)>,
+    /// Per item: the record that it is known to have made, nobody else's any more.
+    pinned: Vec<Option<&'a str>>,
     /// Per item: the look that shows all that it can have made.
     latest: Vec<Option<&'a Look>>,
     /// The ids of what one of the items can have made, in order. An older record must not take up an operation that
@@ -91,6 +93,7 @@ impl<'a> List<'a> {
     fn of(group: &'a Group<'a>, items: BTreeMap<Item, Vec<&'a Attempt>>) -> List<'a> {
         let items: Vec<(Item, Vec<&Attempt>)> =
             items.into_iter().filter(|(_, attempts)| capacity(attempts) > 0).collect();
+        let pinned = items.iter().map(|(_, attempts)| pinned(group, attempts)).collect();
         let latest: Vec<Option<&Look>> =
             items.iter().map(|((_, index), attempts)| latest_look(group, attempts, *index)).collect();
         let looks = items.iter().zip(&latest).filter_map(|(((identity, _), _), look)| Some((*identity, (*look)?)));
@@ -98,7 +101,7 @@ impl<'a> List<'a> {
         let mut records: Vec<&str> = records.filter_map(|record| record.id.as_deref()).collect();
         records.sort_unstable();
         records.dedup();
-        List { group, items, latest, records }
+        List { group, items, pinned, latest, records }
     }
 
     /// An operation in doubt has not been looked at yet.
@@ -126,7 +129,7 @@ impl<'a> List<'a> {
     fn claims(&self, surely_new: &[bool]) -> Vec<Claim> {
         let claim = |item: usize| {
             let mut claim = self.claim(item);
-            if pinned(&self.items[item].1).is_none() {
+            if self.pinned[item].is_none() {
                 claim.records.retain(|&record| match self.age(item, record) {
                     Some(Age::Before) => false,
                     Some(Age::After) => !surely_new[record],
@@ -141,7 +144,7 @@ impl<'a> List<'a> {
     fn claim(&self, item: usize) -> Claim {
         let ((identity, _), attempts) = &self.items[item];
         let index_of = |id: &str| self.records.binary_search(&id).ok();
-        match (pinned(attempts), self.latest[item]) {
+        match (self.pinned[item], self.latest[item]) {
             (Some(id), _) => Claim { capacity: 1, records: index_of(id).into_iter().collect() },
             (None, Some(look)) => {
                 let records = candidates(self.group, *identity, look);
@@ -158,7 +161,7 @@ impl<'a> List<'a> {
     /// A server that applies one attempt twice makes a record more than the attempts tell of: what the counts alone force
     /// upon one operation may be the double of another that can have made it, too.
     fn others_may_have_made(&self, claims: &[Claim], item: usize, record: usize) -> bool {
-        let open = |other: usize| other != item && pinned(&self.items[other].1).is_none();
+        let open = |other: usize| other != item && self.pinned[other].is_none();
         (0..claims.len()).any(|other| open(other) && claims[other].records.contains(&record))
     }
 
@@ -208,13 +211,14 @@ fn shown<'a>(look: &'a Look, id: &str) -> Option<(&'a Look, &'a Record)> {
     look.records.iter().find(|record| record.id.as_deref() == Some(id)).map(|record| (look, record))
 }
 
-/// The record that a settled operation is known to have made: nobody else's any more.
-fn pinned<'a>(attempts: &[&'a Attempt]) -> Option<&'a str> {
+/// The record that a settled operation is known to have made, and no other: all that it tried was over by that verdict. Tried
+/// again since, it may have made another.
+fn pinned<'a>(group: &Group, attempts: &[&'a Attempt]) -> Option<&'a str> {
     let settled = attempts.iter().filter(|a| a.facts.effects.len() == 1).filter_map(|a| a.verdict.as_ref());
-    settled
-        .filter(|v| matches!(v.outcome, Outcome::Applied | Outcome::Satisfied))
-        .filter_map(|v| v.server_id.as_deref())
-        .next_back()
+    let made = settled.filter(|v| matches!(v.outcome, Outcome::Applied | Outcome::Satisfied) && v.server_id.is_some());
+    let last = made.max_by_key(|verdict| verdict.decided)?;
+    let mut tried = attempts.iter().filter(|attempt| maybe_applied(attempt));
+    tried.all(|attempt| group.alone_settled_longest(attempt) < last.decided).then_some(last.server_id.as_deref())?
 }
 
 /// The records of a look that the operation can have made: one of its attempts may have been applied, their fields agree,

@@ -6,7 +6,8 @@
 //!   for every not-applied states that assumption; and what an attempt made that was not in the ledger yet, or never came
 //!   into it because its client was told a definite answer.
 //! - `false_applied`: the verdict says applied or satisfied, and the state did not hold when the server was asked; or the
-//!   id to store is another record's; or it says applied, and an operation that the ledger knew of by then made it.
+//!   id to store is another record's; or it says applied, and an operation that the ledger knew of by then made it; or it
+//!   names a child, and passes over another one that the operation made and the list showed.
 //!   Where somebody made it whom the ledger does not know (another system with the same key and fields), nothing that
 //!   can be asked tells: that is `unknowable`.
 //! - `unsafe_resend`: the advice is to resend, and that would make a second record or consent.
@@ -246,7 +247,10 @@ impl Bench<'_> {
             return Ruling::Wrong("the record is somebody else's");
         }
         if attempts.iter().any(|attempt| attempt.request_id == account.cause) {
-            return Ruling::Right;
+            return match self.hides_another(op, person, account, told) {
+                true => Ruling::Wrong("the operation made another record as well, which is there and is not told"),
+                false => Ruling::Right,
+            };
         }
         // Somebody else made it. With a key of its own the state holds all the same, and only "applied" is too much; a
         // child without one is another child.
@@ -261,6 +265,19 @@ impl Bench<'_> {
             return Ruling::Wrong("another operation that the ledger knows made the record");
         }
         Ruling::Unknowable
+    }
+
+    /// Another attempt, which the ledger knows, made another record that the list showed.
+    fn hides_another(&self, op: &Op, person: &Person, account: &Account, told: &Told) -> bool {
+        let attempts = self.sent_before(op, told);
+        let shown = |other: &&Account| {
+            other.cause != account.cause
+                && self.known(&other.cause, told)
+                && self.listed(op, other)
+                && same_fields(person, other)
+                && !self.truth.seen_absent(other, told.from, told.to)
+        };
+        !person.keyed() && self.truth.made_by(&attempts).any(|other| shown(&other))
     }
 
     fn listed(&self, op: &Op, account: &Account) -> bool {

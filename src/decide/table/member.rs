@@ -216,6 +216,37 @@ fn member_made_between_the_windows_of_two_attempts_is_the_siblings() {
     assert!(told[..2].iter().all(|told| !told.starts_with("resolved")), "{told:?}");
 }
 
+/// "b" may be the work of the retry that followed the verdict, so it is nobody else's for sure.
+#[test]
+fn member_tried_again_after_its_verdict_may_have_made_another() {
+    let (again, end) = (SETTLED + 30, 3 * DAY);
+    let seen = || [list_at(end, [record("a", 1), record("b", again + 10)])];
+    let made = || member().saw(seen()).settled(SETTLED, Outcome::Applied, Reason::Created, Some("a"));
+    let twin = || {
+        let absent = member().op(2).sent(5).saw(seen());
+        absent.settled(SETTLED, Outcome::NotApplied, Reason::ConfirmedAbsent, None)
+    };
+    let told = said([made(), member().sent(again).saw(seen()), twin()]);
+    assert_eq!(told[1], "duplicate-risk duplicated duplicated ask-privo");
+    assert_eq!(told[2], "duplicate-risk unknown ambiguous-match review");
+    for retry in [member().sent(again).answered(201), member().sent(again).saw(seen()).closed(again + 60)] {
+        assert_eq!(said([made(), retry, twin()])[2], "duplicate-risk unknown ambiguous-match review");
+    }
+}
+
+/// What was over before the verdict has made "a" and nothing else.
+#[test]
+fn member_settled_by_a_record_leaves_the_others_to_its_siblings() {
+    let end = 2 * DAY;
+    let seen = || [list_at(end, [record("a", 1), record("b", 20)])];
+    let made = member().saw(seen()).settled(SETTLED + 1, Outcome::Satisfied, Reason::Present, Some("a"));
+    let retries = [member().sent(1).answered(201), member().sent(1).saw(seen()).closed(SETTLED + 2)];
+    for retry in retries {
+        let told = said([made.clone(), retry, member().op(2).sent(15).saw(seen())]);
+        assert_eq!(told[2], "resolved applied created store-id");
+    }
+}
+
 #[test]
 fn member_with_another_owner_has_nothing_to_do_with_it() {
     let look = list_at(SETTLED, [record("a", 0)]);
