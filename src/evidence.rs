@@ -308,7 +308,10 @@ pub struct Attempt {
     pub facts: Facts,
     /// In the order in which they were stored.
     pub looks: Vec<Look>,
+    /// The verdict that holds.
     pub verdict: Option<Settled>,
+    /// What was said of it before its writer changed the row, when none holds: somebody may have acted upon it.
+    pub told: Option<Settled>,
 }
 
 impl Attempt {

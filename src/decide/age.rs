@@ -1,7 +1,8 @@
 //! When a record was made, by the server's clock, seen from attempts that were sent by another clock.
 
+use super::group::{Group, maybe_applied};
 use crate::clock::{Moment, Span};
-use crate::evidence::{Look, Record};
+use crate::evidence::{Attempt, Link, Look, Record};
 
 /// When a record was made, seen from the attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,26 @@ impl Age {
             [Age::Within(one), Age::Within(two), Age::Within(three)] => Age::Within(one.max(two).max(three)),
             [one, two, three] if one == two && two == three => one,
             _ => Age::Unknown,
+        }
+    }
+
+    /// The same, seen from an operation: made between the windows of two attempts counts as after them. `over` says when an
+    /// attempt can have made nothing any more.
+    pub fn of_operation(
+        group: &Group,
+        identity: Link,
+        (record, look): (&Record, &Look),
+        over: impl Fn(&Attempt) -> Moment,
+    ) -> Age {
+        let settled = group.operation(identity).map(&over).max().unwrap_or(Moment(i64::MIN));
+        let age = Age::of(record, look, group.first_sent(identity), settled);
+        let mut attempts = group.operation(identity).filter(|attempt| maybe_applied(attempt));
+        let within = |attempt: &Attempt| {
+            matches!(Age::of(record, look, attempt.facts.sent(), over(attempt)), Age::Within(_) | Age::Unknown)
+        };
+        match age {
+            Age::Within(_) if !attempts.any(within) => Age::After,
+            _ => age,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Deletes and updates: effects on a record that was there before.
 
 use super::age::Age;
-use super::group::Group;
+use super::group::{Group, succeeded};
 use super::view::{self, Absence, matched_on};
 use super::{Decision, defer, settle, unobservable};
 use crate::clock::Moment;
@@ -18,27 +18,76 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     };
     let record = match (look.seen, look.records.first()) {
         (Seen::Absent, _) => return gone(group, key, look, &looks),
-        (Seen::Present, Some(record)) => record,
+        (Seen::Present, Some(record)) if record.own => record,
         _ => return super::create::ambiguous(look, group.settled),
     };
-    let first = group.first_sent(attempt.facts.identity);
-    let known = first.and_then(|first| group.known_id(key, first));
-    let earlier = looks.iter().filter(|look| view::sound(look)).find_map(|look| look.records.first()?.id.as_deref());
-    let other_id = known.or(earlier).is_some_and(|before| record.id.as_deref().is_some_and(|id| id != before));
-    if other_id || made_after(record, look, first) {
-        return settle(Status::Resolved, Outcome::Satisfied, Reason::Recreated, Action::DoNotResend)
-            .because("the record of before is gone; another one with the same key was made since".into())
-            .found(record.id.as_deref(), matched_on(effect.found_by.as_deref(), record));
-    }
-    let same = (known.is_some() && known == record.id.as_deref())
-        || Age::of(record, look, first, group.settled) == Age::Before;
+    let found =
+        |decision: Decision| decision.found(record.id.as_deref(), matched_on(effect.found_by.as_deref(), record));
+    let same = match which(group, attempt.facts.identity, key, (look, record), &looks) {
+        Which::Same => true,
+        Which::Unknown => false,
+        Which::Another => {
+            return found(
+                settle(Status::Resolved, Outcome::Satisfied, Reason::Recreated, Action::DoNotResend)
+                    .because("the record of before is gone; another one with the same key was made since".into()),
+            );
+        }
+        Which::MadeMeanwhile if look.surely_asked() > group.settled => {
+            return found(settle(Status::DuplicateRisk, Outcome::Unknown, Reason::AmbiguousMatch, Action::Review).because(
+                "a record is there; whether it is the one of before, or what a create of the same key made, cannot be said".into(),
+            ));
+        }
+        Which::MadeMeanwhile => false,
+    };
     let absence = view::absence(&looks, group.settled, group.windows, false, |look| look.seen == Seen::Present);
     view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
         let action = if same { Action::Resend } else { Action::Review };
-        settle(Status::Resolved, Outcome::NotApplied, Reason::NotDeleted, action)
-            .because(still_there(group, absence, same))
-            .found(record.id.as_deref(), matched_on(effect.found_by.as_deref(), record))
+        found(
+            settle(Status::Resolved, Outcome::NotApplied, Reason::NotDeleted, action)
+                .because(still_there(group, absence, same)),
+        )
     })
+}
+
+/// Which record is there after a delete.
+enum Which {
+    /// The one that was to go, by its id or its age.
+    Same,
+    /// One that was made since.
+    Another,
+    /// A create that the ledger knows may have made it since.
+    MadeMeanwhile,
+    Unknown,
+}
+
+fn which(group: &Group, identity: Link, key: Link, (look, record): (&Look, &Record), looks: &[&Look]) -> Which {
+    let first = group.first_sent(identity);
+    let id = record.id.as_deref();
+    let known = first.and_then(|first| group.known_id(key, first));
+    if known.is_some_and(|(_, known)| id == Some(known)) || Age::of(record, look, first, group.settled) == Age::Before {
+        return Which::Same;
+    }
+    // What was made between that look and the delete bears another id, too.
+    let explained = |when: Moment| {
+        let before = |create: &Attempt| create.facts.sent().is_none_or(|sent| first.is_none_or(|first| sent < first));
+        group.creates_since(key, Some(when)).any(before)
+    };
+    let own = looks.iter().filter(|look| view::sound(look) && look.current);
+    let earlier = own.filter_map(|look| look.records.first()?.id.as_deref()).next();
+    let other_id = match known {
+        Some((when, known)) => id.is_some_and(|id| id != known) && !explained(when),
+        None => earlier.is_some_and(|earlier| id.is_some_and(|id| id != earlier)),
+    };
+    if other_id || made_after(record, look, first) {
+        return Which::Another;
+    }
+    // Told that it made it after every attempt of the delete: the key was free.
+    let last = group.operation(identity).map(|attempt| attempt.facts.sent()).max().flatten();
+    let after = |create: &Attempt| succeeded(create) && last.is_some_and(|last| create.facts.sent() > Some(last));
+    if group.creates_since(key, first).any(after) {
+        return Which::Another;
+    }
+    if group.creates_since(key, first).next().is_some() { Which::MadeMeanwhile } else { Which::Unknown }
 }
 
 /// The record is not there (any more).
@@ -87,7 +136,10 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
         Err(doubt) => return doubt,
     };
     let record = look.records.first().filter(|_| look.seen == Seen::Present);
-    let from_before = |look: &Look| look.records.first().is_some_and(|r| as_before(group, effect, look, r, first));
+    if record.is_some_and(|record| !record.own) {
+        return super::create::ambiguous(look, group.settled);
+    }
+    let from_before = |look: &Look| look.records.first().is_some_and(|r| as_before(group, identity, effect, look, r));
     let unsettled = || {
         defer(Reason::Unsettled, Action::Wait)
             .because(format!("until {} the request may still become applied", group.settled))
@@ -99,7 +151,8 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     let decision = match record {
         Some(record) if record.equals() && !group.also_written(identity, effect, None) => {
             let decision = equal(look, record, first, group.own_settled(identity));
-            if group.overtaken(identity) { equivalent() } else { decision }
+            let explained = group.overtaken(identity) || group.answered_success(identity);
+            if explained { equivalent() } else { decision }
         }
         Some(_) if from_before(look) && !group.overtaken(identity) && !group.also_written(identity, effect, first) => {
             let absence = view::absence(&looks, group.settled, group.windows, false, from_before);
@@ -133,18 +186,21 @@ fn equivalent() -> Decision {
         .because("every sent field is equal; what made it so cannot be known".into())
 }
 
-/// The fields hold what they held before: they can have it only from before, or an earlier look saw the same values.
-fn as_before(group: &Group, effect: &Effect, look: &Look, record: &Record, first: Option<Moment>) -> bool {
+/// The fields hold what they held before: they can have it only from before, or an earlier look saw the same values, and
+/// no other write is known since.
+fn as_before(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record) -> bool {
     if record.equals() || look.seen != Seen::Present {
         return false;
     }
-    let (Some(key), Some(first)) = (effect.key, first) else { return record.as_before };
+    let (Some(key), Some(first)) = (effect.key, group.first_sent(identity)) else { return record.as_before };
     record.as_before
         || record.values.is_some_and(|values| {
             let earlier =
                 group.looks_at(key).filter(|earlier| earlier.surely_answered() < first && view::sound(earlier));
-            let shown = earlier.flat_map(|earlier| earlier.records.iter().map(move |r| (earlier.answered, r.values)));
+            let shown = earlier.flat_map(|earlier| earlier.records.iter().map(move |r| (earlier.asked, r.values)));
             let latest = shown.filter(|(_, values)| values.is_some()).max();
-            latest.is_some_and(|(_, before)| before == Some(values))
+            latest.is_some_and(|(asked, before)| {
+                before == Some(values) && !group.also_written(identity, effect, Some(asked))
+            })
         })
 }

@@ -13,7 +13,16 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
     let identity = attempt.facts.identity;
     let Some(key) = effect.key else { return super::unobservable() };
     let looks = view::in_order(&attempt.looks, index);
-    let wait = if attempt.facts.repeat_blocked { Action::MayResend } else { Action::Wait };
+    let first = group.first_sent(identity);
+    let removed = || {
+        group.seen_present(key)
+            || group.answered_success(identity)
+            || group.made_since(key, first)
+            || group.deleted_since(key, first)
+            || group.overtaken(identity)
+    };
+    // The server blocks the repeat of what is there, not of what was taken away.
+    let wait = if attempt.facts.repeat_blocked && !removed() { Action::MayResend } else { Action::Wait };
     match view::view(&looks, group.settled, group.windows, |look| look.seen == Seen::Absent) {
         View::Nothing(decision) => decision,
         View::Several(look) => ambiguous(look, group.settled),
@@ -25,18 +34,11 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
             _ => ambiguous(look, group.settled),
         },
         View::Absent(absence) => view::not_yet(absence, wait).unwrap_or_else(|| {
-            let first = group.first_sent(identity);
-            if group.seen_present(key)
-                || group.answered_success(identity)
-                || group.made_since(key, first)
-                || group.deleted_since(key, first)
-                || group.overtaken(identity)
-            {
-                removed_since()
-            } else {
-                settle(Status::Resolved, Outcome::NotApplied, Reason::ConfirmedAbsent, Action::Resend)
-                    .because(view::assuming(group.windows, group.settled, absence))
+            if removed() {
+                return removed_since();
             }
+            settle(Status::Resolved, Outcome::NotApplied, Reason::ConfirmedAbsent, Action::Resend)
+                .because(view::assuming(group.windows, group.settled, absence))
         }),
     }
 }
@@ -52,13 +54,19 @@ fn present(
 ) -> Decision {
     let matched = matched_on(effect.found_by.as_deref(), record);
     let store = store_or_review(effect, record);
-    match Age::of(record, look, group.first_sent(identity), group.own_settled(identity)) {
-        Age::Before if group.delete_in_doubt(key) && look.surely_asked() <= group.settled => return super::defer(Reason::Unsettled, Action::Wait)
-            .because("the record was made before the first attempt, but a delete of it is in doubt too: until both windows are over the one may be applied and then the other".into())
-            .not_before(group.settled),
+    let age = Age::of_operation(group, identity, (record, look), |attempt| group.alone_settled(attempt));
+    let in_time = matches!(age, Age::Within(_));
+    if let Some(until) = group.deletes_settled(key).filter(|until| !in_time && look.surely_asked() <= *until) {
+        return super::defer(Reason::Unsettled, Action::Wait)
+            .because("the record may be older than the first attempt, and a delete of it is in doubt or not on every replica yet: until the windows are over the one may be applied and then the other".into())
+            .not_before(until);
+    }
+    match age {
         // Somebody else's record fulfils nothing, and its id must not be stored as a part's.
-        Age::Before if !(several && record.differs()) => settle(Status::Resolved, Outcome::NotApplied, Reason::Preexisting, Action::DoNotResend)
-            .because("the record was made before the first attempt, and the server keeps its key unique".into()),
+        Age::Before if !(several && record.differs()) => {
+            settle(Status::Resolved, Outcome::NotApplied, Reason::Preexisting, Action::DoNotResend)
+                .because("the record was made before the first attempt, and the server keeps its key unique".into())
+        }
         _ if record.differs() => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::KeyTaken, Action::Review)
             .because("a record with this key exists, but what it shows differs from what was sent".into()),
         Age::Within(made) if !group.otherwise_explained(identity, key, made) => {

@@ -7,7 +7,7 @@ use super::tally::{self, OfKey, Operation};
 use super::view;
 use crate::clock::{Moment, Span};
 use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Window, Windows};
-use crate::words::{Failure, Seen};
+use crate::words::{Direction, Failure, Seen};
 
 pub struct Group<'a> {
     pub windows: &'a Windows,
@@ -50,7 +50,12 @@ impl<'a> Group<'a> {
         settled(self.windows, self.operation(identity), |attempt| longest(self.windows, attempt))
     }
 
-    /// The same for one attempt.
+    /// The same for one attempt alone.
+    pub fn alone_settled(&self, attempt: &Attempt) -> Moment {
+        settled(self.windows, std::iter::once(attempt), |attempt| window(self.windows, attempt))
+    }
+
+    /// The same when it waits for the longest window.
     pub fn alone_settled_longest(&self, attempt: &Attempt) -> Moment {
         settled(self.windows, std::iter::once(attempt), |attempt| longest(self.windows, attempt))
     }
@@ -93,13 +98,19 @@ impl<'a> Group<'a> {
     /// It may have been applied at or after `from`: it was sent then, or its window reached so far.
     fn may_follow(&self, other: &Attempt, from: Option<Moment>) -> bool {
         let (Some(sent), Some(from)) = (other.facts.sent(), from) else { return true };
-        let until = settled(self.windows, std::iter::once(other), |attempt| window(self.windows, attempt));
-        sent >= from || (in_doubt(other) && until >= from)
+        sent >= from || (in_doubt(other) && self.alone_settled(other) >= from)
     }
 
-    /// A delete of the record whose outcome is not known.
-    pub fn delete_in_doubt(&self, key: Link) -> bool {
-        self.keys.get(&key).is_some_and(|of| of.delete_in_doubt)
+    /// Until then what is shown may be a record that a delete takes away, or took away without that every replica knows it.
+    pub fn deletes_settled(&self, key: Link) -> Option<Moment> {
+        let of = self.keys.get(&key)?;
+        if of.delete_in_doubt { Some(self.settled) } else { of.deletes.iter().map(|d| self.alone_settled(d)).max() }
+    }
+
+    /// Creates of the record that may have been applied at or after `from`.
+    pub fn creates_since(&self, key: Link, from: Option<Moment>) -> impl Iterator<Item = &'a Attempt> {
+        let creates = self.keys.get(&key).map_or(&[][..], |of| of.creates.as_slice());
+        creates.iter().copied().filter(move |create| self.may_follow(create, from))
     }
 
     /// An operation was told that it made the record, sent at or after `from`.
@@ -129,25 +140,28 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// The id that the record of this key had before `moment`: of a look, or of a settled create.
-    pub fn known_id(&self, key: Link, moment: Moment) -> Option<&'a str> {
-        let seen = self.looks_at(key).filter(|look| look.surely_answered() < moment && look.seen == Seen::Present);
-        let shown = seen.filter(|look| view::sound(look)).map(|look| (look.answered, look.records.first()));
-        let by_look = shown.max_by_key(|(when, record)| (*when, record.and_then(|r| r.id.as_deref())));
-        let by_look = by_look.and_then(|(_, record)| record?.id.as_deref());
+    /// The id that the record of this key had before `moment`, and when it was known to: of a look, or of a settled create.
+    pub fn known_id(&self, key: Link, moment: Moment) -> Option<(Moment, &'a str)> {
+        let before = |look: &&Look| look.surely_answered() < moment && look.seen == Seen::Present;
+        // Another plan may call the same record by another id.
+        let seen = self.looks_at(key).filter(|look| before(look) && look.current && view::sound(look));
+        let shown = seen.filter_map(|look| Some((look.answered, look.records.first()?.id.as_deref()?)));
+        let by_look = shown.max();
         by_look.or_else(|| {
             let creates = self.attempts.iter().filter(|a| a.facts.effects.len() == 1 && has(a, Kind::Create, key));
             let settled = creates.filter_map(|a| a.verdict.as_ref()).filter(|v| v.decided < moment);
-            settled.filter_map(|verdict| Some((verdict.decided, verdict.server_id.as_deref()?))).max().map(|(_, id)| id)
+            settled.filter_map(|verdict| Some((verdict.decided, verdict.server_id.as_deref()?))).max()
         })
     }
 
     /// After `moment`, the same was sent again: an attempt of the operation, or another with one of its keys.
     pub fn sent_again_since(&self, attempt: &Attempt, moment: Moment) -> bool {
-        let keys: Vec<Link> = attempt.facts.effects.iter().filter_map(|effect| effect.key).collect();
+        let unique = |kind: Kind| matches!(kind, Kind::Create | Kind::Delete | Kind::Update);
+        let keys = attempt.facts.effects.iter().filter(|effect| unique(effect.kind));
+        let keys: Vec<(Kind, Link)> = keys.filter_map(|effect| Some((effect.kind, effect.key?))).collect();
         self.attempts.iter().any(|other| {
-            let same =
-                other.facts.identity == attempt.facts.identity || keys.iter().any(|key| has(other, Kind::Create, *key));
+            let same = other.facts.identity == attempt.facts.identity
+                || keys.iter().any(|(kind, key)| has(other, *kind, *key));
             same && other.entry != attempt.entry
                 && maybe_applied(other)
                 && other.facts.sent().is_some_and(|sent| sent >= moment)
@@ -175,7 +189,8 @@ fn settled<'a>(
     attempts: impl Iterator<Item = &'a Attempt>,
     span: impl Fn(&Attempt) -> Option<Span>,
 ) -> Moment {
-    let here = attempts.filter(|attempt| reached_server(attempt));
+    // A webhook is nothing that the server still has to do.
+    let here = attempts.filter(|a| reached_server(a) && a.facts.direction == Direction::Outbound);
     let ends = here.filter_map(|attempt| Some(attempt.facts.ended + span(attempt)?));
     ends.max().unwrap_or(Moment(i64::MIN)) + windows.replica_lag
 }
@@ -213,11 +228,16 @@ pub fn in_doubt(attempt: &Attempt) -> bool {
     reached_server(attempt) && attempt.facts.window != Window::None
 }
 
-/// It was told that it succeeded.
+/// It was told that it succeeded. An answer whose status cannot be read may have said so.
 pub fn succeeded(attempt: &Attempt) -> bool {
+    let said_so = |status: u16| match status {
+        200..300 => !attempt.facts.told_there,
+        300..500 => false,
+        _ => true,
+    };
     attempt.facts.failure == Some(Failure::Answered)
         && reached_server(attempt)
-        && attempt.facts.http_status.is_some_and(|status| (200..300).contains(&status) && !attempt.facts.told_there)
+        && attempt.facts.http_status.is_none_or(said_so)
 }
 
 /// In doubt, or told that it succeeded.

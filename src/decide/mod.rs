@@ -136,15 +136,15 @@ fn expired(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
         .because(format!("still {} {span} after the first look; {}", deferral.reason, deferral.explanation))
 }
 
-/// What is new about a verdict for an entry that has one: a record that turned up after `not-applied` corrects it,
+/// What is new about a verdict for an entry that has one, or had one before its row was changed: a record that turned up after `not-applied` corrects it,
 /// unless the advised resend explains the record.
 fn superseding(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
-    let (Some(before), Decision::Settle(mut verdict)) = (&attempt.verdict, decision.clone()) else { return decision };
-    let turned_up = before.outcome == Outcome::NotApplied
-        && matches!(
-            verdict.outcome,
-            Outcome::Applied | Outcome::Satisfied | Outcome::Duplicated | Outcome::PartlyApplied
-        );
+    let told = attempt.verdict.as_ref().or(attempt.told.as_ref());
+    let (Some(before), Decision::Settle(mut verdict)) = (told, decision.clone()) else { return decision };
+    let fulfilled =
+        matches!(verdict.outcome, Outcome::Applied | Outcome::Satisfied | Outcome::Duplicated | Outcome::PartlyApplied);
+    let may_be_its = matches!(verdict.reason, Reason::ForeignRecords | Reason::AmbiguousMatch);
+    let turned_up = before.outcome == Outcome::NotApplied && (fulfilled || may_be_its);
     if turned_up && !resend_explains(group, attempt, before.decided) {
         verdict.correction = true;
         verdict.explanation = format!(

@@ -67,7 +67,7 @@ pub fn attempt(kind: Kind) -> Attempt {
         repeat_blocked: false,
         effects: vec![effect(kind)],
     };
-    Attempt { entry: 1, facts, looks: vec![], verdict: None }
+    Attempt { entry: 1, facts, looks: vec![], verdict: None, told: None }
 }
 
 /// What may be said otherwise of an attempt.

@@ -17,7 +17,8 @@ pub struct Operation<'a> {
     pub attempts: Vec<&'a Attempt>,
     /// No byte of any attempt left its sender.
     pub never_sent: bool,
-    /// When it was first sent, by the writer's clock; `None` when that of any attempt cannot be believed.
+    /// When what can have been applied was first sent, by the writer's clock; `None` when that of any such attempt cannot be
+    /// believed.
     pub first_sent: Sent,
     /// An attempt was told that it succeeded.
     pub answered_success: bool,
@@ -30,12 +31,20 @@ impl<'a> Operation<'a> {
         let not_sent = |attempt: &&&Attempt| attempt.facts.failure == Some(Failure::NotSent);
         Operation {
             never_sent: attempts.iter().all(|attempt| not_sent(&attempt)),
-            first_sent: attempts.iter().filter(|a| !not_sent(a)).map(|a| a.facts.sent()).min().flatten(),
+            first_sent: first_sent(&attempts),
             answered_success: attempts.iter().any(|attempt| succeeded(attempt)),
             overtaken: attempts.iter().any(|attempt| attempt.facts.overtaken),
             attempts,
         }
     }
+}
+
+/// What was refused or turned away can have made nothing; where all was, the first of what reached the server counts.
+fn first_sent(attempts: &[&Attempt]) -> Sent {
+    let sent = |attempt: &&Attempt| attempt.facts.sent();
+    let reached = |attempt: &&&Attempt| attempt.facts.failure != Some(Failure::NotSent);
+    let able = attempts.iter().filter(|attempt| maybe_applied(attempt)).map(sent).min();
+    able.or_else(|| attempts.iter().filter(reached).map(sent).min()).flatten()
 }
 
 /// The operations of a group.
@@ -53,6 +62,8 @@ pub struct OfKey<'a> {
     /// Deletes that may have been applied.
     pub deletes: Vec<&'a Attempt>,
     pub delete_in_doubt: bool,
+    /// Creates that may have been applied.
+    pub creates: Vec<&'a Attempt>,
     pub create_in_doubt: bool,
     /// It was found once under its own spelling, by whichever attempt's look.
     pub found: bool,
@@ -69,7 +80,7 @@ pub struct OfKey<'a> {
     told_at_unknown: bool,
 }
 
-impl OfKey<'_> {
+impl<'a> OfKey<'a> {
     /// Whether an answer to this operation, or another operation, may have made it until `made`.
     pub fn otherwise_made(&self, identity: Link, made: Moment) -> bool {
         let until = |sent: Sent| sent.is_none_or(|sent| sent <= made);
@@ -86,12 +97,13 @@ impl OfKey<'_> {
         }
     }
 
-    fn create(&mut self, attempt: &Attempt) {
+    fn create(&mut self, attempt: &'a Attempt) {
         let (identity, sent) = (attempt.facts.identity, attempt.facts.sent());
         self.create_in_doubt |= in_doubt(attempt);
         if maybe_applied(attempt) {
             let first = self.made.entry(identity).or_insert(sent);
             *first = (*first).min(sent);
+            self.creates.push(attempt);
         }
         if succeeded(attempt) {
             let first = self.told.entry(identity).or_insert(sent);

@@ -192,18 +192,9 @@ fn latest_look<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Opt
     looks.filter(shows_all).max_by(later)
 }
 
-/// When a record was made, seen from an operation. Between the windows of two attempts counts as after them.
+/// When a record was made, seen from an operation.
 pub fn age_of(group: &Group, identity: Link, record: &Record, look: &Look) -> Age {
-    let age = Age::of(record, look, group.first_sent(identity), group.own_settled_longest(identity));
-    let mut attempts = group.operation(identity).filter(|attempt| maybe_applied(attempt));
-    let within = |attempt: &Attempt| {
-        let age = Age::of(record, look, attempt.facts.sent(), group.alone_settled_longest(attempt));
-        matches!(age, Age::Within(_) | Age::Unknown)
-    };
-    match age {
-        Age::Within(_) if !attempts.any(within) => Age::After,
-        _ => age,
-    }
+    Age::of_operation(group, identity, (record, look), |attempt| group.alone_settled_longest(attempt))
 }
 
 /// The record of this id in a look, with the look.
@@ -218,7 +209,10 @@ fn pinned<'a>(group: &Group, attempts: &[&'a Attempt]) -> Option<&'a str> {
     let made = settled.filter(|v| matches!(v.outcome, Outcome::Applied | Outcome::Satisfied) && v.server_id.is_some());
     let last = made.max_by_key(|verdict| verdict.decided)?;
     let mut tried = attempts.iter().filter(|attempt| maybe_applied(attempt));
-    tried.all(|attempt| group.alone_settled_longest(attempt) < last.decided).then_some(last.server_id.as_deref())?
+    let over = tried.all(|attempt| group.alone_settled_longest(attempt) < last.decided);
+    // Another plan may call the same record by another id.
+    let one_plan = attempts.iter().flat_map(|attempt| &attempt.looks).all(|look| look.current);
+    (over && one_plan).then_some(last.server_id.as_deref())?
 }
 
 /// The records of a look that the operation can have made: one of its attempts may have been applied, their fields agree,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Ledger;
 use super::fellows::{Fellows, entries_of};
@@ -205,6 +205,7 @@ fn member(connection: &Connection, row: &rusqlite::Row) -> Result<Option<(Member
     // Looks are counted but for those at `answered` rows.
     let unseen = row.get::<_, i64>(18)? == 0 && facts.failure != Some(Failure::Answered);
     let looks = if unseen { Vec::new() } else { looks_of(connection, entry, basis, i64::MAX)? };
+    let changed = entry_row.revision > 0;
     let member = Member {
         reading: row.get(2)?,
         verdict_id: verdict,
@@ -214,7 +215,16 @@ fn member(connection: &Connection, row: &rusqlite::Row) -> Result<Option<(Member
         row: entry_row,
     };
     let verdict = verdict.map(|id| settled(connection, id)).transpose()?;
-    Ok(Some((member, Attempt { entry, facts, looks, verdict })))
+    let told = if changed && verdict.is_none() { told_before(connection, entry, i64::MAX)? } else { None };
+    Ok(Some((member, Attempt { entry, facts, looks, verdict, told })))
+}
+
+/// The last verdict of an entry before that verdict.
+pub(super) fn told_before(connection: &Connection, entry: i64, before: i64) -> Result<Option<Settled>> {
+    let mut statement =
+        connection.prepare_cached("SELECT id FROM verdicts WHERE entry_id = ? AND id < ? ORDER BY id DESC LIMIT 1")?;
+    let last: Option<i64> = statement.query_row(params![entry, before], |row| row.get(0)).optional()?;
+    last.map(|id| settled(connection, id)).transpose()
 }
 
 /// The looks at an entry in the order in which they were stored, up to an observation.

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::Ledger;
 use super::blanking::evidence_digest;
-use super::groups::{looks_of, settled};
+use super::groups::{looks_of, settled, told_before};
 use super::intake::id_text;
 use crate::decide::{Decision, Verdict, decide};
 use crate::evidence::{Attempt, Case};
@@ -49,18 +49,25 @@ pub(super) fn decide_again(connection: &Connection, decision: i64) -> Result<Vec
 fn again(connection: &Connection, (id, windows, evidence, last): &StoredDecision) -> Result<Vec<Again>> {
     let evidence: Vec<(i64, Option<i64>)> = serde_json::from_str(evidence).context("failed to read a decision")?;
     let mut attempts = Vec::with_capacity(evidence.len());
+    let stored = verdicts_of(connection, *id)?;
+    let first = stored.first().map_or(i64::MAX, |(verdict, ..)| *verdict);
     for (reading, verdict) in evidence {
-        attempts.push(attempt_as_of(connection, reading, verdict, *last)?);
+        attempts.push(attempt_as_of(connection, reading, verdict, (*last, first))?);
     }
     let case = Case { windows: serde_json::from_str(windows).context("failed to read a run's windows")?, attempts };
     let decisions = decide(&case);
-    let stored = verdicts_of(connection, *id)?.into_iter();
     let at: HashMap<i64, usize> = case.attempts.iter().enumerate().map(|(at, attempt)| (attempt.entry, at)).collect();
     let of = |entry| at.get(&entry).map(|at| decisions[*at].clone());
-    Ok(stored.map(|(verdict, entry, stored)| Again { verdict, entry, stored, again: of(entry) }).collect())
+    Ok(stored.into_iter().map(|(verdict, entry, stored)| Again { verdict, entry, stored, again: of(entry) }).collect())
 }
 
-fn attempt_as_of(connection: &Connection, reading: i64, verdict: Option<i64>, last: i64) -> Result<Attempt> {
+/// `last` was the last observation that was known, `first` the first verdict that the decision made.
+fn attempt_as_of(
+    connection: &Connection,
+    reading: i64,
+    verdict: Option<i64>,
+    (last, first): (i64, i64),
+) -> Result<Attempt> {
     let (entry, basis, facts): (i64, String, String) = connection
         .prepare_cached("SELECT entry_id, basis, facts FROM readings WHERE id = ?")?
         .query_row([reading], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
@@ -70,6 +77,7 @@ fn attempt_as_of(connection: &Connection, reading: i64, verdict: Option<i64>, la
         facts: serde_json::from_str(&facts).context("failed to read a reading")?,
         looks: looks_of(connection, entry, &basis, last)?,
         verdict: verdict.map(|id| settled(connection, id)).transpose()?,
+        told: if verdict.is_none() { told_before(connection, entry, first)? } else { None },
     })
 }
 

@@ -211,3 +211,104 @@ fn changes_without_a_key_are_unobservable() {
         assert_eq!(said([entry]), ["duplicate-risk unknown unobservable ask-privo"]);
     }
 }
+
+/// Id `a` was seen at -50; `a` went and `b` was made at -20, so `b` is what was there before the delete of minute 0, which
+/// never arrived.
+#[test]
+fn delete_record_made_before_the_delete_is_not_recreated() {
+    let earlier = attempt(Kind::Update).op(2).sent(-99).answered(200).saw([present_at(-50, record("a", -90))]);
+    let looks = CONFIRMED.map(|m| present_at(m, record("b", -20)));
+    assert_eq!(said([delete().saw(looks), earlier])[0], "resolved not-applied not-deleted resend");
+}
+
+/// The same without creation times: the ledger itself knows the create that made `b` (told so at -20).
+#[test]
+fn delete_another_id_that_a_known_create_explains_is_not_recreated() {
+    let earlier = attempt(Kind::Update).op(2).sent(-99).answered(200).saw([present_at(-50, undated("a"))]);
+    let made = attempt(Kind::Create).op(3).sent(-20).answered(201);
+    let looks = CONFIRMED.map(|m| present_at(m, undated("b")));
+    assert_eq!(said([delete().saw(looks), earlier, made])[0], "resolved not-applied not-deleted review");
+}
+
+/// An earlier look was made under another plan, which names records by another id.
+#[test]
+fn delete_an_id_of_another_plans_look_is_no_other_record() {
+    let old = present_at(2, undated("sid-1")).seeing(|l| l.current = false);
+    let [first, second] = CONFIRMED.map(|m| present_at(m, undated("sub-1")));
+    assert_eq!(said([delete().saw([old, first, second])]), ["resolved not-applied not-deleted review"]);
+}
+
+/// Without creation times: the ledger knows that the key was made anew after the delete (201 says that it was free).
+#[test]
+fn delete_made_anew_by_a_known_create_is_not_said_to_be_not_applied() {
+    for create in [attempt(Kind::Create).op(2).sent(5).answered(201), attempt(Kind::Create).op(2).sent(1)] {
+        let looks = CONFIRMED.map(|m| present_at(m + 10, undated("b")));
+        let said = said([delete().saw(looks), create])[0].clone();
+        assert!(!said.starts_with("resolved not-applied"), "{said}");
+    }
+}
+
+/// Found under the normalised spelling only: another person's record on a server that heeds case.
+#[test]
+fn delete_a_record_of_another_spelling_is_not_what_was_to_be_deleted() {
+    let other = || Record { own: false, ..record("a", -99) };
+    let said = said([delete().saw(CONFIRMED.map(|m| present_at(m, other())))])[0].clone();
+    assert!(!said.starts_with("resolved not-applied"), "{said}");
+}
+
+/// The first attempt was turned away at -60; the record was made at -30; the second attempt, of minute 0, was lost.
+#[test]
+fn delete_made_after_a_refused_attempt_is_not_recreated() {
+    let turned = delete().sent(-60).failed(Failure::Http, Window::None, Some(429));
+    let looks = CONFIRMED.map(|m| present_at(m, record("a", -30)));
+    assert_eq!(said([delete().saw(looks), turned])[0], "resolved not-applied not-deleted resend");
+}
+
+/// The retry was told that it succeeded: it explains the change.
+#[test]
+fn update_an_answered_retry_explains_the_change() {
+    let changed = Record { changed: Some(at(3)), ..record("a", -99) };
+    let retry = attempt(Kind::Update).sent(2).answered(200);
+    let said = said([attempt(Kind::Update).saw([present_at(16, changed)]), retry])[0].clone();
+    assert_eq!(said, "resolved satisfied equivalent none");
+}
+
+/// The values of the look before were written over by a known write since, and before this update.
+#[test]
+fn update_values_of_before_that_a_known_write_replaced_prove_nothing() {
+    let differing = |values| {
+        let record = with_field(record("a", -99), Compared::Differs);
+        Record { values: Some(link(values)), ..record }
+    };
+    let earlier = attempt(Kind::Update).op(2).sent(-90).answered(400).saw([present_at(-50, differing(7))]);
+    let written = attempt(Kind::Update).op(3).sent(-20).answered(200);
+    let looks = CONFIRMED.map(|m| present_at(m, differing(7)));
+    let said = said([attempt(Kind::Update).saw(looks), earlier, written])[0].clone();
+    assert_eq!(said, "duplicate-risk unknown overwritten review");
+}
+
+/// Found under another spelling only.
+#[test]
+fn update_a_record_of_another_spelling_is_not_equivalent() {
+    let other = || Record { own: false, ..record("a", -99) };
+    let said = said([attempt(Kind::Update).saw([present_at(16, other())])])[0].clone();
+    assert!(!said.starts_with("resolved"), "{said}");
+}
+
+/// As C1 for an update: changed half an hour before the only attempt that can have done it.
+#[test]
+fn update_a_refused_attempt_is_no_first_attempt() {
+    let changed = Record { changed: Some(at(-30)), ..record("a", -99) };
+    let refused = attempt(Kind::Update).sent(-60).answered(400);
+    let said = said([attempt(Kind::Update).saw([present_at(16, changed)]), refused])[0].clone();
+    assert_eq!(said, "resolved satisfied equivalent none");
+}
+
+/// A webhook that was not taken (500) is no attempt that may become applied at the server: an update of the same account
+/// does not wait a day for it.
+#[test]
+fn update_a_webhook_of_the_same_account_has_no_window() {
+    let webhook = attempt(Kind::Inbound).op(2).http();
+    let said = said([attempt(Kind::Update).saw([present_at(16, record("a", -99))]), webhook])[0].clone();
+    assert_eq!(said, "resolved satisfied equivalent none");
+}

@@ -257,3 +257,65 @@ fn create_with_nothing_to_look_up_by_is_unobservable() {
     let looked_at = entry.saw(CONFIRMED.map(absent_at));
     assert_eq!(said([looked_at]), ["duplicate-risk unknown unobservable ask-privo"]);
 }
+
+/// The operation's first attempt was refused (400); the record was made by somebody half an hour before the one
+/// attempt that can have made anything.
+#[test]
+fn create_a_refused_attempt_is_no_first_attempt() {
+    let refused = create().sent(-60).answered(400);
+    let said = said([create().saw([present_at(9, record("a", -30))]), refused])[0].clone();
+    assert!(!said.starts_with("resolved applied"), "{said}");
+}
+
+/// The same with one that was turned away (429).
+#[test]
+fn create_an_attempt_that_was_turned_away_is_no_first_attempt() {
+    let turned = create().sent(-60).failed(Failure::Http, Window::None, Some(429));
+    let said = said([create().saw([present_at(9, record("a", -30))]), turned])[0].clone();
+    assert!(!said.starts_with("resolved applied"), "{said}");
+}
+
+/// Two timeouts five hours apart; the record was made when the first one's window was long over and the second was not
+/// sent yet.
+#[test]
+fn create_made_between_the_windows_of_two_attempts_is_not_created() {
+    let look = || present_at(6 * HOUR, record("a", 2 * HOUR));
+    let said = said([create().saw([look()]), create().sent(5 * HOUR).saw([look()])]);
+    assert!(!said[0].starts_with("resolved applied") && !said[1].starts_with("resolved applied"), "{said:?}");
+}
+
+/// A delete was told that it succeeded; the replica that answers may be an hour behind, and shows what was deleted.
+#[test]
+fn create_what_a_lagging_replica_shows_after_a_known_delete_is_not_preexisting() {
+    let lag = Windows { replica_lag: Span::seconds(3600), ..Windows::default() };
+    let deleted = attempt(Kind::Delete).op(2).sent(-1).answered(200);
+    let said = said_under(&lag, [create().saw([present_at(9, record("a", -99))]), deleted])[0].clone();
+    assert!(said.starts_with("pending"), "{said}");
+}
+
+/// The partner itself deleted it meanwhile: a resend would make it again, nothing blocks it.
+#[test]
+fn create_deleted_meanwhile_is_not_to_be_sent_again() {
+    let deleted = attempt(Kind::Delete).op(2).sent(5).answered(200);
+    let said = said([create().blocked().saw([absent_at(9)]), deleted])[0].clone();
+    assert_eq!(said, "pending unsettled wait");
+    let told = create().sent(3).answered(201);
+    let said = super::said([create().blocked().saw([absent_at(9)]), told])[0].clone();
+    assert_eq!(said, "pending unsettled wait");
+}
+
+/// As C4 without creation times: the id of a record that is known to be deleted is not to be stored.
+#[test]
+fn create_what_a_lagging_replica_shows_after_a_known_delete_is_not_present() {
+    let lag = Windows { replica_lag: Span::seconds(3600), ..Windows::default() };
+    let deleted = attempt(Kind::Delete).op(2).sent(-1).answered(200);
+    let said = said_under(&lag, [create().saw([present_at(9, undated("a"))]), deleted])[0].clone();
+    assert!(said.starts_with("pending"), "{said}");
+}
+
+/// As "preexisting beside a delete in doubt", on a server that shows no creation times.
+#[test]
+fn create_undated_beside_a_delete_in_doubt_waits_for_the_windows() {
+    let said = said([create().saw([present_at(9, undated("a"))]), attempt(Kind::Delete).op(2).sent(-1)])[0].clone();
+    assert!(said.starts_with("pending"), "{said}");
+}

@@ -297,3 +297,18 @@ fn member_forced_only_if_an_older_record_is_somebodys_is_ambiguous() {
     ]);
     assert_eq!(told[1], "duplicate-risk unknown ambiguous-match review");
 }
+
+/// Pinned by a verdict under a plan that named records otherwise: the record is the settled operation's all the same.
+#[test]
+fn member_a_record_of_a_settled_operation_is_nobody_elses_under_another_plan() {
+    let list = |minute| list_at(minute, [record("new-1", 3)]);
+    let old = list_at(DAY + 20, [record("old-1", 3)]).seeing(|l| l.current = false);
+    let settled = attempt(Kind::Member).op(2).saw([old, list(2 * DAY)]).settled(
+        DAY + 20,
+        Outcome::Applied,
+        Reason::Created,
+        Some("old-1"),
+    );
+    let said = said([attempt(Kind::Member).saw([list(2 * DAY)]), settled])[0].clone();
+    assert!(!said.starts_with("resolved"), "{said}");
+}

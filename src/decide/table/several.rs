@@ -184,3 +184,24 @@ fn after_another_verdict_nothing_is_loud() {
     assert!(!is_loud(&alone(before.saw([present_at(99, record("a", 2))]))));
     assert!(!is_loud(&alone(not_applied())));
 }
+
+/// A record that turns up after `not-applied`, made before the verdict, supersedes it; loudly, also where it cannot be
+/// said whose it is.
+#[test]
+fn after_not_applied_what_turned_up_is_loud_whatever_is_said_of_it() {
+    let none = |minute| list_at(minute, []);
+    let entry = attempt(Kind::Member)
+        .saw([none(DAY + 20), none(DAY + 40)])
+        .settled(DAY + 40, Outcome::NotApplied, Reason::ConfirmedAbsent, None)
+        .saw([list_at(2 * DAY, [record("a", 3), record("b", 3)])]);
+    let decision = &decided(&Windows::default(), [entry])[0];
+    assert!(is_loud(decision), "{}", text(decision));
+}
+
+/// `not-deleted` was said; it is gone now. A create of the same key is no resend of the delete and explains no absence.
+#[test]
+fn after_not_deleted_a_create_explains_no_absence() {
+    let delete = attempt(Kind::Delete).saw([absent_at(99)]).settled(40, Outcome::NotApplied, Reason::NotDeleted, None);
+    let decision = &decided(&Windows::default(), [delete, attempt(Kind::Create).op(2).sent(50).answered(201)])[0];
+    assert!(is_loud(decision), "{}", text(decision));
+}
