@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Ledger;
 use crate::clock::{Moment, Span};
-use crate::evidence::Link;
-use crate::plan::{Cell, NoText, Reader, Row};
+use crate::evidence::{Class, Facts, Link};
+use crate::plan::{Cell, NoText, Reader, Reading, Row};
 use crate::words::Failure;
 
 /// Read in one transaction, at the most, so that a writer never waits long: about half a second. Links are digests, and go
@@ -38,7 +38,8 @@ const LONGEST_CELL: usize = 1024 * 1024;
 const CLOCKS_APART: Span = Span::seconds(2 * 3600);
 
 impl Ledger {
-    /// Reads a part of the entries that were not read yet. Says whether there may be more.
+    /// Reads a part of the entries that were not read yet, or not under this plan and server. Says whether there may be
+    /// more.
     ///
     /// # Errors
     /// When the ledger cannot be read or written.
@@ -62,6 +63,7 @@ fn take_in_rows(
     now: Moment,
     most: Amount,
 ) -> Result<(Amount, Vec<(Link, i64)>)> {
+    open_what_was_read_otherwise(connection, &reader.basis())?;
     let (mut links, mut answered, mut read) = (Vec::new(), BTreeSet::new(), Amount::default());
     while read.rows < most.rows && read.bytes < most.bytes {
         let page = take_in_page(connection, reader, now, (&mut links, &mut answered))?;
@@ -73,6 +75,27 @@ fn take_in_rows(
     links.sort_unstable();
     store_links(connection, &links, &answered)?;
     Ok((read, links))
+}
+
+/// When the last reading was made under another plan or server, everything is read anew that has its personal fields still:
+/// what is pending, and what it is decided with. What the other plan could make nothing of is decided anew, too.
+fn open_what_was_read_otherwise(connection: &Connection, basis: &str) -> Result<()> {
+    let last: Option<String> = connection
+        .prepare_cached("SELECT basis FROM readings ORDER BY id DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    if last.is_none_or(|last| last == basis) {
+        return Ok(());
+    }
+    connection.execute_batch(
+        "UPDATE standings SET due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL
+         WHERE status = 'duplicate-risk' AND reason IN ('bad-row', 'no-plan', 'unobservable')
+           AND entry_id NOT IN (SELECT entry_id FROM blanked);
+         UPDATE standings SET due_ms = 0 WHERE status = 'pending' OR (status = 'resolved' AND due_ms IS NOT NULL);
+         UPDATE standings SET reading_id = NULL WHERE entry_id NOT IN (SELECT entry_id FROM blanked);
+         DELETE FROM links WHERE entry_id IN (SELECT entry_id FROM standings WHERE reading_id IS NULL);",
+    )?;
+    Ok(())
 }
 
 /// Reads one page within the caller's transaction and adds the links of what was read, and again those of answers. Says
@@ -91,6 +114,8 @@ fn take_in_page(
     let sealed: Option<i64> =
         connection.prepare_cached("SELECT max(sealed_ms) FROM blankings")?.query_row([], |row| row.get(0))?;
     let sealed = sealed.map(|sealed| Moment(sealed) + CLOCKS_APART);
+    let newest: Option<i64> =
+        connection.prepare_cached("SELECT max(entry_id) FROM readings")?.query_row([], |row| row.get(0))?;
     let mut store = connection.prepare_cached("INSERT INTO readings (entry_id, basis, facts) VALUES (?, ?, ?)")?;
     let mut stand = connection.prepare_cached("UPDATE standings SET reading_id = ?, sent_ms = ? WHERE entry_id = ?")?;
     for (entry, row) in &rows {
@@ -102,6 +127,9 @@ fn take_in_page(
         let mut reading = reader.read(row, now);
         // A row that cannot tell when it was sent may be as old as any.
         reading.facts.overtaken = sealed.is_some_and(|sealed| reading.facts.sent.is_none_or(|sent| sent <= sealed));
+        if newest.is_some_and(|newest| *entry <= newest) {
+            heed_earlier(connection, *entry, &basis, &mut reading)?;
+        }
         let facts = &reading.facts;
         let id = store.insert(params![entry, basis, serde_json::to_string(facts)?])?;
         stand.execute(params![id, facts.sent.map(|sent| sent.0), entry])?;
@@ -112,6 +140,37 @@ fn take_in_page(
     }
     Ok(Amount { rows: rows.len(), bytes })
 }
+
+/// What earlier readings of an entry say about the new one.
+fn heed_earlier(connection: &Connection, entry: i64, basis: &str, reading: &mut Reading) -> Result<()> {
+    let mut statement =
+        connection.prepare_cached("SELECT basis, facts FROM readings WHERE entry_id = ? ORDER BY id")?;
+    let mut rows = statement.query([entry])?;
+    let mut overtaken = None;
+    while let Some(row) = rows.next()? {
+        let earlier: Facts = serde_json::from_str(row.get_ref(1)?.as_str()?).context("failed to read a reading")?;
+        let facts = &mut reading.facts;
+        // Once ahead of the job's clock, a time is never believed, however much later the row is read again.
+        facts.sent_ahead |= earlier.sent_ahead && earlier.sent == facts.sent;
+        if row.get_ref(0)?.as_str()? != basis {
+            continue;
+        }
+        // It was there before what was sealed since, which would have been of its group.
+        overtaken = Some(earlier.overtaken);
+        let keys = |facts: &Facts| facts.effects.iter().map(|effect| effect.key).collect::<Vec<_>>();
+        if earlier.class == Class::Planned && facts.class == Class::Planned && keys(&earlier) != keys(facts) {
+            facts.class = Class::BadRow { why: CHANGED.to_owned() };
+            facts.effects.clear();
+            facts.repeat_blocked = false;
+            reading.links = vec![facts.identity];
+        }
+    }
+    reading.facts.overtaken &= overtaken.unwrap_or(true);
+    Ok(())
+}
+
+/// Looks at one key say nothing of another.
+const CHANGED: &str = "what it asks for was changed after the job had read it (record that under another request_id)";
 
 /// A page of entries that were not read yet.
 #[derive(Default)]

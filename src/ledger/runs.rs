@@ -52,28 +52,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Begins a run. When the plan or the server is another than the last run's, whatever that could decide otherwise is
-    /// read anew: pending entries, and those that the last plan could make nothing of.
+    /// Begins a run.
     ///
     /// # Errors
     /// When the ledger cannot be written.
     pub fn begin_run(&mut self, run: &RunStart) -> Result<RunId> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let last: Option<(String, String)> = transaction
-            .query_row("SELECT plan_digest, server FROM runs ORDER BY id DESC LIMIT 1", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()?;
-        if last.is_some_and(|(digest, server)| digest != run.plan_digest || server != run.server) {
-            transaction.execute_batch(
-                "UPDATE standings SET reading_id = NULL, due_ms = 0
-                 WHERE status = 'pending' OR (status = 'resolved' AND due_ms IS NOT NULL);
-                 UPDATE standings SET reading_id = NULL, due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL
-                 WHERE status = 'duplicate-risk' AND reason IN ('bad-row', 'no-plan', 'unobservable')
-                   AND entry_id NOT IN (SELECT entry_id FROM blanked);
-                 DELETE FROM links WHERE entry_id IN (SELECT entry_id FROM standings WHERE reading_id IS NULL);",
-            )?;
-        }
         transaction.execute(
             "INSERT INTO runs (command, started_ms, version, plan, plan_digest, server, windows) VALUES (?, ?, ?, ?, ?, ?, ?)",
             params![

@@ -23,7 +23,8 @@ const ROW: &str = "SELECT s.entry_id, s.status, s.reason, s.action, s.explanatio
        e.http_status, v.run_id, v.decided_ms, p.pseudonym
 FROM standings s
 JOIN entries e ON e.id = s.entry_id
-LEFT JOIN readings r ON r.id = s.reading_id
+LEFT JOIN readings r ON r.id = coalesce(s.reading_id,
+    (SELECT max(id) FROM readings WHERE entry_id = s.entry_id AND s.status IN ('resolved', 'duplicate-risk')))
 LEFT JOIN verdicts v ON v.id = s.verdict_id
 LEFT JOIN pseudonyms p ON p.entry_id = s.entry_id
 WHERE s.status IS NOT NULL";

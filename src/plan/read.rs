@@ -132,19 +132,26 @@ impl Reader<'_> {
         let masked = || cell(&row.url).map(|url| mask::path(url_path(url))).unwrap_or_default();
         facts.path = reading.path.unwrap_or_else(masked);
         facts.subject = reading.subject.as_deref().map(mask::subject);
-        let (effects, probes): (Vec<Effect>, Vec<Option<Probe>>) = reading.effects.drain(..).unzip();
+        let (mut effects, mut probes): (Vec<Effect>, Vec<Option<Probe>>) = reading.effects.drain(..).unzip();
+        let normalised_subject = probes.iter().flatten().next().map(|probe| probe.normalised.clone());
+        if facts.class == Class::OtherEnvironment {
+            // It did nothing here, and what is here says nothing of it.
+            effects.clear();
+            probes.clear();
+        }
         facts.repeat_blocked = reading.repeat_blocked && !effects.is_empty();
         let mut links: Vec<Link> = effects.iter().filter_map(|effect| effect.key).chain([facts.identity]).collect();
         links.sort_unstable();
         links.dedup();
         facts.effects = effects;
-        let normalised_subject = probes.iter().flatten().next().map(|probe| probe.normalised.clone());
         Reading { facts, links, probes, subject: reading.subject, normalised_subject }
     }
 
     /// Reads what a row's effects are looked up by, and nothing else of it.
     pub fn probes(&self, row: &Row, read_at: Moment) -> Vec<(Effect, Option<Probe>)> {
-        self.understand(row, &self.outset(row, read_at)).map(|understood| understood.effects).unwrap_or_default()
+        let understood = self.understand(row, &self.outset(row, read_at));
+        let here = understood.ok().filter(|understood| understood.class != Class::OtherEnvironment);
+        here.map(|understood| understood.effects).unwrap_or_default()
     }
 
     /// What is known of a row before the plan is asked.

@@ -32,15 +32,16 @@ pub fn of_pending(deferral: &Deferral, looks: &[Look], windows: &Windows, now: M
     }
 }
 
-/// The next look at a settled entry under watch, at growing intervals; `None` when the watch is over or not due to it.
-pub fn of_watched(outcome: Outcome, reason: Reason, decided: Moment, windows: &Windows, now: Moment) -> Option<Moment> {
+/// The next look at a settled entry under watch, for `watch` from the verdict on and at growing intervals; `None` when the
+/// watch is over or not due to it.
+pub fn of_watched(outcome: Outcome, reason: Reason, decided: Moment, watch: Span, now: Moment) -> Option<Moment> {
     let watched = reason.watched() && (outcome == Outcome::NotApplied || reason == Reason::StateFetched);
-    let end = decided + windows.watch;
+    let end = decided + watch;
     if !watched || now >= end {
         return None;
     }
     let elapsed = now.since(decided).max(Span::ZERO);
-    let interval = Span((windows.watch.0 / 128).max(elapsed.0 / 2)).max(Span::seconds(1));
+    let interval = Span((watch.0 / 128).max(elapsed.0 / 2)).max(Span::seconds(1));
     Some((now + interval).min(end))
 }
 
@@ -77,7 +78,7 @@ mod tests {
         let mut now = decided;
         let mut looks = 0;
         let mut last = Span::ZERO;
-        while let Some(next) = of_watched(Outcome::NotApplied, Reason::ConfirmedAbsent, decided, &windows, now) {
+        while let Some(next) = of_watched(Outcome::NotApplied, Reason::ConfirmedAbsent, decided, windows.watch, now) {
             assert!(next > now);
             last = next.since(now).max(last);
             now = next;
@@ -85,6 +86,6 @@ mod tests {
         }
         assert_eq!(now, decided + windows.watch);
         assert!((5..20).contains(&looks), "{looks}");
-        assert_eq!(of_watched(Outcome::Applied, Reason::Created, decided, &windows, decided), None);
+        assert_eq!(of_watched(Outcome::Applied, Reason::Created, decided, windows.watch, decided), None);
     }
 }

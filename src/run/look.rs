@@ -6,7 +6,7 @@ use crate::clock::Moment;
 use crate::decide::{Decision, Deferral, decide};
 use crate::evidence::{Attempt, Class, Effect, Kind, Link, Look, Windows};
 use crate::http::Transport;
-use crate::ledger::{Group, Member, Stored, Told};
+use crate::ledger::{Group, Stored, Told};
 use crate::lookup::{Controls, Lookups, Shared, Stop};
 use crate::plan::observe::{self, Sighting};
 use crate::plan::{Probe, Reader};
@@ -118,11 +118,11 @@ impl Turn {
     pub async fn look<T: Transport>(mut self, lookups: &Lookups<'_, T>, reader: &Reader<'_>) -> Result<Looked, Stop> {
         let shared = Shared::default();
         let mut looks: Vec<Vec<Look>> = vec![Vec::new(); self.group.members.len()];
-        let mut unusable = None;
+        let mut unusable = Vec::new();
         for (_, wanted) in self.wanted() {
             let controls = lookups.controls(wanted.lookup).await?;
             match sight(lookups, reader, &wanted, &controls, &shared).await? {
-                Sight::Unusable(controls) => unusable = Some((wanted.lookup.to_owned(), controls)),
+                Sight::Unusable(controls) => unusable.push((wanted.lookup.to_owned(), controls)),
                 Sight::Sightings(sightings) => {
                     for (member, effect, probe) in wanted.effects {
                         let kind = self.group.case.attempts[member].facts.effects[effect].kind;
@@ -165,7 +165,8 @@ async fn sight<T: Transport>(
 pub struct Looked {
     group: Group,
     open: Vec<bool>,
-    unusable: Option<(String, Controls)>,
+    /// The lookups that were not asked, for their controls stand against them.
+    unusable: Vec<(String, Controls)>,
 }
 
 impl Looked {
@@ -180,14 +181,14 @@ impl Looked {
             if !open {
                 return Told::Nothing;
             }
-            let decision = match &self.unusable {
-                Some((lookup, controls)) if needs(attempt, lookup) => held_back(decision, lookup, controls),
-                _ => decision,
+            let decision = match self.unusable.iter().find(|(lookup, _)| needs(attempt, lookup)) {
+                Some((lookup, controls)) => held_back(decision, lookup, controls),
+                None => decision,
             };
             if member.pending() {
                 of_pending(decision, &attempt.looks, windows, now)
             } else {
-                of_watched(member, attempt, decision, windows, now)
+                of_watched(attempt, decision, windows, now)
             }
         });
         let told = told.collect();
@@ -231,7 +232,7 @@ fn held_back(decision: Decision, lookup: &str, controls: &Controls) -> Decision 
 fn of_pending(decision: Decision, looks: &[Look], windows: &Windows, now: Moment) -> Told {
     match decision {
         Decision::Settle(verdict) => {
-            let due = due::of_watched(verdict.outcome, verdict.reason, now, windows, now);
+            let due = due::of_watched(verdict.outcome, verdict.reason, now, windows.watch, now);
             Told::Verdict { verdict, due }
         }
         Decision::Defer(deferral) => {
@@ -242,19 +243,19 @@ fn of_pending(decision: Decision, looks: &[Look], windows: &Windows, now: Moment
 }
 
 /// A watched verdict falls only to a record that turned up (or, for a webhook, to another state).
-fn of_watched(member: &Member, attempt: &Attempt, decision: Decision, windows: &Windows, now: Moment) -> Told {
+fn of_watched(attempt: &Attempt, decision: Decision, windows: &Windows, now: Moment) -> Told {
     let Some(before) = &attempt.verdict else {
         return of_pending(decision, &attempt.looks, windows, now);
     };
-    let stands = Told::Watched { due: due::of_watched(before.outcome, before.reason, before.decided, windows, now) };
-    let Decision::Settle(verdict) = decision else { return stands };
+    let due = due::of_watched(before.outcome, before.reason, before.decided, windows.watch, now);
+    let stands = Told::Watched { due };
+    let Decision::Settle(verdict) = decision else {
+        // Nothing was learned by this look: the watch does not end with it.
+        let longer = windows.watch + windows.watch;
+        return Told::Watched { due: due::of_watched(before.outcome, before.reason, before.decided, longer, now) };
+    };
     if before.reason == Reason::StateFetched && verdict.reason == Reason::StateFetched {
-        let due = due::of_watched(before.outcome, before.reason, before.decided, windows, now);
-        return if state_changed(attempt.looks.split_at(member.stored_looks)) {
-            Told::Verdict { verdict, due }
-        } else {
-            stands
-        };
+        return if state_changed(&attempt.looks, before.decided) { Told::Verdict { verdict, due } } else { stands };
     }
     let turned_up = before.outcome == Outcome::NotApplied
         && (matches!(
@@ -266,11 +267,16 @@ fn of_watched(member: &Member, attempt: &Attempt, decision: Decision, windows: &
     if turned_up { Told::Verdict { verdict, due: None } } else { stands }
 }
 
-/// Whether a webhook's consent or account shows another state than when it was looked at before.
-fn state_changed((before, new): (&[Look], &[Look])) -> bool {
-    new.iter().any(|look| {
-        let last =
-            before.iter().rev().find(|earlier| earlier.effect == look.effect && earlier.seen != Seen::Inconclusive);
-        look.seen != Seen::Inconclusive && last.is_some_and(|last| (last.seen, &last.state) != (look.seen, &look.state))
-    })
+/// Whether a webhook's consent or account shows another state than when its state was told, at `decided`.
+fn state_changed(looks: &[Look], decided: Moment) -> bool {
+    let mut told = BTreeMap::new();
+    let mut now = BTreeMap::new();
+    for look in looks.iter().filter(|look| look.seen != Seen::Inconclusive) {
+        let state = (look.seen, &look.state);
+        now.insert(look.effect, state);
+        if look.asked <= decided {
+            told.insert(look.effect, state);
+        }
+    }
+    now.iter().any(|(effect, state)| told.get(effect).is_some_and(|told| told != state))
 }
