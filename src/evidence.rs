@@ -163,6 +163,9 @@ pub struct Effect {
     pub lookup: Option<String>,
     /// Digest of the normalised key: of the record itself, or of the owner for [`Kind::Member`].
     pub key: Option<Link>,
+    /// For creates: digests of the other unique keys that the record was to bear.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Link>,
     /// What the record is found by, in the plan's words: `email`.
     pub found_by: Option<String>,
     /// The key is the partner's own, so whoever bears it is the partner's record.
@@ -172,6 +175,13 @@ pub struct Effect {
     /// For updates: digests of the fields that it writes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Link>,
+}
+
+impl Effect {
+    /// Every key, the one that it is looked up by first.
+    pub fn keys(&self) -> impl Iterator<Item = Link> + '_ {
+        self.key.iter().chain(&self.also).copied()
+    }
 }
 
 /// What kind of effect it is; each has its rows in the verdict table.

@@ -501,3 +501,19 @@ fn a_lost_delete_of_an_account_that_was_made_anew_before_it_is_not_satisfied() {
     dir.run(&["run"]);
     assert_eq!(dir.says("d1"), "resolved not-applied not-deleted resend");
 }
+
+/// One operation names email and user name (it is looked up by email), another the same user name alone.
+#[test]
+fn a_record_that_an_operation_with_another_first_key_made_is_not_this_ones() {
+    let platform = Platform::dated();
+    let dir = Dir::of(&platform);
+    let entry = |id: &str, key: &str| {
+        let body = format!(r#"{{{key}"user_name":"ann1","first_name":"Ann","birth_date_yyyymmdd":"19900102"}}"#);
+        Entry::new(id, "POST", &format!("{}/api/v1.0/account", platform.url)).body(&body)
+    };
+    dir.attempt(&platform, entry("alone", ""), "lost-before");
+    dir.attempt(&platform, entry("both", r#""email":"ann@example.com","#), "lost-after");
+    dir.run(&["run"]);
+    dir.run(&["run"]);
+    assert!(!dir.says("alone").contains("applied created"), "{} / {}", dir.says("alone"), dir.says("both"));
+}

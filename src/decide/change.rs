@@ -117,9 +117,9 @@ fn still_there(group: &Group, absence: Absence, same: bool) -> String {
     let whether =
         if same { "the same record as before" } else { "whether it is the same record as before is not known" };
     format!(
-        "still there at {first} and {last}, both after {}; {whether}; this assumes that nothing is applied later than {} after a \
-         network failure or {} after a server error",
-        group.settled, group.windows.network, group.windows.server_error
+        "still there at {first} and {last}, both after {}, with controls; {whether}; this assumes that nothing is applied later \
+         than {} after a network failure or {} after a server error, a replica lag of {}, and that nobody made it so again meanwhile",
+        group.settled, group.windows.network, group.windows.server_error, group.windows.replica_lag
     )
 }
 

@@ -18,7 +18,7 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
         group.seen_present(key)
             || group.answered_success(identity)
             || group.made_since(key, first)
-            || group.deleted_since(key, first)
+            || effect.keys().any(|key| group.deleted_since(key, first))
             || group.overtaken(identity)
     };
     // The server blocks the repeat of what is there, not of what was taken away.
@@ -56,7 +56,8 @@ fn present(
     let store = store_or_review(effect, record);
     let age = Age::of_operation(group, identity, (record, look), |attempt| group.alone_settled(attempt));
     let in_time = matches!(age, Age::Within(_));
-    if let Some(until) = group.deletes_settled(key).filter(|until| !in_time && look.surely_asked() <= *until) {
+    let deletes = effect.keys().filter_map(|key| group.deletes_settled(key)).max();
+    if let Some(until) = deletes.filter(|until| !in_time && look.surely_asked() <= *until) {
         return super::defer(Reason::Unsettled, Action::Wait)
             .because("the record may be older than the first attempt, and a delete of it is in doubt or not on every replica yet: until the windows are over the one may be applied and then the other".into())
             .not_before(until);
@@ -65,7 +66,10 @@ fn present(
         // Somebody else's record fulfils nothing, and its id must not be stored as a part's.
         Age::Before if !(several && record.differs()) => {
             settle(Status::Resolved, Outcome::NotApplied, Reason::Preexisting, Action::DoNotResend)
-                .because("the record was made before the first attempt, and the server keeps its key unique".into())
+                .because(format!(
+                    "the record was made before the first attempt, and the server keeps its key unique; this assumes that nobody removes it before {}",
+                    group.settled
+                ))
         }
         _ if record.differs() => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::KeyTaken, Action::Review)
             .because("a record with this key exists, but what it shows differs from what was sent".into()),

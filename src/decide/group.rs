@@ -1,12 +1,12 @@
 //! What a group knows as a whole: when it is settled, which attempts belong to one operation, what else could explain a
 //! record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tally::{self, OfKey, Operation};
 use super::view;
 use crate::clock::{Moment, Span};
-use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Window, Windows};
+use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Record, Window, Windows};
 use crate::words::{Direction, Failure, Seen};
 
 pub struct Group<'a> {
@@ -20,6 +20,8 @@ pub struct Group<'a> {
     pub replicated: Moment,
     operations: BTreeMap<Link, Operation<'a>>,
     keys: BTreeMap<Link, OfKey<'a>>,
+    /// The ids of records that were found by a unique key of their own.
+    keyed: BTreeSet<&'a str>,
 }
 
 impl<'a> Group<'a> {
@@ -37,6 +39,7 @@ impl<'a> Group<'a> {
             }),
             operations: tally::operations(&case.attempts),
             keys: tally::keys(&case.attempts),
+            keyed: keyed(&case.attempts),
         }
     }
 
@@ -118,6 +121,11 @@ impl<'a> Group<'a> {
         self.keys.get(&key).is_some_and(|of| of.made_since(from))
     }
 
+    /// The record was found by a unique key of its own: whoever sent no such key did not make it.
+    pub fn bears_a_key(&self, record: &Record) -> bool {
+        record.id.as_deref().is_some_and(|id| self.keyed.contains(id))
+    }
+
     /// A create of the record whose outcome is not known.
     pub fn create_in_doubt(&self, key: Link) -> bool {
         self.keys.get(&key).is_some_and(|of| of.create_in_doubt)
@@ -181,6 +189,19 @@ impl<'a> Group<'a> {
     pub fn seen_present(&self, key: Link) -> bool {
         self.keys.get(&key).is_some_and(|of| of.found || of.told_there)
     }
+}
+
+/// What was found by the unique key that a create asked for.
+fn keyed(attempts: &[Attempt]) -> BTreeSet<&str> {
+    if attempts.iter().all(|attempt| attempt.facts.effects.iter().all(|effect| effect.kind != Kind::Member)) {
+        return BTreeSet::new();
+    }
+    let unique = |attempt: &Attempt, look: &Look| {
+        attempt.facts.effects.get(look.effect).is_some_and(|effect| effect.kind == Kind::Create)
+    };
+    let looks = attempts.iter().flat_map(|attempt| attempt.looks.iter().filter(|look| unique(attempt, look)));
+    let found = looks.filter(|look| look.current && view::sound(look)).flat_map(|look| &look.records);
+    found.filter(|record| record.own).filter_map(|record| record.id.as_deref()).collect()
 }
 
 /// Later than this, none of these attempts can do anything any more, and what they did shows on every replica.

@@ -39,6 +39,7 @@ pub fn effect(kind: Kind) -> Effect {
         kind,
         lookup: Some("account-by-email".into()),
         key: Some(link(200)),
+        also: vec![],
         found_by: Some("email".into()),
         own_key: false,
         comparable: true,

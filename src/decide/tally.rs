@@ -159,7 +159,7 @@ fn tell_there(attempts: &[Attempt], keys: &mut BTreeMap<Link, OfKey<'_>>) {
     }
 }
 
-/// The effects of an attempt that have a key.
+/// What an attempt writes to, by each of its keys.
 fn writes(attempt: &Attempt) -> impl Iterator<Item = (Kind, Link)> + '_ {
-    attempt.facts.effects.iter().filter_map(|effect| Some((effect.kind, effect.key?)))
+    attempt.facts.effects.iter().flat_map(|effect| effect.keys().map(|key| (effect.kind, key)))
 }

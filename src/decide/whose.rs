@@ -216,12 +216,15 @@ fn pinned<'a>(group: &Group, attempts: &[&'a Attempt]) -> Option<&'a str> {
 }
 
 /// The records of a look that the operation can have made: one of its attempts may have been applied, their fields agree,
-/// and they are not older than it.
+/// they are not older than it, and bear no unique key, for it sent none.
 pub fn candidates<'a>(group: &'a Group, identity: Link, look: &'a Look) -> impl Iterator<Item = &'a Record> {
     let first = group.first_sent(identity);
     let settled = group.own_settled_longest(identity);
     let able = group.operation(identity).any(maybe_applied);
-    look.records.iter().filter(move |r| able && !r.differs() && Age::of(r, look, first, settled) != Age::Before)
+    let can = move |r: &&Record| {
+        able && !r.differs() && !group.bears_a_key(r) && Age::of(r, look, first, settled) != Age::Before
+    };
+    look.records.iter().filter(can)
 }
 
 /// Whether a look came to any conclusion.

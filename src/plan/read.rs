@@ -59,7 +59,7 @@ pub struct NoText;
 pub struct Reading {
     pub facts: Facts,
     pub links: Vec<Link>,
-    /// Per effect; `None` where nothing can be looked up.
+    /// Per effect, also of an entry of another environment; `None` where nothing can be looked up.
     pub probes: Vec<Option<Probe>>,
     /// Whom it is about, unmasked.
     pub subject: Option<String>,
@@ -107,13 +107,17 @@ const SET_BACK: Span = Span::seconds(2 * 3600);
 /// A longer key fits into no URL that servers take (8 KiB, three of them for each byte), in bytes.
 const LONGEST_KEY: usize = 2048;
 
+/// Another number whenever a row is read otherwise than before: then all are read anew.
+const READING: u32 = 2;
+
 /// Why a row cannot be read: names the column or field, never its value.
 type Bad = String;
 
 impl Reader<'_> {
-    /// Digest of what an entry is read under: the plan and the server.
+    /// Digest of what an entry is read under: the plan, the server and this reading of them.
     pub fn basis(&self) -> String {
-        let digest = Sha256::digest(format!("{} {}", self.plan.digest, self.server.origin().ascii_serialization()));
+        let server = self.server.origin().ascii_serialization();
+        let digest = Sha256::digest(format!("{READING} {} {server}", self.plan.digest));
         super::hex(&digest[..16])
     }
 
@@ -132,18 +136,17 @@ impl Reader<'_> {
         let masked = || cell(&row.url).map(|url| mask::path(url_path(url))).unwrap_or_default();
         facts.path = reading.path.unwrap_or_else(masked);
         facts.subject = reading.subject.as_deref().map(mask::subject);
-        let (mut effects, mut probes): (Vec<Effect>, Vec<Option<Probe>>) = reading.effects.drain(..).unzip();
-        let normalised_subject = probes.iter().flatten().next().map(|probe| probe.normalised.clone());
+        let (mut effects, probes): (Vec<Effect>, Vec<Option<Probe>>) = reading.effects.drain(..).unzip();
         if facts.class == Class::OtherEnvironment {
             // It did nothing here, and what is here says nothing of it.
             effects.clear();
-            probes.clear();
         }
         facts.repeat_blocked = reading.repeat_blocked && !effects.is_empty();
-        let mut links: Vec<Link> = effects.iter().filter_map(|effect| effect.key).chain([facts.identity]).collect();
+        let mut links: Vec<Link> = effects.iter().flat_map(Effect::keys).chain([facts.identity]).collect();
         links.sort_unstable();
         links.dedup();
         facts.effects = effects;
+        let normalised_subject = probes.iter().flatten().next().map(|probe| probe.normalised.clone());
         Reading { facts, links, probes, subject: reading.subject, normalised_subject }
     }
 
@@ -342,7 +345,12 @@ impl Reader<'_> {
         element: &Value,
         vars: &Vars,
     ) -> Result<(Effect, Option<Probe>, bool), Bad> {
-        let own = plan.keys.iter().find_map(|key| Some((key, find(key, element, vars)?)));
+        let mut keys = plan.keys.iter().filter_map(|key| Some((key, find(key, element, vars)?)));
+        let own = keys.next();
+        let also = match plan.kind {
+            EffectKind::Create => keys.filter_map(|(key, raw)| self.key_link(key, &raw)).collect(),
+            EffectKind::Delete | EffectKind::Update | EffectKind::Inbound => Vec::new(),
+        };
         let owner = || plan.owner.as_ref().and_then(|key| Some((key, find(key, body, vars)?)));
         let (kind, chosen) = match (plan.kind, own) {
             (EffectKind::Create, Some(own)) => (Kind::Create, Some(own)),
@@ -388,6 +396,7 @@ impl Reader<'_> {
             kind,
             lookup: Some(lookup_name.clone()),
             key: Some(link),
+            also,
             found_by: Some(lookup.by.clone()),
             own_key: lookup.own_key,
             comparable: compare.iter().any(|(_, value)| value.is_some()),
@@ -395,6 +404,13 @@ impl Reader<'_> {
         };
         let repeat_blocked = kind == Kind::Create && key.blocks_repeat;
         Ok((effect, Some(Probe { lookup: lookup_name, raw, normalised, compare, sets }), repeat_blocked))
+    }
+
+    /// The link of a key, if anything can be looked up by it.
+    fn key_link(&self, key: &Key, raw: &str) -> Option<Link> {
+        let normalised = normalise(&self.plan.lookups[key.lookup.as_ref()].normalise, raw);
+        let usable = !normalised.is_empty() && normalised.len() <= LONGEST_KEY;
+        usable.then(|| self.link(key.lookup.as_ref(), &normalised))
     }
 
     /// Which window follows an attempt that ended so.
@@ -445,6 +461,7 @@ fn blind(name: String) -> Effect {
         kind: Kind::Blind,
         lookup: None,
         key: None,
+        also: Vec::new(),
         found_by: None,
         own_key: false,
         comparable: false,

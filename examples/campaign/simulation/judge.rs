@@ -267,7 +267,7 @@ impl Bench<'_> {
         Ruling::Unknowable
     }
 
-    /// Another attempt, which the ledger knows, made another record that the list showed.
+    /// Another attempt made another record that the list showed, and the ledger knows of both attempts.
     fn hides_another(&self, op: &Op, person: &Person, account: &Account, told: &Told) -> bool {
         let attempts = self.sent_before(op, told);
         let shown = |other: &&Account| {
@@ -277,7 +277,7 @@ impl Bench<'_> {
                 && same_fields(person, other)
                 && !self.truth.seen_absent(other, told.from, told.to)
         };
-        !person.keyed() && self.truth.made_by(&attempts).any(|other| shown(&other))
+        !person.keyed() && self.known(&account.cause, told) && self.truth.made_by(&attempts).any(|other| shown(&other))
     }
 
     fn listed(&self, op: &Op, account: &Account) -> bool {

@@ -205,3 +205,21 @@ fn after_not_deleted_a_create_explains_no_absence() {
     let decision = &decided(&Windows::default(), [delete, attempt(Kind::Create).op(2).sent(50).answered(201)])[0];
     assert!(is_loud(decision), "{}", text(decision));
 }
+
+/// The one child has a key of its own and was found by it; what the list shows is that child, and not the other one too.
+#[test]
+fn several_a_childs_record_is_not_its_siblings() {
+    let end = DAY + 10;
+    let two = || {
+        let keyed = Effect { key: Some(link(230)), ..effect(Kind::Create) };
+        attempt(Kind::Create).effects([keyed, effect(Kind::Member)])
+    };
+    let silent = || with_field(record("sue", 2), Compared::NotShown);
+    let other = || with_field(record("tim", 3), Compared::NotShown);
+    let looks = |minute| [present_at(minute, silent()), list_at(minute, [silent()]).of(1)];
+    let told = said([two().saw(looks(end)).saw(looks(end + 11))]);
+    assert_eq!(told, ["duplicate-risk partly-applied partly-applied review"]);
+    let both = [present_at(end, silent()), list_at(end, [silent(), other()]).of(1)];
+    let decision = &decided(&Windows::default(), [two().saw(both)])[0];
+    assert!(matches!(decision, Decision::Settle(v) if v.server_id.as_deref() == Some("account=sue; account=tim")));
+}
