@@ -82,6 +82,45 @@ fn init_and_schema_sql_make_the_same_ledger() {
     assert_eq!((one.count("PRAGMA user_version"), two.count("PRAGMA user_version")), (VERSION, VERSION));
 }
 
+/// Runs `schema.sql` as a shell does: statement by statement, and on after every error. Says how many failed.
+fn schema_again(db: &rusqlite::Connection) -> usize {
+    let (mut statement, mut failed) = (String::new(), 0);
+    for line in schema().lines().map(|line| line.split("--").next().unwrap_or_default().trim_end()) {
+        statement.push_str(line);
+        statement.push('\n');
+        let whole =
+            line.ends_with(';') && (!statement.trim_start().starts_with("CREATE TRIGGER") || line.ends_with("END;"));
+        if whole {
+            failed += usize::from(db.execute_batch(&statement).is_err());
+            statement.clear();
+        }
+    }
+    assert!(statement.trim().is_empty() && db.is_autocommit(), "{statement}");
+    failed
+}
+
+#[test]
+fn schema_sql_run_again_spoils_no_ledger() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "lost-after");
+    dir.runs(0);
+    let before = dir.row("r1");
+    for command in ["run", "status", "report", "show", "init", "check", "verify", "backup"] {
+        assert!(schema_again(&dir.db()) > 20, "all but the version is there already");
+        assert_eq!(dir.count("PRAGMA user_version"), 1);
+        let rest: &[&str] = match command {
+            "show" => &["r1"],
+            "backup" => &["copy.db"],
+            _ => &[],
+        };
+        let ran = dir.run(&[&[command], rest].concat());
+        assert!(ran.code == 0, "{command}: {ran:?}");
+    }
+    dir.runs(0);
+    assert_eq!((dir.count("PRAGMA user_version"), dir.row("r1")), (VERSION, before));
+}
+
 #[test]
 fn init_leaves_a_ledger_that_is_there_as_it_is() {
     let dir = Dir::new(&Setup::bare(NOWHERE));

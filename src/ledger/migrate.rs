@@ -2,6 +2,11 @@
 //!
 //! A new ledger gets `schema.sql` and every migration; an older one gets what it lacks when it is opened. All that is
 //! missing is done in one transaction that asks for the version within, so two that open at once do it once.
+//!
+//! `schema.sql` run over a later ledger changes nothing in it but the version, which then says 1 (a shell goes on after
+//! errors). What stands in the file tells its true version, and the number is put right.
+
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use rusqlite::{Connection, TransactionBehavior};
@@ -28,11 +33,40 @@ fn bring_up(connection: &mut Connection, migrations: &[&str]) -> Result<()> {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for (number, sql) in lacking(version(&transaction)?) {
+    let mut from = version(&transaction)?;
+    if lacking(from).next().is_some() {
+        from = from.max(made_up_to(&transaction, migrations)?);
+        transaction.pragma_update(None, "user_version", from)?;
+    }
+    for (number, sql) in lacking(from) {
         transaction.execute_batch(sql).with_context(|| format!("failed to bring the ledger to version {number}"))?;
         transaction.pragma_update(None, "user_version", number)?;
     }
     Ok(transaction.commit()?)
+}
+
+/// The version that a file is of by what stands in it: the last one whose new tables, indexes and triggers are all there.
+/// A model of each version says which those are.
+fn made_up_to(connection: &Connection, migrations: &[&str]) -> Result<i64> {
+    let there = names(connection)?;
+    let model = Connection::open_in_memory()?;
+    model.execute_batch(super::SCHEMA)?;
+    let (mut before, mut found) = (names(&model)?, 1);
+    for (number, sql) in (2..).zip(migrations) {
+        model.execute_batch(sql)?;
+        let after = names(&model)?;
+        if after.is_subset(&before) || !after.difference(&before).all(|name| there.contains(name)) {
+            break;
+        }
+        (before, found) = (after, number);
+    }
+    Ok(found)
+}
+
+/// The names of all tables, indexes and triggers but SQLite's own.
+fn names(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+    let sql = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+    connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
 #[cfg(test)]
@@ -79,6 +113,30 @@ mod tests {
         let before = made(&connection);
         assert!(bring_up(&mut connection, &["CREATE TABLE two (a);", "CREATE TABLE two (b);"]).is_err());
         assert_eq!((version(&connection).unwrap(), made(&connection)), (1, before));
+    }
+
+    #[test]
+    fn a_version_that_says_less_than_the_file_is_put_right() {
+        for (says, made) in [(1, 2), (1, 3), (2, 3)] {
+            let mut connection = Connection::open_in_memory().unwrap();
+            first_version(&connection);
+            bring_up(&mut connection, &MIGRATIONS[..made - 1]).unwrap();
+            connection.pragma_update(None, "user_version", says).unwrap();
+            migrate(&mut connection).unwrap();
+            assert_eq!(version(&connection).unwrap(), VERSION, "{says} {made}");
+            let mut fresh = Connection::open_in_memory().unwrap();
+            first_version(&fresh);
+            migrate(&mut fresh).unwrap();
+            assert_eq!(self::made(&connection), self::made(&fresh), "{says} {made}");
+        }
+    }
+
+    #[test]
+    fn every_migration_makes_something_that_it_is_known_by() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        first_version(&connection);
+        migrate(&mut connection).unwrap();
+        assert_eq!(made_up_to(&connection, MIGRATIONS).unwrap(), VERSION);
     }
 
     #[test]
