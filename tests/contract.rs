@@ -73,7 +73,7 @@ fn init_and_schema_sql_make_the_same_ledger() {
     let (one, two) = (Dir::new(&Setup::bare(NOWHERE)), Dir::without_ledger(&Setup::bare(NOWHERE)));
     two.db().execute_batch(&schema()).unwrap();
     assert_eq!(two.count("PRAGMA user_version"), 1, "the first version, which the binary brings up to date");
-    assert_eq!(two.run(&["status"]).code, 0);
+    assert_eq!(two.run(&["init"]).code, 0);
     let made = |dir: &Dir| {
         let text = "SELECT group_concat(type || ' ' || name || ' ' || coalesce(sql, ''), char(10)) FROM sqlite_schema";
         dir.db().query_row(text, [], |row| row.get::<_, String>(0)).unwrap()
@@ -119,6 +119,57 @@ fn schema_sql_run_again_spoils_no_ledger() {
     }
     dir.runs(0);
     assert_eq!((dir.count("PRAGMA user_version"), dir.row("r1")), (VERSION, before));
+}
+
+/// Every file of the folder but the lock of a run, with its bytes.
+fn files(dir: &Dir) -> Vec<(String, Vec<u8>)> {
+    let names = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| !name.ends_with(".lock")).collect();
+    names.sort_unstable();
+    names.into_iter().map(|name| (name.clone(), std::fs::read(dir.file(&name)).unwrap())).collect()
+}
+
+/// Whatever the version, and whatever a killed writer left beside the file.
+#[test]
+fn who_only_reads_leaves_every_file_as_it_is() {
+    let platform = Platform::start();
+    let made = |version: &str| {
+        let dir = Dir::without_ledger(&Setup::of(&platform));
+        match version {
+            "1" => dir.db().execute_batch(&schema()).unwrap(),
+            _ => assert_eq!(dir.run(&["init"]).code, 0),
+        }
+        if version == "run over" {
+            schema_again(&dir.db());
+        }
+        let db = dir.db();
+        db.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+        Entry::register("r1", &platform.url, "ann@example.com").insert(&db).unwrap();
+        (dir, db)
+    };
+    let commands = [&["run", "--dry-run"][..], &["check"], &["status"], &["report"], &["show", "r1"]];
+    for version in ["1", "3", "run over"] {
+        let (dir, db) = made(version);
+        // The files of a writer that was killed: its log is not in the ledger yet.
+        let killed = Dir::without_ledger(&Setup::of(&platform));
+        for name in ["ledger.db", "ledger.db-wal"] {
+            std::fs::copy(dir.file(name), killed.file(name)).unwrap();
+        }
+        drop(db);
+        for (dir, left) in [(&dir, false), (&killed, true)] {
+            let before = files(dir);
+            assert_eq!(before.iter().any(|(name, bytes)| name.ends_with("-wal") && !bytes.is_empty()), left);
+            for command in commands {
+                let ran = dir.run(command);
+                assert_eq!(ran.code, if command[0] == "run" { 4 } else { 0 }, "{version} {command:?} {ran:?}");
+                let mut after = files(dir);
+                after.retain(|(name, _)| !(left && name.ends_with("-shm")));
+                assert!(after == before, "{version} {command:?} changed a file");
+            }
+        }
+        dir.runs(4);
+        assert_eq!(dir.count("PRAGMA user_version"), VERSION);
+    }
 }
 
 #[test]

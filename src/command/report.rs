@@ -56,7 +56,9 @@ impl Wanted {
 }
 
 pub fn report(config: &Config, args: &ReportArgs, json: bool) -> Result<u8> {
-    let ledger = Ledger::open(&config.ledger)?;
+    // What was new, and what was revealed, is noted in the ledger.
+    let ledger =
+        if args.new || args.reveal { Ledger::open(&config.ledger) } else { Ledger::open_to_read(&config.ledger) }?;
     let mut wanted = wanted(config, &ledger, args)?;
     let to_file = wanted.file != Path::new("-");
     if json && !to_file {

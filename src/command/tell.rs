@@ -19,7 +19,7 @@ use crate::standing::{Entries, Filter, ReportRow};
 use crate::words::Status;
 
 pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
-    let ledger = Ledger::open(&config.ledger)?;
+    let ledger = Ledger::open_to_read(&config.ledger)?;
     let standing = ledger.standing()?;
     let alerts = alert::fired(&config.notices.rules, &standing, Moment::now());
     let counts = &standing.counts;
@@ -50,7 +50,7 @@ pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
 }
 
 pub fn show(config: &Config, args: &ShowArgs, json: bool) -> Result<u8> {
-    let ledger = Ledger::open(&config.ledger)?;
+    let ledger = Ledger::open_to_read(&config.ledger)?;
     let keys = config.pseudonym_keys()?;
     let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: ledger.salt() };
     let request_ids = match (&args.request_id, &args.pseudonym) {

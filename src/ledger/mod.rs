@@ -13,7 +13,8 @@
 //!
 //! # Compatibility
 //! `schema.sql` is the first version, later ones are migrations; `PRAGMA user_version` says which one a file is. An
-//! older ledger is brought up to date when it is opened, a newer one is refused.
+//! older ledger is brought up to date when it is opened to be written; who only reads works on a copy. A newer one is
+//! refused.
 
 mod backup;
 mod blanking;
@@ -39,6 +40,7 @@ mod select;
 mod settle;
 mod simulated;
 mod tell;
+mod unchanged;
 mod verify;
 mod writing;
 
@@ -140,11 +142,26 @@ impl Ledger {
         Ok(Ledger { connection, path: PathBuf::from(":memory:"), salt, identity })
     }
 
-    /// Opens a ledger that `init` or `schema.sql` made.
+    /// Opens a ledger that `init` or `schema.sql` made, and brings it up to date.
     ///
     /// # Errors
     /// [`Refused`] when there is none, when it is something else or of a newer version.
     pub fn open(path: &Path) -> Result<Ledger> {
+        let mut ledger = Ledger::open_any(path)?;
+        let mode: String = ledger.connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if mode != "wal" {
+            bail!(Refused(format!(
+                "the ledger {} cannot be put into WAL mode (move it to a local file system)",
+                path.display()
+            )));
+        }
+        migrate::migrate(&mut ledger.connection)
+            .with_context(|| format!("failed to bring the ledger {} up to date", path.display()))?;
+        Ok(ledger)
+    }
+
+    /// Opens a ledger of any version that this binary knows.
+    fn open_any(path: &Path) -> Result<Ledger> {
         let exists = path.try_exists().map_err(|error| anyhow::Error::new(error).context(explain::unwritable(path)))?;
         if !exists {
             let remedy = "run `privo-reconcile init`, or mend ledger.path in the configuration";
@@ -152,8 +169,7 @@ impl Ledger {
         }
         refuse_network(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection =
-            Connection::open_with_flags(path, flags).map_err(|error| explain::unopened(path, error))?;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| explain::unopened(path, error))?;
         prepare(&connection).map_err(|error| match error.downcast() {
             Ok(error) => unread(path, error),
             Err(error) => error.context(format!("failed to open the ledger {}", path.display())),
@@ -171,15 +187,6 @@ impl Ledger {
         let (identity, salt) = connection
             .query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(|error| unread(path, error))?;
-        let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-        if mode != "wal" {
-            bail!(Refused(format!(
-                "the ledger {} cannot be put into WAL mode (move it to a local file system)",
-                path.display()
-            )));
-        }
-        migrate::migrate(&mut connection)
-            .with_context(|| format!("failed to bring the ledger {} up to date", path.display()))?;
         Ok(Ledger { connection, path: path.to_owned(), salt, identity })
     }
 
@@ -207,22 +214,6 @@ impl Ledger {
                 Err(error).with_context(|| format!("failed to lock {} ({remedy})", lock_path.display()))
             }
         }
-    }
-
-    /// A copy that lives in memory, to see what a run would do.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn copy_in_memory(&self) -> Result<Ledger> {
-        let mut copy = Connection::open_in_memory()?;
-        rusqlite::backup::Backup::new(&self.connection, &mut copy)?.run_to_completion(1000, Duration::ZERO, None)?;
-        prepare(&copy)?;
-        Ok(Ledger {
-            connection: copy,
-            path: self.path.clone(),
-            salt: self.salt.clone(),
-            identity: self.identity.clone(),
-        })
     }
 
     /// The salt under which links are digested.

@@ -78,9 +78,10 @@ fn configuration(cli: &Cli, findings: &mut Findings) -> Result<Option<Config>> {
     Ok(Some(config))
 }
 
-/// Whether it is one, of a version that this binary knows, writable and whole.
+/// Whether it is one, of a version that this binary knows, writable and whole. What stands in an older one is looked at in
+/// a copy.
 fn ledger(config: &Config, findings: &mut Findings) -> Result<Option<Ledger>> {
-    let mut ledger = match Ledger::open(&config.ledger) {
+    let mut ledger = match Ledger::open_unchanged(&config.ledger) {
         Ok(ledger) => ledger,
         Err(error) => {
             findings.failed(&error)?;
@@ -89,11 +90,20 @@ fn ledger(config: &Config, findings: &mut Findings) -> Result<Option<Ledger>> {
     };
     let whole = ledger.check_integrity().and_then(|()| ledger.check_writable()).and_then(|()| ledger.version());
     match whole {
-        Ok(version) => findings.good(format!(
-            "ledger {}: whole, may be written, version {version} (this binary's: {VERSION})",
-            config.ledger.display()
-        ))?,
+        Ok(version) => {
+            let older = if version < VERSION { "; what writes next brings it up to date" } else { "" };
+            findings.good(format!(
+                "ledger {}: whole, may be written, version {version} (this binary's: {VERSION}{older})",
+                config.ledger.display()
+            ))?;
+        }
         Err(error) => findings.failed(&error)?,
     }
-    Ok(Some(ledger))
+    match ledger.brought_up_to_date() {
+        Ok(ledger) => Ok(Some(ledger)),
+        Err(error) => {
+            findings.failed(&error.context("failed to read the ledger"))?;
+            Ok(None)
+        }
+    }
 }

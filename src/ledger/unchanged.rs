@@ -1,0 +1,66 @@
+//! Opening a ledger to look at: the file stays as it is, byte for byte, whatever version it is of. Commands that only read
+//! work so, and what says that it writes nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use super::{Ledger, migrate, prepare};
+
+impl Ledger {
+    /// Opens a ledger to read it. One of an older version is read from a copy in memory that is brought up to date.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`]; when the copy cannot be made.
+    pub fn open_to_read(path: &Path) -> Result<Ledger> {
+        Ledger::open_unchanged(path)?.brought_up_to_date()
+    }
+
+    /// Opens a ledger as it is: of an older version, not everything that is asked may be in it.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_unchanged(path: &Path) -> Result<Ledger> {
+        let ledger = Ledger::open_any(path)?;
+        // What a killed writer left beside the file would go into it when the last one closes it. It is read where it is.
+        if !beside_is_empty(path) {
+            ledger.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
+        Ok(ledger)
+    }
+
+    /// The ledger itself when it is of this binary's version, else a copy in memory that is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn brought_up_to_date(self) -> Result<Ledger> {
+        if migrate::version(&self.connection)? == migrate::VERSION { Ok(self) } else { self.copy_in_memory() }
+    }
+
+    /// A copy that lives in memory, to see what a run would do. It is brought up to date.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn copy_in_memory(&self) -> Result<Ledger> {
+        let mut copy = Connection::open_in_memory()?;
+        rusqlite::backup::Backup::new(&self.connection, &mut copy)?.run_to_completion(1000, Duration::ZERO, None)?;
+        prepare(&copy)?;
+        migrate::migrate(&mut copy)?;
+        Ok(Ledger {
+            connection: copy,
+            path: self.path.clone(),
+            salt: self.salt.clone(),
+            identity: self.identity.clone(),
+        })
+    }
+}
+
+/// Whether nothing waits in the log beside the file. It stands beside the file itself, not beside a link to it.
+fn beside_is_empty(path: &Path) -> bool {
+    let mut log = path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string();
+    log.push("-wal");
+    std::fs::metadata(log).map_or(true, |log| log.len() == 0)
+}
