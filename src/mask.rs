@@ -50,11 +50,19 @@ fn id_part(part: &str) -> String {
     }
 }
 
-/// The path of a URL without query, with every segment masked that may identify somebody: one with a digit, an `@`, a
-/// percent sign or more than twenty characters, unless it is a version like `v1.0`.
+/// What stands where a value must not be shown.
+pub const HIDDEN: &str = "•••";
+
+/// The path of a URL without query, with every segment masked that may identify somebody.
 pub fn path(url_path: &str) -> String {
     let path = url_path.split(['?', '#']).next().unwrap_or_default();
-    path.split('/').map(|segment| if identifies(segment) { "•••" } else { segment }).collect::<Vec<_>>().join("/")
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+/// A segment of a path as it is, or masked when it may identify somebody: one with a digit, an `@`, a percent sign or more
+/// than twenty characters, unless it is a version like `v1.0`.
+pub fn segment(segment: &str) -> &str {
+    if identifies(segment) { HIDDEN } else { segment }
 }
 
 fn identifies(segment: &str) -> bool {

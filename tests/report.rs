@@ -102,6 +102,30 @@ fn subjects_and_ids_with_an_at_are_masked_unless_asked_for() {
     }
 }
 
+/// A child's id of letters only looks like a word of a route; the plan tells them apart.
+#[test]
+fn an_identifier_in_a_path_of_the_plan_is_never_shown() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::consent(&platform));
+    let eid = format!("{}/s2s/api/v1.0/sandbox/accounts/eid/annabelsmith", platform.url);
+    dir.insert(&Entry::new("bad-row", "DELETE", &eid).with("sent_at", "yesterday".to_owned()));
+    dir.insert(&Entry::new("no-effect", "GET", &eid));
+    dir.insert(&Entry::new("no-plan", "PUT", &eid));
+    dir.insert(&Entry::new("slash", "PUT", &format!("{eid}/")));
+    let template = "/s2s/api/v1.0/{service}/accounts/eid/{eid}";
+    let checked = dir.run(&["check"]).out;
+    assert!(checked.contains(&format!("PUT {template}")) && !checked.contains("annabel"), "{checked}");
+    assert!(!dir.run(&["report"]).out.contains("annabel"));
+    dir.runs(3);
+    for reason in ["bad-row", "no-effect", "no-plan"] {
+        let row = dir.row(reason);
+        assert_eq!((row["reason"].as_str(), row["path"].as_str()), (reason, template));
+    }
+    assert_eq!(dir.row("slash")["path"], "/s2s/api/v1.0/sandbox/accounts/eid/•••/");
+    assert!(!dir.run(&["show", "no-plan"]).out.contains("annabel"));
+    assert_eq!(dir.run(&["verify"]).code, 0);
+}
+
 #[test]
 fn what_stands_behind_a_report_goes_beside_it() {
     let platform = Platform::start();

@@ -13,6 +13,7 @@ pub mod parts;
 pub mod personal;
 mod read;
 pub mod search;
+mod shown;
 mod strict;
 
 use std::collections::BTreeMap;

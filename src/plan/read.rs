@@ -133,8 +133,8 @@ impl Reader<'_> {
         }
         facts.class = reading.class;
         facts.operation = reading.operation;
-        let masked = || cell(&row.url).map(|url| mask::path(url_path(url))).unwrap_or_default();
-        facts.path = reading.path.unwrap_or_else(masked);
+        let shown = || cell(&row.url).map(|url| self.path_shown(&facts, url)).unwrap_or_default();
+        facts.path = reading.path.unwrap_or_else(shown);
         facts.subject = reading.subject.as_deref().map(mask::subject);
         let (mut effects, probes): (Vec<Effect>, Vec<Option<Probe>>) = reading.effects.drain(..).unzip();
         if facts.class == Class::OtherEnvironment {
@@ -495,15 +495,6 @@ impl Understood {
 
 fn cell(cell: &Cell) -> Option<&str> {
     cell.as_ref().ok().and_then(|text| text.as_deref())
-}
-
-/// The path of a URL that may not even be one.
-fn url_path(url: &str) -> &str {
-    match url.split_once("://") {
-        Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
-        None if url.starts_with('/') => url,
-        None => "",
-    }
 }
 
 fn check_cells(row: &Row, facts: &Facts) -> Result<(), Bad> {
