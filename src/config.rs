@@ -3,13 +3,13 @@
 mod credential;
 pub mod places;
 mod schedule;
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
-use serde::de::Error as _;
 use toml::Spanned;
 use url::Url;
 
@@ -20,12 +20,14 @@ use crate::import::Mapping;
 use crate::log;
 use crate::mistake::{line_of, toml_error};
 use crate::notice::{AlertFile, HookFile, MetricsFile, Notices, PingFile, Sections};
-use crate::plan::{Plan, SHIPPED};
+use crate::plan::{Plan, SHIPPED, UnknownParam};
 use crate::pseudonym::{Key, Keys, SHORTEST_KEY};
 use crate::retention::Retention;
 pub use credential::Credential;
 pub(crate) use credential::Secret;
 use places::Places;
+pub(crate) use values::Length;
+use values::{WebAddress, concurrency, rate, some_time};
 
 pub use schedule::{STOP_TIMEOUT, Scheduled};
 
@@ -107,7 +109,7 @@ pub struct Known {
 struct File {
     plan: Spanned<String>,
     #[serde(default)]
-    params: BTreeMap<String, String>,
+    params: BTreeMap<Spanned<String>, String>,
     ledger: LedgerFile,
     server: ServerFile,
     auth: Option<AuthFile>,
@@ -131,20 +133,20 @@ struct File {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, [ledger]")]
 struct LedgerFile {
     path: PathBuf,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, [server]")]
 struct ServerFile {
     base_url: WebAddress,
-    #[serde(default = "five")]
+    #[serde(default = "five", deserialize_with = "rate")]
     requests_per_second: f64,
-    #[serde(default = "four")]
+    #[serde(default = "four", deserialize_with = "concurrency")]
     concurrency: usize,
-    #[serde(default = "ten_seconds")]
+    #[serde(default = "ten_seconds", deserialize_with = "some_time")]
     timeout: Length,
     ca_file: Option<PathBuf>,
 }
@@ -162,7 +164,7 @@ fn ten_seconds() -> Length {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, [auth]")]
 struct AuthFile {
     token_url: WebAddress,
     client_id: Spanned<Secret>,
@@ -171,7 +173,7 @@ struct AuthFile {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, [settle]")]
 struct SettleFile {
     network: Option<Length>,
     server_error: Option<Length>,
@@ -184,7 +186,7 @@ struct SettleFile {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, [[control]]")]
 struct ControlFile {
     lookup: Spanned<String>,
     #[serde(alias = "owner")]
@@ -193,48 +195,17 @@ struct ControlFile {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, [report]")]
 struct ReportFile {
     dir: PathBuf,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, [pseudonym]")]
 struct PseudonymFile {
     key: Spanned<Secret>,
     #[serde(default)]
     previous: Vec<Spanned<Secret>>,
-}
-
-/// A duration, `<integer>s|m|h|d`.
-#[derive(Clone, Copy)]
-pub(crate) struct Length(pub(crate) Span);
-
-impl<'de> Deserialize<'de> for Length {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Length, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Span::parse(&text)
-            .map(Length)
-            .ok_or_else(|| D::Error::custom("not a duration (write <integer>s, m, h or d, like \"15m\")"))
-    }
-}
-
-/// An http or https URL without credentials in it.
-struct WebAddress(Url);
-
-impl<'de> Deserialize<'de> for WebAddress {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<WebAddress, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let url =
-            Url::parse(&text).map_err(|_| D::Error::custom("not a URL (write it like \"https://host.example\")"))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(D::Error::custom("not an http or https URL"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(D::Error::custom("a URL must not hold credentials (use [auth])"));
-        }
-        Ok(WebAddress(url))
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the edge")]
@@ -285,11 +256,15 @@ impl Config {
             .map_err(|error| toml_error(&place, text, &error.path().to_string(), error.inner()))?;
         let folder = file.parent().unwrap_or(Path::new(""));
         let at = |span: std::ops::Range<usize>| format!("{place}, line {}", line_of(text, span.start));
-        let plan = load_plan(folder, read.plan.as_ref(), &read.params).with_context(|| at(read.plan.span()))?;
+        let params = read.params.iter().map(|(name, value)| (name.as_ref().clone(), value.clone())).collect();
+        let plan = load_plan(folder, read.plan.as_ref(), &params).map_err(|error| {
+            let unknown = error.downcast_ref::<UnknownParam>();
+            let param = unknown.and_then(|unknown| read.params.keys().find(|name| *name.as_ref() == unknown.name));
+            error.context(at(param.map_or(read.plan.span(), Spanned::span)))
+        })?;
         let controls =
             read.control.iter().map(|control| known(&plan, control).with_context(|| at(control.lookup.span())));
         let controls = controls.collect::<Result<Vec<_>>>()?;
-        let server = check_server(read.server, folder).with_context(|| place.clone())?;
         let auth = match read.auth {
             None => None,
             Some(auth) => Some(Auth {
@@ -323,7 +298,7 @@ impl Config {
             file: file.to_owned(),
             plan,
             ledger: folder.join(read.ledger.path),
-            server,
+            server: read.server.checked(folder),
             auth,
             windows: read.settle.windows(),
             controls,
@@ -391,23 +366,16 @@ fn known(plan: &Plan, control: &ControlFile) -> Result<Known> {
     Ok(Known { lookup: control.lookup.as_ref().clone(), key: control.key.clone(), member: control.member.clone() })
 }
 
-fn check_server(server: ServerFile, folder: &Path) -> Result<Server> {
-    if !(server.requests_per_second > 0.0 && server.requests_per_second <= 1_000_000.0) {
-        bail!("server.requests_per_second must be more than 0 and at most 1000000");
+impl ServerFile {
+    fn checked(self, folder: &Path) -> Server {
+        Server {
+            base_url: self.base_url.0,
+            requests_per_second: self.requests_per_second,
+            concurrency: self.concurrency,
+            timeout: self.timeout.0,
+            ca_file: self.ca_file.map(|file| folder.join(file)),
+        }
     }
-    if !(1..=1024).contains(&server.concurrency) {
-        bail!("server.concurrency must be 1 to 1024");
-    }
-    if server.timeout.0 <= Span::ZERO {
-        bail!("server.timeout must be more than 0s");
-    }
-    Ok(Server {
-        base_url: server.base_url.0,
-        requests_per_second: server.requests_per_second,
-        concurrency: server.concurrency,
-        timeout: server.timeout.0,
-        ca_file: server.ca_file.map(|file| folder.join(file)),
-    })
 }
 
 impl SettleFile {
@@ -483,6 +451,32 @@ key = "canary@partner.example"
                 "client_secret = 271828",
                 "`auth.client_secret`: invalid type: integer,",
             ),
+            (
+                "client_secret = { file = \"secret\" }",
+                "client_secret = \"hush\"",
+                "line 10, `auth.client_secret`: invalid type: string, expected where it comes from, like { env = \"…\" }",
+            ),
+            (
+                "{ file = \"secret\" }",
+                "{ file = \"hidden\" }",
+                "hidden (is the path right, and may this user read it?)",
+            ),
+            (
+                "\"1s\"",
+                "15",
+                "line 12, `settle.network`: invalid type: integer, expected a duration (write <integer>s,",
+            ),
+            (
+                "\"ledger.db\"",
+                "5",
+                "line 4, `ledger.path`: invalid type: integer, expected a path (write it in quotes)",
+            ),
+            (
+                "\"partner\"",
+                "5",
+                "line 9, `auth.client_id.value`: invalid type: integer, expected a string (write it in",
+            ),
+            ("[ledger]\npath =", "ledger =", "line 3, `ledger`: invalid type: string, expected a table, [ledger]"),
             ("http://127.0.0.1:1\"", "127.0.0.1\"", "line 6, `server.base_url`: not a URL"),
             ("[ledger]", "[ledger", "line 3"),
         ] {
@@ -490,6 +484,45 @@ key = "canary@partner.example"
             let said = message(&GOOD.replacen(from, to, 1));
             assert!(said.contains(expected), "{to}: {said}");
             assert!(!said.contains("hush"), "{said}");
+        }
+    }
+
+    #[test]
+    fn limits_are_told_with_their_line() {
+        for (setting, expected) in [
+            ("requests_per_second = 0", "must be a number of more than 0 and at most"),
+            ("requests_per_second = nan", "must be a number of more than 0"),
+            (
+                "requests_per_second = \"5\"",
+                "invalid type: string, expected a number of more than 0 and at most 1000000",
+            ),
+            ("concurrency = 0", "must be a whole number from 1 to 1024"),
+            ("concurrency = 1025", "must be a whole number from 1 to 1024"),
+            ("concurrency = -1", "must be a whole number from 1 to 1024"),
+            ("timeout = \"0s\"", "must be more than 0s"),
+        ] {
+            let said = message(&GOOD.replacen("[auth]", &format!("{setting}\n[auth]"), 1));
+            let key = setting.split(' ').next().unwrap_or_default();
+            assert!(
+                said.contains(&format!("line 7, `server.{key}`: ")) && said.contains(expected),
+                "{setting}: {said}"
+            );
+        }
+        assert_eq!(message(&GOOD.replacen("[auth]", "requests_per_second = 0.5\nconcurrency = 1024\n[auth]", 1)), "");
+    }
+
+    #[test]
+    fn parameters_are_told_with_their_line() {
+        let text =
+            |params: &str| GOOD.replacen("plan = \"privo-gateway\"", &format!("plan = \"privo-consent\"\n{params}"), 1);
+        for (params, expected) in [
+            ("params = { servce = \"acme\" }", "line 3: the plan privo-consent has no parameter `servce` (take it out"),
+            ("[params]\nservice = \"acme\"\nother = \"x\"", "line 5: the plan privo-consent has no parameter `other`"),
+            ("params = {}", "line 2: the plan privo-consent needs the parameter `service` (set it in"),
+            ("params = { service = 5 }", "line 3, `params`: invalid type: integer, expected a string (write it in"),
+        ] {
+            let said = message(&text(params));
+            assert!(said.contains(expected), "{params}: {said}");
         }
     }
 

@@ -31,7 +31,7 @@ enum CredentialSource {
 
 /// Where a credential comes from: one of the three.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "where it comes from, like { env = \"…\" } or { file = \"…\" }")]
 pub(crate) struct Secret {
     env: Option<String>,
     file: Option<PathBuf>,
@@ -114,11 +114,13 @@ impl Credential {
     }
 
     fn read_file(&self, file: &Path) -> Result<SecretString> {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("{}: failed to read the credential {}", self.place, file.display()))?;
+        let text = std::fs::read_to_string(file).with_context(|| {
+            let remedy = "is the path right, and may this user read it?";
+            format!("{}: failed to read the credential {} ({remedy})", self.place, file.display())
+        })?;
         let text = text.trim_end_matches(['\r', '\n']);
         if text.is_empty() {
-            bail!("{}: the credential {} is empty", self.place, file.display());
+            bail!("{}: the credential {} is empty (write it into the file)", self.place, file.display());
         }
         Ok(SecretString::from(text.to_owned()))
     }

@@ -57,15 +57,16 @@ impl Plan {
         let file: PlanFile = serde_path_to_error::deserialize(deserializer)
             .map_err(|error| crate::mistake::toml_error(place, text, &error.path().to_string(), error.inner()))?;
         let at = |span: std::ops::Range<usize>| format!("{place}, line {}", crate::mistake::line_of(text, span.start));
+        if let Some(unknown) = params.keys().find(|param| !file.params.contains(param)) {
+            let known = or_none(&file.params);
+            bail!(UnknownParam { place: place.to_owned(), name: unknown.clone(), known });
+        }
         for param in &file.params {
             if !params.contains_key(param) {
                 bail!(
                     "{place} needs the parameter `{param}` (set it in the configuration: params = {{ {param} = \"…\" }})"
                 );
             }
-        }
-        if let Some(unknown) = params.keys().find(|param| !file.params.contains(param)) {
-            bail!("{place} has no parameter `{unknown}` (it has: {})", or_none(&file.params));
         }
         for (name, lookup) in &file.lookups {
             check_lookup(lookup, params).with_context(|| format!("{place}, lookup `{name}`"))?;
@@ -110,6 +111,24 @@ impl Plan {
         &self.params
     }
 }
+
+/// A parameter that the configuration gives and the plan does not have. The configuration knows its line.
+#[derive(Debug)]
+pub struct UnknownParam {
+    place: String,
+    /// As the configuration spells it.
+    pub name: String,
+    known: String,
+}
+
+impl std::fmt::Display for UnknownParam {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let UnknownParam { place, name, known } = self;
+        write!(f, "{place} has no parameter `{name}` (take it out of `params`, or mend its name; it has: {known})")
+    }
+}
+
+impl std::error::Error for UnknownParam {}
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {

@@ -1,0 +1,98 @@
+//! Single values of a configuration, each checked where it is read: so a mistake is told with its line and its key.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use url::Url;
+
+use crate::clock::Span;
+
+/// A duration, `<integer>s|m|h|d`.
+#[derive(Clone, Copy)]
+pub(crate) struct Length(pub(crate) Span);
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Length, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Length;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a duration (write <integer>s, m, h or d, like \"15m\")")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Length, E> {
+                let length = Span::parse(text).map(Length);
+                length.ok_or_else(|| E::custom("not a duration (write <integer>s, m, h or d, like \"15m\")"))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// An http or https URL without credentials in it.
+pub(super) struct WebAddress(pub(super) Url);
+
+impl<'de> Deserialize<'de> for WebAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<WebAddress, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let url =
+            Url::parse(&text).map_err(|_| D::Error::custom("not a URL (write it like \"https://host.example\")"))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(D::Error::custom("not an http or https URL"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(D::Error::custom("a URL must not hold credentials (use [auth])"));
+        }
+        Ok(WebAddress(url))
+    }
+}
+
+/// A number within limits.
+struct Number {
+    expected: &'static str,
+    fits: fn(f64) -> bool,
+}
+
+impl Number {
+    fn taken<E: Error>(&self, number: f64) -> Result<f64, E> {
+        if (self.fits)(number) { Ok(number) } else { Err(E::custom(format!("must be {}", self.expected))) }
+    }
+}
+
+impl Visitor<'_> for Number {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<f64, E> {
+        self.taken(number)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "what loses precision is far beyond every limit")]
+    fn visit_i64<E: Error>(self, number: i64) -> Result<f64, E> {
+        self.taken(number as f64)
+    }
+}
+
+/// Requests per second.
+pub(super) fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let expected = "a number of more than 0 and at most 1000000";
+    deserializer.deserialize_f64(Number { expected, fits: |number| number > 0.0 && number <= 1_000_000.0 })
+}
+
+/// Requests in flight.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within the limits, and whole")]
+pub(super) fn concurrency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let fits = |number: f64| (1.0..=1024.0).contains(&number) && number.fract() == 0.0;
+    let number = deserializer.deserialize_i64(Number { expected: "a whole number from 1 to 1024", fits })?;
+    Ok(number as usize)
+}
+
+/// A duration that something can be done in.
+pub(super) fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Length, D::Error> {
+    let length = Length::deserialize(deserializer)?;
+    if length.0 > Span::ZERO { Ok(length) } else { Err(D::Error::custom("must be more than 0s")) }
+}
