@@ -166,6 +166,9 @@ pub struct Effect {
     /// For creates: digests of the other unique keys that the record was to bear.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Link>,
+    /// For creates of a record that is listed under an owner, too: digest of that list's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Link>,
     /// What the record is found by, in the plan's words: `email`.
     pub found_by: Option<String>,
     /// The key is the partner's own, so whoever bears it is the partner's record.

@@ -517,3 +517,41 @@ fn a_record_that_an_operation_with_another_first_key_made_is_not_this_ones() {
     dir.run(&["run"]);
     assert!(!dir.says("alone").contains("applied created"), "{} / {}", dir.says("alone"), dir.says("both"));
 }
+
+/// Two operations for one child under one parent: the one names its user name (a key of its own), the other does not.
+/// The first was applied, the second lost. The record is the first one's; the second cannot claim it.
+#[test]
+fn a_child_that_a_keyed_operation_made_is_not_another_operations() {
+    let platform = Platform::dated();
+    platform.add(account("mum@example.com"));
+    let dir = Dir::of(&platform);
+    let child = |id: &str, key: &str| {
+        let body =
+            format!(r#"{{"parentEmail":"mum@example.com",{key}"firstName":"Kit","birthDate_YYYYMMDD":"20150102"}}"#);
+        Entry::new(id, "POST", &format!("{}/api/account", platform.url)).body(&body)
+    };
+    dir.attempt(&platform, child("keyless", ""), "lost-before");
+    dir.attempt(&platform, child("keyed", r#""userName":"kit1","#), "lost-after");
+    dir.run(&["run"]);
+    dir.run(&["run"]);
+    assert_eq!(dir.says("keyed"), "resolved applied created store-id");
+    assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
+}
+
+/// The same where the keyed one was told that it succeeded, and is asked for by its key all the same.
+#[test]
+fn a_child_that_an_answered_keyed_operation_made_is_not_another_operations() {
+    let platform = Platform::dated();
+    platform.add(account("mum@example.com"));
+    let dir = Dir::of(&platform);
+    let body = |key: &str| format!(r#"{{"parentEmail":"mum@example.com",{key}"firstName":"Kit"}}"#);
+    let entry = |id: &str, key: &str| Entry::new(id, "POST", &format!("{}/api/account", platform.url)).body(&body(key));
+    dir.attempt(&platform, entry("keyless", ""), "lost-before");
+    let keyed = entry("keyed", r#""userName":"kit1","#);
+    platform.send("keyed", "POST", "/api/account", &keyed.text("body"), "plain").unwrap();
+    dir.insert(&keyed.answered(201));
+    dir.run(&["run"]);
+    dir.run(&["run"]);
+    assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
+    assert_eq!(dir.run(&["verify"]).code, 0);
+}

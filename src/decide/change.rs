@@ -17,9 +17,9 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
         Err(doubt) => return doubt,
     };
     let record = match (look.seen, look.records.first()) {
-        (Seen::Absent, _) => return gone(group, key, look, &looks),
+        (Seen::Absent, _) => return gone(group, attempt.facts.identity, key, look, &looks),
         (Seen::Present, Some(record)) if record.own => record,
-        _ => return super::create::ambiguous(look, group.settled),
+        _ => return super::create::ambiguous(look, group.settled(attempt.facts.identity)),
     };
     let found =
         |decision: Decision| decision.found(record.id.as_deref(), matched_on(effect.found_by.as_deref(), record));
@@ -32,20 +32,24 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
                     .because("the record of before is gone; another one with the same key was made since".into()),
             );
         }
-        Which::MadeMeanwhile if look.surely_asked() > group.settled => {
+        Which::MadeMeanwhile if look.surely_asked() > group.settled(attempt.facts.identity) => {
             return found(settle(Status::DuplicateRisk, Outcome::Unknown, Reason::AmbiguousMatch, Action::Review).because(
                 "a record is there; whether it is the one of before, or what a create of the same key made, cannot be said".into(),
             ));
         }
         Which::MadeMeanwhile => false,
     };
-    let absence = view::absence(&looks, group.settled, group.windows, false, |look| look.seen == Seen::Present);
+    let absence = view::absence(&looks, group.settled(attempt.facts.identity), group.windows, false, |look| {
+        look.seen == Seen::Present
+    });
     view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
         let action = if same { Action::Resend } else { Action::Review };
-        found(
-            settle(Status::Resolved, Outcome::NotApplied, Reason::NotDeleted, action)
-                .because(still_there(group, absence, same)),
-        )
+        found(settle(Status::Resolved, Outcome::NotApplied, Reason::NotDeleted, action).because(still_there(
+            group,
+            attempt.facts.identity,
+            absence,
+            same,
+        )))
     })
 }
 
@@ -64,7 +68,9 @@ fn which(group: &Group, identity: Link, key: Link, (look, record): (&Look, &Reco
     let first = group.first_sent(identity);
     let id = record.id.as_deref();
     let known = first.and_then(|first| group.known_id(key, first));
-    if known.is_some_and(|(_, known)| id == Some(known)) || Age::of(record, look, first, group.settled) == Age::Before {
+    if known.is_some_and(|(_, known)| id == Some(known))
+        || Age::of(record, look, first, group.settled(identity)) == Age::Before
+    {
         return Which::Same;
     }
     // What was made between that look and the delete bears another id, too.
@@ -91,9 +97,10 @@ fn which(group: &Group, identity: Link, key: Link, (look, record): (&Look, &Reco
 }
 
 /// The record is not there (any more).
-fn gone(group: &Group, key: Link, look: &Look, looks: &[&Look]) -> Decision {
+fn gone(group: &Group, identity: Link, key: Link, look: &Look, looks: &[&Look]) -> Decision {
     if group.create_in_doubt(key) {
-        let absence = view::absence(looks, group.settled, group.windows, true, |look| look.seen == Seen::Absent);
+        let absence =
+            view::absence(looks, group.settled(identity), group.windows, true, |look| look.seen == Seen::Absent);
         if let Some(not_yet) = view::not_yet(absence, Action::Wait) {
             return not_yet;
         }
@@ -112,14 +119,17 @@ fn made_after(record: &Record, look: &Look, first: Option<Moment>) -> bool {
     look.skews().iter().all(|(_, most)| made > first + *most)
 }
 
-fn still_there(group: &Group, absence: Absence, same: bool) -> String {
+fn still_there(group: &Group, identity: Link, absence: Absence, same: bool) -> String {
     let Absence::Confirmed { first, last } = absence else { return String::new() };
     let whether =
         if same { "the same record as before" } else { "whether it is the same record as before is not known" };
     format!(
         "still there at {first} and {last}, both after {}, with controls; {whether}; this assumes that nothing is applied later \
          than {} after a network failure or {} after a server error, a replica lag of {}, and that nobody made it so again meanwhile",
-        group.settled, group.windows.network, group.windows.server_error, group.windows.replica_lag
+        group.settled(identity),
+        group.windows.network,
+        group.windows.server_error,
+        group.windows.replica_lag
     )
 }
 
@@ -137,15 +147,15 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     };
     let record = look.records.first().filter(|_| look.seen == Seen::Present);
     if record.is_some_and(|record| !record.own) {
-        return super::create::ambiguous(look, group.settled);
+        return super::create::ambiguous(look, group.settled(attempt.facts.identity));
     }
     let from_before = |look: &Look| look.records.first().is_some_and(|r| as_before(group, identity, effect, look, r));
     let unsettled = || {
         defer(Reason::Unsettled, Action::Wait)
-            .because(format!("until {} the request may still become applied", group.settled))
-            .not_before(group.settled)
+            .because(format!("until {} the request may still become applied", group.settled(attempt.facts.identity)))
+            .not_before(group.settled(attempt.facts.identity))
     };
-    if look.surely_asked() <= group.settled {
+    if look.surely_asked() <= group.settled(attempt.facts.identity) {
         return unsettled();
     }
     let decision = match record {
@@ -155,10 +165,11 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
             if explained { equivalent() } else { decision }
         }
         Some(_) if from_before(look) && !group.overtaken(identity) && !group.also_written(identity, effect, first) => {
-            let absence = view::absence(&looks, group.settled, group.windows, false, from_before);
+            let absence =
+                view::absence(&looks, group.settled(attempt.facts.identity), group.windows, false, from_before);
             view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
                 settle(Status::Resolved, Outcome::NotApplied, Reason::NotUpdated, Action::Resend)
-                    .because(still_there(group, absence, true))
+                    .because(still_there(group, identity, absence, true))
             })
         }
         _ => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Overwritten, Action::Review).because(

@@ -23,22 +23,22 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
     };
     // The server blocks the repeat of what is there, not of what was taken away.
     let wait = if attempt.facts.repeat_blocked && !removed() { Action::MayResend } else { Action::Wait };
-    match view::view(&looks, group.settled, group.windows, |look| look.seen == Seen::Absent) {
+    match view::view(&looks, group.settled(identity), group.windows, |look| look.seen == Seen::Absent) {
         View::Nothing(decision) => decision,
-        View::Several(look) => ambiguous(look, group.settled),
+        View::Several(look) => ambiguous(look, group.settled(identity)),
         View::Present(look) => match look.records.first() {
             Some(record) if record.own => {
                 let several = attempt.facts.effects.len() > 1;
                 present(group, identity, key, (effect, several), look, record)
             }
-            _ => ambiguous(look, group.settled),
+            _ => ambiguous(look, group.settled(identity)),
         },
         View::Absent(absence) => view::not_yet(absence, wait).unwrap_or_else(|| {
             if removed() {
                 return removed_since();
             }
             settle(Status::Resolved, Outcome::NotApplied, Reason::ConfirmedAbsent, Action::Resend)
-                .because(view::assuming(group.windows, group.settled, absence))
+                .because(view::assuming(group.windows, group.settled(identity), absence))
         }),
     }
 }
@@ -68,7 +68,7 @@ fn present(
             settle(Status::Resolved, Outcome::NotApplied, Reason::Preexisting, Action::DoNotResend)
                 .because(format!(
                     "the record was made before the first attempt, and the server keeps its key unique; this assumes that nobody removes it before {}",
-                    group.settled
+                    group.settled(identity)
                 ))
         }
         _ if record.differs() => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::KeyTaken, Action::Review)

@@ -13,8 +13,12 @@ pub struct Group<'a> {
     pub windows: &'a Windows,
     pub attempts: &'a [Attempt],
     /// Later than this, no attempt of the group can become applied any more (under the stated windows).
-    pub settled: Moment,
-    /// The same when every attempt waits for the longest window: for creates that the server does not keep unique.
+    settled: Moment,
+    /// The same of each operation for itself and those with its keys, where the group hangs together by an owner's list,
+    /// too: what has a key of its own does not wait for the rest of the list.
+    settled_apart: BTreeMap<Link, Moment>,
+    /// The same of the whole group when every attempt waits for the longest window: for creates that the server does not keep
+    /// unique.
     pub settled_longest: Moment,
     /// Later than this, what the server has shows on every replica.
     pub replicated: Moment,
@@ -32,6 +36,7 @@ impl<'a> Group<'a> {
             windows,
             attempts: &case.attempts,
             settled: settled(windows, all(), |attempt| window(windows, attempt)),
+            settled_apart: settled_apart(case),
             settled_longest: settled(windows, all(), |attempt| longest(windows, attempt)),
             replicated: settled(windows, all(), |attempt| match attempt.facts.window {
                 Window::Intent => Some(windows.intent),
@@ -41,6 +46,11 @@ impl<'a> Group<'a> {
             keys: tally::keys(&case.attempts),
             keyed: keyed(&case.attempts),
         }
+    }
+
+    /// Later than this, no attempt of this operation, nor of any with one of its keys, can become applied any more.
+    pub fn settled(&self, identity: Link) -> Moment {
+        self.settled_apart.get(&identity).copied().unwrap_or(self.settled)
     }
 
     /// Later than this, no attempt of this operation can become applied any more.
@@ -107,7 +117,11 @@ impl<'a> Group<'a> {
     /// Until then what is shown may be a record that a delete takes away, or took away without that every replica knows it.
     pub fn deletes_settled(&self, key: Link) -> Option<Moment> {
         let of = self.keys.get(&key)?;
-        if of.delete_in_doubt { Some(self.settled) } else { of.deletes.iter().map(|d| self.alone_settled(d)).max() }
+        let all = |delete: &&Attempt| match of.delete_in_doubt {
+            true => self.settled(delete.facts.identity),
+            false => self.alone_settled(delete),
+        };
+        of.deletes.iter().map(all).max()
     }
 
     /// Creates of the record that may have been applied at or after `from`.
@@ -191,7 +205,41 @@ impl<'a> Group<'a> {
     }
 }
 
-/// What was found by the unique key that a create asked for.
+/// When each operation is settled with all that it shares a key with, directly or through others.
+fn settled_apart(case: &Case) -> BTreeMap<Link, Moment> {
+    let effects = |attempt: &'_ Attempt| attempt.facts.effects.iter().any(|effect| effect.owner.is_some());
+    if !case.attempts.iter().any(effects) {
+        return BTreeMap::new();
+    }
+    let mut by_link: BTreeMap<Link, Vec<&Attempt>> = BTreeMap::new();
+    for attempt in &case.attempts {
+        for link in links(attempt) {
+            by_link.entry(link).or_default().push(attempt);
+        }
+    }
+    let mut apart = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for start in &case.attempts {
+        let (mut open, mut together) = (vec![start.facts.identity], Vec::new());
+        while let Some(link) = open.pop() {
+            if seen.insert(link) {
+                let sharing = by_link.get(&link).into_iter().flatten().copied();
+                together.extend(sharing.clone());
+                open.extend(sharing.flat_map(links));
+            }
+        }
+        let until = settled(&case.windows, together.iter().copied(), |attempt| window(&case.windows, attempt));
+        apart.extend(together.iter().map(|attempt| (attempt.facts.identity, until)));
+    }
+    apart
+}
+
+/// What an attempt hangs together with others by, an owner's list that it has no place in by itself left out.
+fn links(attempt: &Attempt) -> impl Iterator<Item = Link> + '_ {
+    attempt.facts.effects.iter().flat_map(Effect::keys).chain([attempt.facts.identity])
+}
+
+/// What was found by the unique key that a create asked for, or was said to be made so.
 fn keyed(attempts: &[Attempt]) -> BTreeSet<&str> {
     if attempts.iter().all(|attempt| attempt.facts.effects.iter().all(|effect| effect.kind != Kind::Member)) {
         return BTreeSet::new();
@@ -201,7 +249,13 @@ fn keyed(attempts: &[Attempt]) -> BTreeSet<&str> {
     };
     let looks = attempts.iter().flat_map(|attempt| attempt.looks.iter().filter(|look| unique(attempt, look)));
     let found = looks.filter(|look| look.current && view::sound(look)).flat_map(|look| &look.records);
-    found.filter(|record| record.own).filter_map(|record| record.id.as_deref()).collect()
+    let found = found.filter(|record| record.own).filter_map(|record| record.id.as_deref());
+    let alone = attempts.iter().filter(|attempt| {
+        matches!(&attempt.facts.effects[..], [effect] if effect.kind == Kind::Create)
+            && attempt.looks.iter().all(|l| l.current)
+    });
+    let told = alone.filter_map(|attempt| attempt.verdict.as_ref()).filter_map(|verdict| verdict.server_id.as_deref());
+    found.chain(told).collect()
 }
 
 /// Later than this, none of these attempts can do anything any more, and what they did shows on every replica.

@@ -40,6 +40,7 @@ pub fn effect(kind: Kind) -> Effect {
         lookup: Some("account-by-email".into()),
         key: Some(link(200)),
         also: vec![],
+        owner: None,
         found_by: Some("email".into()),
         own_key: false,
         comparable: true,

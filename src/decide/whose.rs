@@ -7,8 +7,8 @@ use super::age::Age;
 use super::group::{Group, maybe_applied};
 use super::matching::{Claim, Fit, fits};
 use super::view;
-use crate::evidence::{Attempt, Kind, Link, Look, Record};
-use crate::words::{Failure, Outcome, Seen};
+use crate::evidence::{Attempt, Effect, Kind, Link, Look, Record};
+use crate::words::{Control, Failure, Outcome, Seen};
 
 /// One thing to be made: an operation's effect.
 type Item = (Link, usize);
@@ -30,12 +30,21 @@ pub struct Known {
 pub fn matchings(group: &Group) -> Matchings {
     let mut owners: BTreeMap<Link, BTreeMap<Item, Vec<&Attempt>>> = BTreeMap::new();
     for attempt in group.attempts {
-        for (index, effect) in attempt.facts.effects.iter().enumerate().filter(|(_, e)| e.kind == Kind::Member) {
-            let Some(owner) = effect.key else { continue };
+        for (index, effect) in attempt.facts.effects.iter().enumerate() {
+            let Some(owner) = listed_under(effect) else { continue };
             owners.entry(owner).or_default().entry((attempt.facts.identity, index)).or_default().push(attempt);
         }
     }
     owners.into_values().flat_map(|items| matching(group, items)).collect()
+}
+
+/// The list that shows what it makes: of a record with a key of its own, one in which it is not looked for.
+fn listed_under(effect: &Effect) -> Option<Link> {
+    match effect.kind {
+        Kind::Member => effect.key,
+        Kind::Create => effect.owner,
+        Kind::Blind | Kind::Delete | Kind::Update | Kind::Inbound => None,
+    }
 }
 
 fn matching(group: &Group, items: BTreeMap<Item, Vec<&Attempt>>) -> Matchings {
@@ -96,7 +105,8 @@ impl<'a> List<'a> {
         let pinned = items.iter().map(|(_, attempts)| pinned(group, attempts)).collect();
         let latest: Vec<Option<&Look>> =
             items.iter().map(|((_, index), attempts)| latest_look(group, attempts, *index)).collect();
-        let looks = items.iter().zip(&latest).filter_map(|(((identity, _), _), look)| Some((*identity, (*look)?)));
+        let listed = items.iter().zip(&latest).filter(|(item, _)| !keyed(item));
+        let looks = listed.filter_map(|(((identity, _), _), look)| Some((*identity, (*look)?)));
         let records = looks.flat_map(|(identity, look)| candidates(group, identity, look));
         let mut records: Vec<&str> = records.filter_map(|record| record.id.as_deref()).collect();
         records.sort_unstable();
@@ -144,6 +154,12 @@ impl<'a> List<'a> {
     fn claim(&self, item: usize) -> Claim {
         let ((identity, _), attempts) = &self.items[item];
         let index_of = |id: &str| self.records.binary_search(&id).ok();
+        if keyed(&self.items[item]) {
+            // Its record, if it was found, bears its key and is nobody else's; it can have made one at the most.
+            let named = |attempt: &&Attempt| attempt.verdict.as_ref().is_some_and(|v| v.server_id.is_some());
+            let found = self.latest[item].is_some() || attempts.iter().any(|attempt| named(&attempt));
+            return Claim { capacity: 1, records: if found { Vec::new() } else { (0..self.records.len()).collect() } };
+        }
         match (self.pinned[item], self.latest[item]) {
             (Some(id), _) => Claim { capacity: 1, records: index_of(id).into_iter().collect() },
             (None, Some(look)) => {
@@ -176,6 +192,11 @@ impl<'a> List<'a> {
     }
 }
 
+/// It is looked for by a key of its own, not in the list.
+fn keyed(((_, index), attempts): &(Item, Vec<&Attempt>)) -> bool {
+    attempts.iter().any(|attempt| attempt.facts.effects.get(*index).is_some_and(|e| e.kind == Kind::Create))
+}
+
 /// How many records these attempts can have made.
 fn capacity(attempts: &[&Attempt]) -> usize {
     attempts.iter().filter(|attempt| maybe_applied(attempt)).count()
@@ -186,7 +207,8 @@ fn capacity(attempts: &[&Attempt]) -> usize {
 fn latest_look<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Option<&'a Look> {
     let settled = group.own_settled_longest(attempts.first()?.facts.identity);
     let looks = attempts.iter().flat_map(|a| view::in_order(&a.looks, index));
-    let shows_all = |look: &&Look| view::sound(look) && look.surely_asked() > settled;
+    let sound = |look: &Look| view::sound(look) && (look.seen != Seen::Absent || look.known == Control::Held);
+    let shows_all = |look: &&Look| sound(look) && look.surely_asked() > settled;
     // Of two asked at one instant any fixed choice does.
     let later = |a: &&Look, b: &&Look| a.asked.cmp(&b.asked).then_with(|| format!("{a:?}").cmp(&format!("{b:?}")));
     looks.filter(shows_all).max_by(later)

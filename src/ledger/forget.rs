@@ -159,8 +159,9 @@ fn links_of<'a>(
     let mut links = keys.clone();
     for &entry in targets {
         for facts in blanking.facts_of(entry)?.values() {
-            let its = facts.effects.iter().filter(|effect| effect.keys().any(|key| keys.contains(&key)));
-            links.extend(its.flat_map(|effect| effect.also.iter().chain(&effect.targets).copied()));
+            let its =
+                facts.effects.iter().filter(|effect| effect.keys().chain(effect.owner).any(|key| keys.contains(&key)));
+            links.extend(its.flat_map(|effect| effect.keys().chain(effect.targets.iter().copied())));
         }
         links.extend(blanking.records_of(entry)?.values().flatten().filter_map(|record| record.values));
     }

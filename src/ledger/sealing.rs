@@ -29,7 +29,10 @@ impl Blanking<'_> {
             let facts = self.facts_of(entry)?;
             let values = self.values_of(entry)?;
             for facts in facts.values() {
-                let keys = facts.effects.iter().flat_map(|effect| effect.keys().chain(effect.targets.iter().copied()));
+                let keys = facts
+                    .effects
+                    .iter()
+                    .flat_map(|effect| effect.keys().chain(effect.owner).chain(effect.targets.iter().copied()));
                 let identity = if named && only.is_none() { &mut go } else { &mut stay };
                 identity.insert(facts.identity);
                 if sealed.contains(&entry) { stay.extend(keys) } else { go.extend(keys) }
@@ -128,7 +131,7 @@ impl Blanking<'_> {
 fn replace_in(facts: &mut Facts, new: &BTreeMap<Link, Link>) -> bool {
     let mut replaced = false;
     let keys = facts.effects.iter_mut();
-    let keys = keys.flat_map(|effect| effect.key.iter_mut().chain(&mut effect.also).chain(&mut effect.targets));
+    let keys = keys.flat_map(|e| e.key.iter_mut().chain(&mut e.also).chain(&mut e.owner).chain(&mut e.targets));
     for link in keys.chain([&mut facts.identity]) {
         if let Some(other) = new.get(link) {
             *link = *other;

@@ -142,7 +142,8 @@ impl Reader<'_> {
             effects.clear();
         }
         facts.repeat_blocked = reading.repeat_blocked && !effects.is_empty();
-        let mut links: Vec<Link> = effects.iter().flat_map(Effect::keys).chain([facts.identity]).collect();
+        let mut links: Vec<Link> =
+            effects.iter().flat_map(|e| e.keys().chain(e.owner)).chain([facts.identity]).collect();
         links.sort_unstable();
         links.dedup();
         facts.effects = effects;
@@ -352,6 +353,7 @@ impl Reader<'_> {
             EffectKind::Delete | EffectKind::Update | EffectKind::Inbound => Vec::new(),
         };
         let owner = || plan.owner.as_ref().and_then(|key| Some((key, find(key, body, vars)?)));
+        let listed = own.is_some().then(owner).flatten().and_then(|(key, raw)| self.key_link(key, &raw));
         let (kind, chosen) = match (plan.kind, own) {
             (EffectKind::Create, Some(own)) => (Kind::Create, Some(own)),
             (EffectKind::Create, None) => match owner() {
@@ -397,6 +399,7 @@ impl Reader<'_> {
             lookup: Some(lookup_name.clone()),
             key: Some(link),
             also,
+            owner: listed.filter(|_| kind == Kind::Create),
             found_by: Some(lookup.by.clone()),
             own_key: lookup.own_key,
             comparable: compare.iter().any(|(_, value)| value.is_some()),
@@ -462,6 +465,7 @@ fn blind(name: String) -> Effect {
         lookup: None,
         key: None,
         also: Vec::new(),
+        owner: None,
         found_by: None,
         own_key: false,
         comparable: false,

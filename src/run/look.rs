@@ -88,7 +88,7 @@ impl Turn {
     }
 
     /// The keys to look up, each with the effects that want it. Settled and answered members of a list are compared too,
-    /// for they may have made the records.
+    /// for they may have made the records; of those with a key of their own it is asked which record they made.
     fn wanted(&self) -> BTreeMap<Link, Wanted<'_>> {
         let mut wanted: BTreeMap<Link, Wanted> = BTreeMap::new();
         for open in [true, false] {
@@ -99,7 +99,9 @@ impl Turn {
                 }
                 for (e, (effect, probe)) in probes.iter().enumerate() {
                     let (Some(key), Some(probe)) = (effect.key, probe) else { continue };
-                    if open {
+                    let told = attempt.verdict.as_ref().is_some_and(|verdict| verdict.server_id.is_some());
+                    let beside = effect.owner.is_some_and(|owner| wanted.contains_key(&owner)) && !told;
+                    if open || beside {
                         let new = || Wanted { lookup: &probe.lookup, effects: Vec::new() };
                         wanted.entry(key).or_insert_with(new).effects.push((m, e, probe));
                     } else if let (Some(wanted), Kind::Member) = (wanted.get_mut(&key), effect.kind) {
