@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 /// An instant: milliseconds since 1970-01-01T00:00:00Z.
@@ -41,15 +41,38 @@ impl Moment {
         (0..=253_402_300_799_999).contains(&ms).then_some(Moment(ms))
     }
 
-    /// Reads the `Date` header of an HTTP answer (RFC 7231); its precision is one second.
-    pub fn parse_http_date(text: &str) -> Option<Moment> {
-        Some(Moment(DateTime::parse_from_rfc2822(text).ok()?.timestamp_millis()))
+    /// Reads a date in a header of an HTTP answer, in any of the three forms of RFC 9110; its precision is one second.
+    /// `now` says which century a year of two digits is of.
+    pub fn parse_http_date(text: &str, now: Moment) -> Option<Moment> {
+        let text = text.trim();
+        let imf = || DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc());
+        let asctime = || NaiveDateTime::parse_from_str(text, "%a %b %e %H:%M:%S %Y").ok().map(|time| time.and_utc());
+        let time = imf().or_else(asctime).or_else(|| rfc_850(text, now))?;
+        Some(Moment(time.timestamp_millis()))
     }
 
     /// The time since `earlier`; negative when a clock was set back.
     pub fn since(self, earlier: Moment) -> Span {
         Span(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// `Sunday, 06-Nov-94 08:49:37 GMT`. What would be more than fifty years ahead is of the century before.
+fn rfc_850(text: &str, now: Moment) -> Option<DateTime<Utc>> {
+    const AHEAD: Span = Span(50 * 365 * 86_400_000 + 12 * 86_400_000);
+    let (weekday, rest) = text.split_once(", ")?;
+    let (day, rest) = rest.rsplit_once('-')?;
+    let (year, time) = rest.split_once(' ')?;
+    if year.len() != 2 || !year.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let century = DateTime::<Utc>::from_timestamp_millis(now.0)?.year().div_euclid(100);
+    let of = |century: i32| {
+        let time = NaiveDateTime::parse_from_str(&format!("{day}-{century}{year} {time}"), "%d-%b-%Y %H:%M:%S GMT");
+        time.ok().map(|time| time.and_utc()).filter(|time| time.timestamp_millis() <= (now + AHEAD).0)
+    };
+    let time = [century + 1, century, century - 1].into_iter().find_map(of)?;
+    (weekday.parse() == Ok(time.weekday())).then_some(time)
 }
 
 impl std::ops::Add<Span> for Moment {
@@ -150,7 +173,37 @@ mod tests {
 
     #[test]
     fn http_dates_are_read() {
-        assert_eq!(Moment::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Moment(784_111_777_000)));
+        let now = Moment::parse("2026-03-01T12:00:00Z").unwrap();
+        for form in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(Moment::parse_http_date(form, now), Some(Moment(784_111_777_000)), "{form}");
+        }
+        let asctime = Moment::parse_http_date("Wed Nov 16 08:49:37 1994", now);
+        assert_eq!(asctime, Moment::parse("1994-11-16T08:49:37Z"));
+        for bad in [
+            "Monday, 06-Nov-94 08:49:37 GMT",
+            "Sunday, 06-Nov-094 08:49:37 GMT",
+            "Sunday, 31-Feb-94 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 CET",
+            "Sunday, -94 ",
+            "Mon Nov  6 08:49:37 1994",
+            "Sun Nov 31 08:49:37 1994",
+            "",
+        ] {
+            assert_eq!(Moment::parse_http_date(bad, now), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_year_of_two_digits_is_at_most_fifty_years_ahead() {
+        let read = |text: &str, now: &str| {
+            Moment::parse_http_date(text, Moment::parse(now).unwrap()).map(|moment| moment.to_string())
+        };
+        let of = |text: &str| Some(text.to_owned());
+        assert_eq!(read("Sunday, 01-Mar-26 12:00:01 GMT", "2026-03-01T12:00:00Z"), of("2026-03-01T12:00:01.000Z"));
+        assert_eq!(read("Saturday, 29-Feb-76 12:00:00 GMT", "2026-03-01T12:00:00Z"), of("2076-02-29T12:00:00.000Z"));
+        assert_eq!(read("Friday, 31-Dec-76 12:00:00 GMT", "2026-03-01T12:00:00Z"), of("1976-12-31T12:00:00.000Z"));
+        assert_eq!(read("Friday, 01-Jan-00 00:00:00 GMT", "2099-12-31T23:59:00Z"), of("2100-01-01T00:00:00.000Z"));
+        assert_eq!(read("Thursday, 31-Dec-99 23:59:59 GMT", "2100-01-01T00:00:00Z"), of("2099-12-31T23:59:59.000Z"));
     }
 
     #[test]

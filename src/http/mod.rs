@@ -145,8 +145,9 @@ impl Transport for Http {
 
 async fn read(mut response: reqwest::Response) -> Result<Exchange, Broken> {
     let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let date = header(header::DATE).and_then(Moment::parse_http_date);
-    let retry_after = header(header::RETRY_AFTER).and_then(|text| retry_after(text, date, Moment::now()));
+    let now = Moment::now();
+    let date = header(header::DATE).and_then(|text| Moment::parse_http_date(text, now));
+    let retry_after = header(header::RETRY_AFTER).and_then(|text| retry_after(text, date, now));
     let content_type = header(header::CONTENT_TYPE).map(str::to_owned);
     let mut answer = Answer { status: response.status().as_u16(), content_type, date, body: Vec::new() };
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
@@ -169,7 +170,7 @@ fn retry_after(text: &str, date: Option<Moment>, now: Moment) -> Option<Span> {
         return Some(Span::seconds(text.parse::<u32>().unwrap_or(u32::MAX).into()));
     }
     // Dates are of whole seconds, the clock is not.
-    let seconds = Moment::parse_http_date(text)?.since(date.unwrap_or(now)).0.div_euclid(1000);
+    let seconds = Moment::parse_http_date(text, now)?.since(date.unwrap_or(now)).0.div_euclid(1000);
     (seconds >= 0).then_some(Span::seconds(seconds))
 }
 
@@ -252,11 +253,15 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let date = Moment::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
+        let at = |text: &str| Moment::parse_http_date(text, Moment(0));
+        let date = at("Sun, 06 Nov 1994 08:49:37 GMT");
         let later = "Sun, 06 Nov 1994 08:49:40 GMT";
         assert_eq!(retry_after("7", None, Moment(0)), Some(Span::seconds(7)));
         assert_eq!(retry_after(later, date, Moment(0)), Some(Span::seconds(3)));
-        assert_eq!(retry_after(later, None, Moment::parse_http_date(later).unwrap()), Some(Span::ZERO));
+        assert_eq!(retry_after(later, None, at(later).unwrap()), Some(Span::ZERO));
+        for form in ["Sunday, 06-Nov-94 08:49:40 GMT", "Sun Nov  6 08:49:40 1994"] {
+            assert_eq!(retry_after(form, date, at(later).unwrap()), Some(Span::seconds(3)), "{form}");
+        }
         for none in ["soon", "-1", "1.5", "", "Sun, 06 Nov 1994 08:49:30 GMT"] {
             assert_eq!(retry_after(none, date, Moment(0)), None, "{none}");
         }

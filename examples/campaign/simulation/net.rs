@@ -146,6 +146,7 @@ fn json(honest: Reply, status: u16, body: &str) -> Reply {
 fn exchange(reply: Reply) -> Exchange {
     let header = |name: &str| reply.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.clone());
     let retry_after = header("retry-after").and_then(|text| text.parse().ok()).map(Span::seconds);
-    let (content_type, date) = (header("content-type"), header("date").and_then(|text| Moment::parse_http_date(&text)));
+    let date = header("date").and_then(|text| Moment::parse_http_date(&text, Moment(time::BEGINNING)));
+    let content_type = header("content-type");
     Exchange { answer: Answer { status: reply.status, content_type, date, body: reply.body }, retry_after }
 }

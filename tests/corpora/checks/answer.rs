@@ -73,7 +73,7 @@ fn answer<'a>(parts: &mut impl Iterator<Item = Option<&'a [u8]>>) -> Answer {
     Answer {
         status: text().and_then(|status| lossy(status).parse().ok()).unwrap_or(200),
         content_type: text().map(lossy),
-        date: text().and_then(|date| Moment::parse_http_date(&lossy(date))),
+        date: text().and_then(|date| Moment::parse_http_date(&lossy(date), Moment(0))),
         body: text().unwrap_or_default().to_vec(),
     }
 }
