@@ -39,6 +39,54 @@ fn every_crate_comes_from_the_registry_with_its_checksum() {
     }
 }
 
+/// What only fuzzing needs; whoever fuzzes fetches it.
+const OF_FUZZING: [&str; 2] = ["libfuzzer-sys", "arbitrary"];
+
+/// The manifest and the lock file of what is fuzzed, the latter by package; `None` in a package, which leaves them out.
+fn fuzzed() -> Option<(String, Vec<String>)> {
+    let text = |file: &str| std::fs::read_to_string(root().join(file));
+    let Ok(manifest) = text("fuzz/Cargo.toml") else {
+        eprintln!("skipped: there is no folder fuzz");
+        return None;
+    };
+    Some((manifest, text("fuzz/Cargo.lock").unwrap().split("[[package]]\n").map(str::to_owned).collect()))
+}
+
+fn of_fuzzing(package: &str) -> bool {
+    OF_FUZZING.iter().any(|name| package.starts_with(&format!("name = \"{name}\"\n")))
+}
+
+/// Nothing else here builds by it.
+#[test]
+fn the_lock_of_what_is_fuzzed_is_not_stale() {
+    let Some((manifest, packages)) = fuzzed() else { return };
+    let without = |text: &str| -> String {
+        let names =
+            |line: &&str| !OF_FUZZING.contains(&line.trim().trim_matches(['"', ',']).split(' ').next().unwrap());
+        text.lines().filter(names).map(|line| format!("{line}\n")).collect()
+    };
+    let manifest = manifest.split("[[bin]]").next().unwrap().replace("path = \"..\"", &format!("path = {:?}", root()));
+    let packages = packages.iter().filter(|package| !of_fuzzing(package));
+    let lock = packages.map(|package| without(package)).collect::<Vec<_>>().join("[[package]]\n");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("src")).unwrap();
+    for (file, text) in [("src/lib.rs", ""), ("Cargo.toml", &without(&manifest)), ("Cargo.lock", &lock)] {
+        std::fs::write(folder.path().join(file), text).unwrap();
+    }
+    let told = metadata(folder.path());
+    assert!(told.is_ok(), "run `cargo metadata --offline` in the folder fuzz: {}", told.unwrap_err());
+}
+
+#[test]
+fn what_is_fuzzed_is_built_of_the_same_crates() {
+    let Some((_, packages)) = fuzzed() else { return };
+    let ours = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    for package in packages.iter().skip(1).filter(|package| !of_fuzzing(package)) {
+        let bare = package.split("dependencies = [").next().unwrap().trim_end();
+        assert!(bare.contains("\"privo-reconcile-fuzz\"") || ours.contains(bare), "not in Cargo.lock:\n{bare}");
+    }
+}
+
 #[test]
 fn every_licence_is_allowed() {
     let allowed = table("deny.toml")["licenses"]["allow"].as_array().unwrap().clone();
@@ -51,16 +99,23 @@ fn every_licence_is_allowed() {
     }
 }
 
-/// All packages that are built for this machine, with what they say of themselves.
-fn packages() -> Vec<Value> {
+/// What cargo says of the package in a folder, for this machine.
+fn metadata(folder: &Path) -> Result<Value, String> {
     let about = Command::new("rustc").arg("-vV").output().unwrap();
     let about = String::from_utf8(about.stdout).unwrap();
     let host = about.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     // Other platforms' crates were never fetched.
     let arguments = ["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", host];
-    let ran = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let told: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let ran = Command::new(env!("CARGO")).args(arguments).current_dir(folder).output().unwrap();
+    if !ran.status.success() {
+        return Err(String::from_utf8_lossy(&ran.stderr).into_owned());
+    }
+    Ok(serde_json::from_slice(&ran.stdout).unwrap())
+}
+
+/// All packages that are built for this machine, with what they say of themselves.
+fn packages() -> Vec<Value> {
+    let told = metadata(&root()).unwrap();
     let built: BTreeSet<&str> =
         told["resolve"]["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap()).collect();
     let packages = told["packages"].as_array().unwrap().iter();
