@@ -14,6 +14,7 @@ fn settled(platform: &Platform) -> Dir {
     let dir = Dir::of(platform);
     dir.attempt(platform, Entry::register("lost", &platform.url, "ann@example.com"), "lost-before");
     dir.attempt(platform, Entry::register("made", &platform.url, "bob@example.com"), "lost-after");
+    dir.insert(&Entry::register("told", &platform.url, "cat@example.com").answered(201));
     dir.runs(4);
     dir.runs(0);
     dir
@@ -39,8 +40,28 @@ fn verify_finds_out_whatever_was_changed() {
         ("verdicts", "UPDATE verdicts SET decision_id = 4711 WHERE reason = 'present'"),
         ("decisions", "DELETE FROM decisions WHERE id = (SELECT max(id) FROM decisions)"),
         ("runs", "DELETE FROM runs WHERE id IN (SELECT run_id FROM decisions)"),
+        ("observations", "UPDATE observations SET run_id = 4711"),
+        (
+            "observations",
+            "DELETE FROM observations WHERE id = (SELECT min(id) FROM observations WHERE seen = 'absent')",
+        ),
+        ("verdicts", "UPDATE verdicts SET run_id = 4711 WHERE reason = 'present'"),
+        ("verdicts", "DELETE FROM verdicts WHERE reason = 'present'"),
+        ("readings", "DELETE FROM readings WHERE id = 1"),
+        ("links", "DELETE FROM links WHERE entry_id = 1"),
+        ("links", "UPDATE links SET entry_id = entry_id + 2 WHERE entry_id = 1"),
         ("standings", "DELETE FROM standings WHERE reason = 'confirmed-absent'"),
         ("standings", "UPDATE standings SET status = 'pending', due_ms = NULL WHERE reason = 'confirmed-absent'"),
+        ("standings", "UPDATE standings SET status = 'pending', due_ms = 0 WHERE reason = 'confirmed-absent'"),
+        ("standings", "UPDATE standings SET status = NULL, due_ms = NULL WHERE reason = 'confirmed-absent'"),
+        ("standings", "UPDATE standings SET status = 'settled' WHERE reason = 'confirmed-absent'"),
+        ("standings", "UPDATE standings SET reason = NULL WHERE reason = 'confirmed-absent'"),
+        ("standings", "UPDATE standings SET action = NULL WHERE reason = 'confirmed-absent'"),
+        ("standings", "UPDATE standings SET verdict_id = NULL WHERE reason = 'confirmed-absent'"),
+        ("standings", "UPDATE standings SET reading_id = 4711 WHERE reason = 'confirmed-absent'"),
+        ("standings", "UPDATE standings SET reading_id = (SELECT max(id) FROM readings) WHERE entry_id = 1"),
+        ("entries", "UPDATE entries SET failure = 'answered', http_status = 201 WHERE id = 1"),
+        ("entries", "UPDATE entries SET failure = 'timeout', http_status = NULL WHERE failure = 'answered'"),
         ("entries", "DELETE FROM entries WHERE id = 1"),
         (
             "readings",
@@ -53,7 +74,8 @@ fn verify_finds_out_whatever_was_changed() {
         let db = dir.db();
         let of = if table == "entries" { "entry" } else { table };
         let triggers = format!(
-            "DROP TRIGGER IF EXISTS {of}_kept; DROP TRIGGER IF EXISTS {of}_not_deleted; DROP TRIGGER IF EXISTS intent_deleted;"
+            "DROP TRIGGER IF EXISTS {of}_kept; DROP TRIGGER IF EXISTS {of}_not_deleted; DROP TRIGGER IF EXISTS intent_deleted;
+             DROP TRIGGER IF EXISTS entry_changed;"
         );
         // As most tools open a file: SQLite holds references together only where it is asked to.
         db.pragma_update(None, "foreign_keys", "OFF").unwrap();
@@ -62,6 +84,60 @@ fn verify_finds_out_whatever_was_changed() {
         let ran = dir.run(&["verify"]);
         assert_eq!(ran.code, 1, "{change}: {ran:?}");
         assert!(ran.out.contains(':'), "{change}: {ran:?}");
+    }
+}
+
+#[test]
+fn verify_finds_an_entry_that_went_with_its_standing() {
+    let platform = Platform::start();
+    for of in ["request_id = 'lost'", "request_id = 'made'", "failure = 'answered'"] {
+        let dir = settled(&platform);
+        let db = dir.db();
+        db.execute_batch("DROP TRIGGER entry_not_deleted").unwrap();
+        assert_eq!(db.execute(&format!("DELETE FROM entries WHERE {of}"), []), Ok(1), "{of}");
+        let standings: i64 = db.query_row("SELECT count(*) FROM standings", [], |row| row.get(0)).unwrap();
+        assert_eq!(standings, 2, "the standing went as well");
+        let ran = dir.run(&["verify"]);
+        assert!(ran.code == 1 && ran.out.contains(": the entry is not there"), "{of}: {ran:?}");
+    }
+}
+
+#[test]
+fn what_a_writer_may_take_back_leaves_no_difference() {
+    let platform = Platform::start();
+    let dir = settled(&platform);
+    let intent = |id: &str, body: &str| {
+        let url = format!("{}/api/v1.0/account", platform.url);
+        dir.insert(&Entry::new(id, "POST", &url).body(body).failure("intent"));
+    };
+    intent("broken", "{");
+    dir.insert(&Entry::new("was-bad", "POST", &format!("{}/api/v1.0/account", platform.url)).body("{"));
+    dir.run(&["run"]);
+    assert_eq!(dir.says("broken"), "duplicate-risk unknown bad-row review");
+    let db = dir.db();
+    intent("unseen", r#"{"email":"eve@example.com"}"#);
+    db.execute("UPDATE entries SET failure = 'intent' WHERE request_id = 'was-bad'", []).unwrap();
+    let gone = "DELETE FROM entries WHERE request_id IN ('broken', 'was-bad', 'unseen')";
+    assert_eq!(db.execute(gone, []), Ok(3));
+    assert_eq!(dir.run(&["verify"]).code, 0);
+}
+
+#[test]
+fn verify_goes_on_past_what_is_missing() {
+    let platform = Platform::start();
+    for (table, gone) in [("readings", "DELETE FROM readings"), ("verdicts", "DELETE FROM verdicts")] {
+        let dir = settled(&platform);
+        let db = dir.db();
+        db.pragma_update(None, "foreign_keys", "OFF").unwrap();
+        let triggers = format!("DROP TRIGGER {table}_not_deleted; DROP TRIGGER verdicts_kept;");
+        db.execute_batch(&triggers).unwrap();
+        db.execute("UPDATE verdicts SET action = 'review' WHERE entry_id = 2", []).unwrap();
+        db.execute(&format!("{gone} WHERE entry_id = 1"), []).unwrap();
+        let ran = dir.run(&["verify"]);
+        assert_eq!(ran.code, 1, "{gone}: {ran:?}");
+        assert!(ran.out.contains("\nmade: ") || ran.out.starts_with("made: "), "{gone}: {ran:?}");
+        assert!(ran.out.contains("lost: "), "{gone}: {ran:?}");
+        assert!(ran.err.contains("verdicts decided again") && !ran.err.contains("read back"), "{gone}: {ran:?}");
     }
 }
 

@@ -153,5 +153,6 @@ pub fn verify(config: &Config, json: bool) -> Result<u8> {
         writeln!(out, "{} verdicts decided again, no difference", verified.verdicts)?;
         return Ok(exit::DONE);
     }
-    bail!("{} of {} verdicts differ from what their evidence says", verified.differing, verified.verdicts)
+    let differences = if verified.differing == 1 { "difference" } else { "differences" };
+    bail!("{} {differences}; {} verdicts decided again", verified.differing, verified.verdicts)
 }

@@ -157,7 +157,7 @@ impl<'a> List<'a> {
         if keyed(&self.items[item]) {
             // Its record, if it was found, bears its key and is nobody else's; it can have made one at the most.
             let named = |attempt: &&Attempt| attempt.verdict.as_ref().is_some_and(|v| v.server_id.is_some());
-            let found = self.latest[item].is_some() || attempts.iter().any(|attempt| named(&attempt));
+            let found = self.latest[item].is_some() || attempts.iter().any(named);
             return Claim { capacity: 1, records: if found { Vec::new() } else { (0..self.records.len()).collect() } };
         }
         match (self.pinned[item], self.latest[item]) {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use rusqlite::{OptionalExtension, params};
 
 use super::blanking::Blanking;
-use super::verify::decide_again;
+use super::verify::{Anew, decide_again};
 use crate::decide::{Decision, Verdict};
 
 /// Which ids of the server name somebody.
@@ -67,7 +67,7 @@ impl Blanking<'_> {
             for again in decide_again(self.connection, decision)? {
                 let now = match again.again {
                     _ if !sound.contains(&again.verdict) => renamed(&again.stored, &names),
-                    Some(Decision::Settle(now)) if same_but_texts(&now, &again.stored) => now,
+                    Anew::Says(Decision::Settle(now)) if same_but_texts(&now, &again.stored) => now,
                     _ if exact => return Ok(false),
                     _ => renamed(&again.stored, &names),
                 };

@@ -1,9 +1,11 @@
-//! Verifying: every verdict decided again from its stored evidence.
+//! Verifying: every verdict decided again from its stored evidence, and all beside it held against it.
+
+mod contradictions;
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::Ledger;
 use super::blanking::evidence_digest;
@@ -19,14 +21,35 @@ pub(super) struct Again {
     pub verdict: i64,
     pub entry: i64,
     pub stored: Verdict,
-    /// `None`: its evidence does not speak of the entry.
-    pub again: Option<Decision>,
+    pub again: Anew,
 }
+
+/// What comes of making a decision again.
+pub(super) enum Anew {
+    Says(Decision),
+    /// Its evidence does not speak of the entry.
+    Silent,
+    /// It cannot be made: this row of its evidence is not there.
+    Lacks(Missing),
+}
+
+/// A row of evidence that is not there, in words.
+type Missing = String;
 
 impl Again {
     /// The evidence says what was stored.
     pub fn same(&self) -> bool {
-        matches!(&self.again, Some(Decision::Settle(again)) if *again == self.stored)
+        matches!(&self.again, Anew::Says(Decision::Settle(again)) if *again == self.stored)
+    }
+
+    /// What differs.
+    fn difference(&self) -> String {
+        let stored = self.stored.reason;
+        match &self.again {
+            Anew::Says(decision) => format!("stored {stored}, decided again {}", decision.reason()),
+            Anew::Silent => format!("stored {stored}, decided again nothing"),
+            Anew::Lacks(missing) => format!("stored {stored}, and it cannot be decided again: {missing}"),
+        }
     }
 }
 
@@ -48,17 +71,39 @@ pub(super) fn decide_again(connection: &Connection, decision: i64) -> Result<Vec
 
 fn again(connection: &Connection, (id, windows, evidence, last): &StoredDecision) -> Result<Vec<Again>> {
     let evidence: Vec<(i64, Option<i64>)> = serde_json::from_str(evidence).context("failed to read a decision")?;
-    let mut attempts = Vec::with_capacity(evidence.len());
     let stored = verdicts_of(connection, *id)?;
     let first = stored.first().map_or(i64::MAX, |(verdict, ..)| *verdict);
-    for (reading, verdict) in evidence {
-        attempts.push(attempt_as_of(connection, reading, verdict, (*last, first))?);
-    }
+    let stored = stored.into_iter();
+    let attempts = match attempts_as_of(connection, evidence, (*last, first))? {
+        Ok(attempts) => attempts,
+        Err(missing) => {
+            let lacks = || Anew::Lacks(missing.clone());
+            return Ok(stored
+                .map(|(verdict, entry, stored)| Again { verdict, entry, stored, again: lacks() })
+                .collect());
+        }
+    };
     let case = Case { windows: serde_json::from_str(windows).context("failed to read a run's windows")?, attempts };
     let decisions = decide(&case);
     let at: HashMap<i64, usize> = case.attempts.iter().enumerate().map(|(at, attempt)| (attempt.entry, at)).collect();
-    let of = |entry| at.get(&entry).map(|at| decisions[*at].clone());
-    Ok(stored.into_iter().map(|(verdict, entry, stored)| Again { verdict, entry, stored, again: of(entry) }).collect())
+    let of = |entry| at.get(&entry).map_or(Anew::Silent, |at| Anew::Says(decisions[*at].clone()));
+    Ok(stored.map(|(verdict, entry, stored)| Again { verdict, entry, stored, again: of(entry) }).collect())
+}
+
+/// The attempts as they were known then, or the first row that is not there.
+fn attempts_as_of(
+    connection: &Connection,
+    evidence: Vec<(i64, Option<i64>)>,
+    known: (i64, i64),
+) -> Result<std::result::Result<Vec<Attempt>, Missing>> {
+    let mut attempts = Vec::with_capacity(evidence.len());
+    for (reading, verdict) in evidence {
+        match attempt_as_of(connection, reading, verdict, known)? {
+            Ok(attempt) => attempts.push(attempt),
+            Err(missing) => return Ok(Err(missing)),
+        }
+    }
+    Ok(Ok(attempts))
 }
 
 /// `last` was the last observation that was known, `first` the first verdict that the decision made.
@@ -67,18 +112,24 @@ fn attempt_as_of(
     reading: i64,
     verdict: Option<i64>,
     (last, first): (i64, i64),
-) -> Result<Attempt> {
-    let (entry, basis, facts): (i64, String, String) = connection
+) -> Result<std::result::Result<Attempt, Missing>> {
+    let found: Option<(i64, String, String)> = connection
         .prepare_cached("SELECT entry_id, basis, facts FROM readings WHERE id = ?")?
         .query_row([reading], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .with_context(|| format!("reading {reading} is missing"))?;
-    Ok(Attempt {
+        .optional()?;
+    let Some((entry, basis, facts)) = found else { return Ok(Err(format!("reading {reading} is missing"))) };
+    if let Some(verdict) = verdict
+        && !connection.prepare_cached("SELECT 1 FROM verdicts WHERE id = ?")?.exists([verdict])?
+    {
+        return Ok(Err(format!("verdict {verdict} is missing")));
+    }
+    Ok(Ok(Attempt {
         entry,
         facts: serde_json::from_str(&facts).context("failed to read a reading")?,
         looks: looks_of(connection, entry, &basis, last)?,
         verdict: verdict.map(|id| settled(connection, id)).transpose()?,
         told: if verdict.is_none() { told_before(connection, entry, first)? } else { None },
-    })
+    }))
 }
 
 fn verdicts_of(connection: &Connection, decision: i64) -> Result<Vec<(i64, i64, Verdict)>> {
@@ -104,36 +155,9 @@ fn verdicts_of(connection: &Connection, decision: i64) -> Result<Vec<(i64, i64, 
     Ok(verdicts)
 }
 
-/// What an honest ledger has none of: entries, by what contradicts what.
-const CONTRADICTIONS: &[(&str, &str)] = &[
-    ("SELECT id FROM entries WHERE id NOT IN (SELECT entry_id FROM standings)", "nothing says where it stands"),
-    (
-        // One that was not read yet may be its writer's to take back.
-        "SELECT entry_id FROM standings WHERE reading_id IS NOT NULL AND entry_id NOT IN (SELECT id FROM entries)",
-        "the entry is not there",
-    ),
-    ("SELECT entry_id FROM standings WHERE status = 'pending' AND due_ms IS NULL", "it is pending, and no look is due"),
-    (
-        "SELECT s.entry_id FROM standings s LEFT JOIN verdicts v ON v.id = s.verdict_id AND v.entry_id = s.entry_id
-         WHERE s.status IN ('resolved', 'duplicate-risk')
-           AND (v.id IS NULL OR v.status <> s.status OR v.reason <> s.reason OR v.action <> s.action
-                OR EXISTS (SELECT 1 FROM verdicts later WHERE later.entry_id = s.entry_id AND later.id > v.id))",
-        "its standing does not follow from its last verdict",
-    ),
-    (
-        "SELECT entry_id FROM verdicts WHERE decision_id IS NULL AND reason <> 'closed'",
-        "a verdict that neither a decision nor a person stands behind",
-    ),
-    (
-        "SELECT entry_id FROM verdicts v
-         WHERE decision_id IS NOT NULL
-           AND NOT EXISTS (SELECT 1 FROM decisions d JOIN runs r ON r.id = d.run_id WHERE d.id = v.decision_id)",
-        "a verdict of a decision, or of a run, that is not there",
-    ),
-];
-
 impl Ledger {
-    /// Decides the whole ledger again, and compares. What differs is told by request id.
+    /// Decides the whole ledger again, and compares; what stands beside the evidence must not contradict it. What differs
+    /// is told by request id.
     ///
     /// # Errors
     /// When the ledger cannot be read.
@@ -143,29 +167,18 @@ impl Ledger {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             for again in again(&self.connection, &stored_decision(row)?)? {
-                verified.verdicts += 1;
+                verified.verdicts += u64::from(!matches!(again.again, Anew::Lacks(_)));
                 if !again.same() {
-                    let now = again.again.as_ref().map_or("nothing", |decision| decision.reason().text());
-                    let what = format!("stored {}, decided again {now}", again.stored.reason);
-                    verified.differ(self.request_id(again.entry)?, what);
+                    verified.differ(self.request_id(again.entry)?, again.difference());
                 }
             }
         }
-        self.verify_standings(&mut verified)?;
+        contradictions::each(&self.connection, |entry, what| {
+            verified.differ(self.request_id(entry)?, what.to_owned());
+            Ok(())
+        })?;
         self.verify_blanked(&mut verified)?;
         Ok(verified)
-    }
-
-    /// Every entry has a standing, every standing follows from a verdict, and every verdict from a decision or a person.
-    fn verify_standings(&self, verified: &mut Verified) -> Result<()> {
-        for (sql, what) in CONTRADICTIONS {
-            let mut statement = self.connection.prepare(sql)?;
-            let entries: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-            for entry in entries {
-                verified.differ(self.request_id(entry)?, (*what).to_owned());
-            }
-        }
-        Ok(())
     }
 
     /// What is left of a blanked entry is what was left when it was blanked.
