@@ -350,7 +350,8 @@ fn what_is_young_pending_watched_or_in_their_group_stays_whole() {
     dir.insert(&register("fresh", "fresh@example.com").sent(long_ago));
     dir.insert(
         &Entry::new("pending", "POST", "https://elsewhere.example/api/v1.0/account")
-            .body(r#"{"email":"shared@example.com"}"#),
+            .body(r#"{"email":"shared@example.com"}"#)
+            .operation("settled"),
     );
     dir.run(&["run"]);
     assert_eq!(dir.says("watched"), "resolved not-applied confirmed-absent resend");
