@@ -1,4 +1,4 @@
-//! Moments and durations, and the one place where the clock is read.
+//! Moments and durations, and the one place where the clock and the timer are read.
 //!
 //! All of the crate counts in milliseconds of UTC since 1970. A [`Moment`] comes in from the edge; nothing below the
 //! commands asks for the time itself, so every decision can be made again from what is stored.
@@ -20,6 +20,15 @@ pub struct Span(pub i64);
 
 /// The longest span that the configuration takes: a hundred years, so that sums of spans and moments cannot overflow.
 const LONGEST: i64 = 100 * 366 * 86_400_000;
+
+/// The timer's time, for pauses, deadlines and how long something took: nobody sets it.
+pub type Tick = tokio::time::Instant;
+
+/// The timer.
+#[expect(clippy::disallowed_methods, reason = "this is the edge; a timer, not a time")]
+pub fn tick() -> Tick {
+    Tick::now()
+}
 
 impl From<std::time::SystemTime> for Moment {
     fn from(time: std::time::SystemTime) -> Moment {

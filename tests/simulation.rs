@@ -54,6 +54,16 @@ fn what_is_tried_again_after_its_verdict_may_have_been_made_twice() {
 }
 
 #[test]
+fn a_clock_that_is_set_within_a_look_tells_no_record_s_age() {
+    // Between a lookup's two requests the host's clock was set back an hour. Their times and dates together looked as if it
+    // had been eight seconds slow, and the record as if it had been there before the attempt that made it.
+    let secrets = tempfile::tempdir().unwrap();
+    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
+    let (figures, _) = play(12_727_095_946_835_602_044, 160, false, secrets.path(), false, None).unwrap();
+    assert!(figures.entries > 100 && !figures.red(), "{:#?}", figures.wrongs);
+}
+
+#[test]
 fn the_watch_catches_what_comes_after_the_windows() {
     let figures = worlds(2000..2008, true);
     assert!(figures.late > 0);

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, Span, Tick, tick};
 use crate::config::{Config, Server};
 use crate::exit::Refused;
 use crate::http::{Broken, Http, Outgoing, Settings, Transport};
@@ -45,6 +45,7 @@ pub struct Lookups<'a, T = Http> {
     tokens: Option<Tokens<T>>,
     pace: Pace,
     clock: fn() -> Moment,
+    began: Tick,
     controls: HashMap<&'a str, Mutex<Option<(Moment, Controls)>>>,
 }
 
@@ -54,8 +55,26 @@ pub type Shared = RefCell<HashMap<Request, Rc<Answered>>>;
 /// An answer, with when it was asked for and when it was there.
 pub struct Answered {
     answer: Answer,
-    asked: Moment,
-    answered: Moment,
+    asked: Time,
+    answered: Time,
+}
+
+/// An instant by the job's clock, which may be set at any time.
+#[derive(Clone, Copy)]
+struct Time {
+    clock: Moment,
+    /// So much the clock shows more than a timer that nobody sets.
+    ahead: Span,
+}
+
+impl Time {
+    /// Times between which the clock was set by more than this tell of no one order, and how far the server's clock is off
+    /// cannot be said of them.
+    const SET: Span = Span(250);
+
+    fn of_one_clock(self, other: Time) -> bool {
+        self.ahead.0.abs_diff(other.ahead.0) <= Time::SET.0.unsigned_abs()
+    }
 }
 
 impl<'a> Lookups<'a> {
@@ -97,8 +116,9 @@ impl<'a, T: Transport> Lookups<'a, T> {
             config,
             http,
             tokens,
-            pace: Pace::new(server.concurrency, server.requests_per_second, clock),
+            pace: Pace::new(server.concurrency, server.requests_per_second),
             clock,
+            began: tick(),
             controls: config.plan.lookups.keys().map(|name| (name.as_str(), Mutex::new(None))).collect(),
         })
     }
@@ -116,6 +136,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
         let plan = &self.config.plan;
         let lookup = plan.lookup(lookup).map_err(Stop::Fatal)?;
         let mut search = Search::start(lookup, plan.params(), key);
+        let mut first = None;
         let mut sighting = Sighting {
             found: Found::Absent,
             asked: Moment(i64::MAX),
@@ -153,8 +174,14 @@ impl<'a, T: Transport> Lookups<'a, T> {
                     Err(stop) => return Err(stop),
                 },
             };
-            sighting.asked = sighting.asked.min(heard.asked);
-            sighting.answered = sighting.answered.max(heard.answered);
+            sighting.asked = sighting.asked.min(heard.asked.clock);
+            sighting.answered = sighting.answered.max(heard.answered.clock);
+            let first = *first.get_or_insert(heard.asked);
+            if !heard.asked.of_one_clock(first) || !heard.answered.of_one_clock(first) {
+                sighting.found = Found::Inconclusive("the job's clock was set meanwhile".to_owned());
+                sighting.failed = true;
+                return Ok(sighting);
+            }
             sighting.server = sighting.server.into_iter().chain(heard.answer.date).min();
             if let Some(found) = search.take(&heard.answer) {
                 sighting.found = found;
@@ -162,6 +189,12 @@ impl<'a, T: Transport> Lookups<'a, T> {
                 return Ok(sighting);
             }
         }
+    }
+
+    fn now(&self) -> Time {
+        let clock = (self.clock)();
+        let elapsed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Time { clock, ahead: Span(clock.0.saturating_sub(elapsed)) }
     }
 
     /// Makes one request until it is answered, not counting 429: with a token, and once more with a new one after a 401.
@@ -173,7 +206,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
                 None => None,
             };
             let permit = self.pace.admit().await.map_err(|LeftAlone(why)| Stop::Alone(why))?;
-            let asked = (self.clock)();
+            let asked = self.now();
             let outgoing = Outgoing {
                 method: request.method,
                 path_and_query: &request.path_and_query,
@@ -183,7 +216,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
             };
             let sent = self.http.send(&outgoing).await;
             let sent_at = permit.done();
-            let answered = (self.clock)();
+            let answered = self.now();
             match sent {
                 Err(Broken { cause, .. }) => {
                     self.pace.failed(sent_at, &cause);

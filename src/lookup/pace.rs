@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::adapt::{Adapt, Change, Limits, Outcome};
-use crate::clock::{Moment, Span};
+use crate::clock::{Span, Tick, tick};
 
 /// After so many failed looks in a row the breaker opens.
 const FAILURES: u32 = 10;
@@ -31,7 +31,8 @@ pub struct LeftAlone(pub String);
 /// An easing is logged when less than this of what was logged last is left: a pace that hovers is not news.
 const WORTH_TELLING: f64 = 0.8;
 
-/// The pace of one server. Permit, then pause, then rate, in this order.
+/// The pace of one server. Permit, then pause, then rate, in this order, all by the timer: a step of the wall clock
+/// changes no rate, is no latency and makes no pause longer.
 pub struct Pace {
     permits: Semaphore,
     /// Requests that may be in flight now.
@@ -43,20 +44,15 @@ pub struct Pace {
     /// The share of the limits that was logged last.
     told: Cell<f64>,
     /// Times of the timer's clock are counted from here.
-    began: Slot,
-    clock: fn() -> Moment,
-    next_slot: RefCell<Option<Slot>>,
-    paused_until: Cell<Option<Moment>>,
+    began: Tick,
+    next_slot: RefCell<Option<Tick>>,
+    paused_until: Cell<Option<Tick>>,
     failures: Cell<u32>,
     refusals: Cell<u32>,
     trial: Cell<bool>,
     left_alone: RefCell<Option<LeftAlone>>,
     requests: Cell<u64>,
 }
-
-/// When the next request may leave, on the timer's own clock. It is monotonic, so a step of the wall clock changes no rate
-/// and is no latency.
-type Slot = tokio::time::Instant;
 
 /// Leave to send one request. Dropped, its place is free for the next one.
 pub struct Permit<'a> {
@@ -96,7 +92,7 @@ impl Sent {
 
 impl Pace {
     /// At most `concurrency` requests at once and `requests_per_second`.
-    pub fn new(concurrency: usize, requests_per_second: f64, clock: fn() -> Moment) -> Pace {
+    pub fn new(concurrency: usize, requests_per_second: f64) -> Pace {
         let adapt = Adapt::new(Limits { concurrency, requests_per_second });
         Pace {
             permits: Semaphore::new(concurrency),
@@ -105,8 +101,7 @@ impl Pace {
             spacing: Cell::new(adapt.spacing()),
             adapt: RefCell::new(adapt),
             told: Cell::new(1.0),
-            began: timer_now(),
-            clock,
+            began: tick(),
             next_slot: RefCell::new(None),
             paused_until: Cell::new(None),
             failures: Cell::new(0),
@@ -126,12 +121,12 @@ impl Pace {
         let mut permit = Permit { pace: self, sent: Sent { at: Duration::ZERO, timed: true } };
         loop {
             self.may_ask()?;
-            match self.paused_until.get().map(|until| until.since((self.clock)())) {
-                Some(rest) if rest > Span::ZERO => tokio::time::sleep(rest.duration()).await,
+            match self.paused_until.get() {
+                Some(until) if until > tick() => tokio::time::sleep_until(until).await,
                 _ => break,
             }
         }
-        let now = timer_now();
+        let now = tick();
         let slot = self.take_slot(now);
         if slot > now {
             tokio::time::sleep_until(slot).await;
@@ -144,7 +139,7 @@ impl Pace {
     }
 
     /// The next free slot.
-    fn take_slot(&self, now: Slot) -> Slot {
+    fn take_slot(&self, now: Tick) -> Tick {
         let mut next = self.next_slot.borrow_mut();
         let slot = next.map_or(now, |next| next.max(now));
         *next = Some(slot + self.spacing.get());
@@ -186,7 +181,7 @@ impl Pace {
     /// The server asks to be asked later (429). Everything waits; a wait that is too long ends the run.
     pub fn refused(&self, sent: Sent, retry_after: Option<Span>) {
         self.hear(Outcome::Refused, sent);
-        let now = (self.clock)();
+        let now = tick();
         if self.paused_until.get().is_none_or(|until| until <= now) {
             // Those that were under way when the pause began count as one.
             self.refusals.set(self.refusals.get().saturating_add(1));
@@ -200,12 +195,12 @@ impl Pace {
             self.failures.set(0);
             return;
         }
-        let until = now + pause;
+        let until = now + pause.duration();
         self.paused_until.set(self.paused_until.get().max(Some(until)));
     }
 
     fn hear(&self, outcome: Outcome, sent: Sent) {
-        let now = timer_now().saturating_duration_since(self.began);
+        let now = tick().saturating_duration_since(self.began);
         let mut adapt = self.adapt.borrow_mut();
         let (before, change) = (adapt.share(), adapt.hear(outcome, sent.at, now));
         if adapt.share() != before {
@@ -277,17 +272,12 @@ impl Pace {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a timer, not a time")]
-fn timer_now() -> Slot {
-    Slot::now()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn pace(rate: f64) -> Pace {
-        Pace::new(4, rate, Moment::now)
+        Pace::new(4, rate)
     }
 
     /// A request that is sent and ends now.
@@ -298,7 +288,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn never_more_than_the_rate() {
         let pace = pace(10.0);
-        let start = timer_now();
+        let start = tick();
         for _ in 0..21 {
             drop(pace.admit().await.unwrap());
         }
@@ -358,7 +348,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn as_many_fit_in_as_are_allowed_while_it_eases_and_comes_back() {
-        let pace = Pace::new(16, 1000.0, timer_moment);
+        let pace = Pace::new(16, 1000.0);
         let (mut least, mut restored) = (16, false);
         for round in 0..400 {
             let held = fit(&pace).await;
@@ -378,18 +368,12 @@ mod tests {
         assert_eq!((least, restored), (1, true));
     }
 
-    /// The paused timer's time, as if it were the wall clock's.
-    fn timer_moment() -> Moment {
-        thread_local!(static BEGAN: Slot = timer_now());
-        Moment(BEGAN.with(|began| i64::try_from(began.elapsed().as_millis()).unwrap()))
-    }
-
     #[tokio::test(start_paused = true)]
     async fn an_eased_pace_asks_less_often_but_never_less_than_once_a_second() {
-        let pace = Pace::new(1, 8.0, timer_moment);
+        let pace = Pace::new(1, 8.0);
         let gap = async || {
             sent(&pace).await;
-            let before = timer_now();
+            let before = tick();
             sent(&pace).await;
             before.elapsed()
         };
@@ -407,7 +391,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_is_given_up_leaves_its_place() {
-        let pace = Pace::new(2, 1.0, timer_moment);
+        let pace = Pace::new(2, 1.0);
         drop(fit(&pace).await);
         {
             // Dropped while it waits for its turn.

@@ -15,7 +15,7 @@ use anyhow::Result;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use crate::clock::{Moment, Span};
+use crate::clock::{Moment, Span, tick};
 use crate::config::Config;
 use crate::evidence::Windows;
 use crate::exit::Stopped;
@@ -175,7 +175,7 @@ pub async fn run_over<T: Transport>(
 
 impl<T: Transport> Run<'_, T> {
     async fn passes(&mut self, options: &Options, mut halt: Halt) -> Result<()> {
-        let deadline = options.wait.map(|wait| (self.clock)() + wait);
+        let deadline = options.wait.map(|wait| tick() + wait.duration());
         loop {
             let pass = self.pass(&mut halt).await?;
             self.summary.trouble = match &pass {
@@ -189,7 +189,9 @@ impl<T: Transport> Run<'_, T> {
                 Pass::LeftAlone(_) => None,
                 Pass::Done => self.ledger.next_due()?,
             };
-            let Some(next) = next.map(|next| next.max(now + SHORTEST_NAP)).filter(|next| *next <= deadline) else {
+            let rest = deadline.saturating_duration_since(tick());
+            let in_time = |next: &Moment| next.since(now).duration() <= rest;
+            let Some(next) = next.map(|next| next.max(now + SHORTEST_NAP)).filter(in_time) else {
                 return self.said_trouble();
             };
             self.watcher.waits(next);
