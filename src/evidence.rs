@@ -222,6 +222,9 @@ pub struct Record {
     pub as_before: bool,
     /// For updates: digest of the values that the fields hold, to see whether they ever changed.
     pub values: Option<Link>,
+    /// It was looked up by its own id, which no other record ever bears.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_key: bool,
 }
 
 impl Record {

@@ -19,7 +19,11 @@ impl Age {
     /// `settled` is when the operation itself can have made nothing any more, however long its group waits for others.
     pub fn of(record: &Record, look: &Look, first: Option<Moment>, settled: Moment) -> Age {
         let (Some(made), Some(first)) = (record.made, first) else { return Age::Unknown };
-        match look.skews().map(|skew| Age::under(skew, made, first, settled)) {
+        Age::of_all(look.skews().map(|skew| Age::under(skew, made, first, settled)))
+    }
+
+    fn of_all(ages: [Age; 3]) -> Age {
+        match ages {
             [Age::Within(one), Age::Within(two), Age::Within(three)] => Age::Within(one.max(two).max(three)),
             [one, two, three] if one == two && two == three => one,
             _ => Age::Unknown,
@@ -34,16 +38,19 @@ impl Age {
         (record, look): (&Record, &Look),
         over: impl Fn(&Attempt) -> Moment,
     ) -> Age {
+        let (Some(made), Some(first)) = (record.made, group.first_sent(identity)) else { return Age::Unknown };
         let settled = group.operation(identity).map(&over).max().unwrap_or(Moment(i64::MIN));
-        let age = Age::of(record, look, group.first_sent(identity), settled);
-        let mut attempts = group.operation(identity).filter(|attempt| maybe_applied(attempt));
-        let within = |attempt: &Attempt| {
-            matches!(Age::of(record, look, attempt.facts.sent(), over(attempt)), Age::Within(_) | Age::Unknown)
-        };
-        match age {
-            Age::Within(_) if !attempts.any(within) => Age::After,
-            _ => age,
-        }
+        let able = || group.operation(identity).filter(|attempt| maybe_applied(attempt));
+        Age::of_all(look.skews().map(|skew| {
+            let within = |attempt: &Attempt| {
+                let sent = attempt.facts.sent();
+                sent.is_none_or(|sent| matches!(Age::under(skew, made, sent, over(attempt)), Age::Within(_)))
+            };
+            match Age::under(skew, made, first, settled) {
+                Age::Within(_) if !able().any(within) => Age::After,
+                age => age,
+            }
+        }))
     }
 
     fn under((least, most): (Span, Span), made: Moment, first: Moment, settled: Moment) -> Age {

@@ -1,7 +1,7 @@
 //! Deletes and updates: effects on a record that was there before.
 
 use super::age::Age;
-use super::group::{Group, succeeded};
+use super::group::{Group, own_id, succeeded};
 use super::view::{self, Absence, matched_on};
 use super::{Decision, defer, settle, unobservable};
 use crate::clock::Moment;
@@ -33,9 +33,11 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
             );
         }
         Which::MadeMeanwhile if look.surely_asked() > group.settled(attempt.facts.identity) => {
-            return found(settle(Status::DuplicateRisk, Outcome::Unknown, Reason::AmbiguousMatch, Action::Review).because(
-                "a record is there; whether it is the one of before, or what a create of the same key made, cannot be said".into(),
-            ));
+            return found(
+                settle(Status::DuplicateRisk, Outcome::Unknown, Reason::AmbiguousMatch, Action::Review).because(
+                    "a record is there; whether it is the one of before, or was made since, cannot be said".into(),
+                ),
+            );
         }
         Which::MadeMeanwhile => false,
     };
@@ -59,7 +61,8 @@ enum Which {
     Same,
     /// One that was made since.
     Another,
-    /// A create that the ledger knows may have made it since.
+    /// It may have been made since: by a create that the ledger knows, or by whom it may, for the delete was told that it
+    /// succeeded.
     MadeMeanwhile,
     Unknown,
 }
@@ -68,7 +71,8 @@ fn which(group: &Group, identity: Link, key: Link, (look, record): (&Look, &Reco
     let first = group.first_sent(identity);
     let id = record.id.as_deref();
     let known = first.and_then(|first| group.known_id(key, first));
-    if known.is_some_and(|(_, known)| id == Some(known))
+    if record.is_key
+        || known.is_some_and(|(_, known)| id == Some(known))
         || Age::of(record, look, first, group.settled(identity)) == Age::Before
     {
         return Which::Same;
@@ -78,22 +82,35 @@ fn which(group: &Group, identity: Link, key: Link, (look, record): (&Look, &Reco
         let before = |create: &Attempt| create.facts.sent().is_none_or(|sent| first.is_none_or(|first| sent < first));
         group.creates_since(key, Some(when)).any(before)
     };
-    let own = looks.iter().filter(|look| view::sound(look) && look.current);
-    let earlier = own.filter_map(|look| look.records.first()?.id.as_deref()).next();
-    let other_id = match known {
-        Some((when, known)) => id.is_some_and(|id| id != known) && !explained(when),
-        None => earlier.is_some_and(|earlier| id.is_some_and(|id| id != earlier)),
-    };
+    // What a replica still showed may have been gone before the delete.
+    let since = |look: &&&Look| view::sound(look) && look.current && look.surely_asked() > group.replicated;
+    let earlier = looks.iter().filter(since).find_map(|look| own_id(look));
+    let other_id = known.is_some_and(|(when, known)| id.is_some_and(|id| id != known) && !explained(when))
+        || earlier.is_some_and(|earlier| id.is_some_and(|id| id != earlier));
     if other_id || made_after(record, look, first) {
         return Which::Another;
     }
-    // Told that it made it after every attempt of the delete: the key was free.
+    made_meanwhile(group, identity, key, id)
+}
+
+/// Whether a create that the ledger knows made the record since, for sure or perhaps.
+fn made_meanwhile(group: &Group, identity: Link, key: Link, id: Option<&str>) -> Which {
+    // What was seen before a create was sent is not its work.
+    let seen = id.and_then(|id| group.first_seen(key, id));
+    let able = |create: &&Attempt| seen.is_none_or(|seen| create.facts.sent().is_none_or(|sent| sent <= seen));
+    let mut creates = group.creates_since(key, group.first_sent(identity)).filter(able).peekable();
+    let perhaps = creates.peek().is_some() || group.answered_success(identity);
+    // Told that it made it after every attempt of the delete, by a server that makes none where there is one.
     let last = group.operation(identity).map(|attempt| attempt.facts.sent()).max().flatten();
-    let after = |create: &Attempt| succeeded(create) && last.is_some_and(|last| create.facts.sent() > Some(last));
-    if group.creates_since(key, first).any(after) {
-        return Which::Another;
+    let surely = |create: &Attempt| {
+        let blocked = create.facts.repeat_blocked && create.facts.effects.len() == 1;
+        blocked && succeeded(create) && last.is_some_and(|last| create.facts.sent() > Some(last))
+    };
+    match creates.any(surely) {
+        true => Which::Another,
+        false if perhaps => Which::MadeMeanwhile,
+        false => Which::Unknown,
     }
-    if group.creates_since(key, first).next().is_some() { Which::MadeMeanwhile } else { Which::Unknown }
 }
 
 /// The record is not there (any more).
@@ -164,7 +181,12 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
             let explained = group.overtaken(identity) || group.answered_success(identity);
             if explained { equivalent() } else { decision }
         }
-        Some(_) if from_before(look) && !group.overtaken(identity) && !group.also_written(identity, effect, first) => {
+        Some(_)
+            if from_before(look)
+                && !group.overtaken(identity)
+                && !group.answered_success(identity)
+                && !group.also_written(identity, effect, first) =>
+        {
             let absence =
                 view::absence(&looks, group.settled(attempt.facts.identity), group.windows, false, from_before);
             view::not_yet(absence, Action::Wait).unwrap_or_else(|| {

@@ -108,10 +108,10 @@ impl<'a> Group<'a> {
         self.keys.get(&key).is_some_and(|of| of.deletes.iter().any(|other| self.may_follow(other, from)))
     }
 
-    /// It may have been applied at or after `from`: it was sent then, or its window reached so far.
+    /// It may have been applied at or after `from`: it was under way then, or its window reached so far.
     fn may_follow(&self, other: &Attempt, from: Option<Moment>) -> bool {
         let (Some(sent), Some(from)) = (other.facts.sent(), from) else { return true };
-        sent >= from || (in_doubt(other) && self.alone_settled(other) >= from)
+        sent.max(other.facts.ended) >= from || (in_doubt(other) && self.alone_settled(other) >= from)
     }
 
     /// Until then what is shown may be a record that a delete takes away, or took away without that every replica knows it.
@@ -167,13 +167,21 @@ impl<'a> Group<'a> {
         let before = |look: &&Look| look.surely_answered() < moment && look.seen == Seen::Present;
         // Another plan may call the same record by another id.
         let seen = self.looks_at(key).filter(|look| before(look) && look.current && view::sound(look));
-        let shown = seen.filter_map(|look| Some((look.answered, look.records.first()?.id.as_deref()?)));
+        let shown = seen.filter_map(|look| Some((look.answered, own_id(look)?)));
         let by_look = shown.max();
         by_look.or_else(|| {
+            let current = |a: &&Attempt| a.looks.iter().all(|look| look.current);
             let creates = self.attempts.iter().filter(|a| a.facts.effects.len() == 1 && has(a, Kind::Create, key));
+            let creates = creates.filter(current);
             let settled = creates.filter_map(|a| a.verdict.as_ref()).filter(|v| v.decided < moment);
             settled.filter_map(|verdict| Some((verdict.decided, verdict.server_id.as_deref()?))).max()
         })
+    }
+
+    /// When the record of this key was seen under this id first, by whichever attempt's look.
+    pub fn first_seen(&self, key: Link, id: &str) -> Option<Moment> {
+        let sound = self.looks_at(key).filter(|look| look.current && view::sound(look));
+        sound.filter(|look| own_id(look) == Some(id)).map(Look::surely_answered).min()
     }
 
     /// After `moment`, the same was sent again: an attempt of the operation, or another with one of its keys.
@@ -273,7 +281,7 @@ fn settled<'a>(
 /// How long after its end an attempt may still become applied; `None` when it never can have been.
 fn window(windows: &Windows, attempt: &Attempt) -> Option<Span> {
     match attempt.facts.window {
-        Window::None => succeeded(attempt).then_some(Span::ZERO),
+        Window::None => maybe_succeeded(attempt).then_some(Span::ZERO),
         Window::Network => Some(windows.network),
         Window::ServerError => Some(windows.server_error),
         Window::Intent => Some(windows.intent + windows.network),
@@ -303,21 +311,31 @@ pub fn in_doubt(attempt: &Attempt) -> bool {
     reached_server(attempt) && attempt.facts.window != Window::None
 }
 
-/// It was told that it succeeded. An answer whose status cannot be read may have said so.
+/// It was told that it succeeded.
 pub fn succeeded(attempt: &Attempt) -> bool {
-    let said_so = |status: u16| match status {
+    maybe_succeeded(attempt) && attempt.facts.http_status.is_some_and(|status| (200..300).contains(&status))
+}
+
+/// The same, or its answer has no status that can be read, and may have said so.
+pub fn maybe_succeeded(attempt: &Attempt) -> bool {
+    let may_have_said_so = |status: u16| match status {
         200..300 => !attempt.facts.told_there,
         300..500 => false,
         _ => true,
     };
     attempt.facts.failure == Some(Failure::Answered)
         && reached_server(attempt)
-        && attempt.facts.http_status.is_none_or(said_so)
+        && attempt.facts.http_status.is_none_or(may_have_said_so)
 }
 
-/// In doubt, or told that it succeeded.
+/// In doubt, or perhaps told that it succeeded.
 pub fn maybe_applied(attempt: &Attempt) -> bool {
-    in_doubt(attempt) || succeeded(attempt)
+    in_doubt(attempt) || maybe_succeeded(attempt)
+}
+
+/// The id of what a look found under the entry's own spelling.
+pub fn own_id(look: &Look) -> Option<&str> {
+    look.records.first().filter(|record| record.own)?.id.as_deref()
 }
 
 fn has(attempt: &Attempt, kind: Kind, key: Link) -> bool {

@@ -36,16 +36,17 @@ fn a_record() -> impl Strategy<Value = Record> {
         when(),
         when(),
         proptest::collection::vec(compared, 0..2),
-        any::<[bool; 2]>(),
+        any::<[bool; 3]>(),
         proptest::option::of(230u8..232),
     )
-        .prop_map(|(id, made, changed, fields, [own, as_before], values)| Record {
+        .prop_map(|(id, made, changed, fields, [own, as_before, is_key], values)| Record {
             id: (id > 0).then(|| id.to_string()),
             made: made.map(at),
             changed: changed.map(at),
             own,
             fields: fields.into_iter().map(|compared| ("name".to_owned(), compared)).collect(),
             as_before,
+            is_key,
             values: values.map(link),
         })
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::group::{in_doubt, maybe_applied, succeeded};
+use super::group::{in_doubt, maybe_applied, maybe_succeeded};
 use crate::clock::Moment;
 use crate::evidence::{Attempt, Kind, Link};
 use crate::words::{Failure, Seen};
@@ -20,7 +20,7 @@ pub struct Operation<'a> {
     /// When what can have been applied was first sent, by the writer's clock; `None` when that of any such attempt cannot be
     /// believed.
     pub first_sent: Sent,
-    /// An attempt was told that it succeeded.
+    /// An attempt was told that it succeeded, or perhaps.
     pub answered_success: bool,
     /// Others that have its key may be known no more.
     pub overtaken: bool,
@@ -32,7 +32,7 @@ impl<'a> Operation<'a> {
         Operation {
             never_sent: attempts.iter().all(|attempt| not_sent(&attempt)),
             first_sent: first_sent(&attempts),
-            answered_success: attempts.iter().any(|attempt| succeeded(attempt)),
+            answered_success: attempts.iter().any(|attempt| maybe_succeeded(attempt)),
             overtaken: attempts.iter().any(|attempt| attempt.facts.overtaken),
             attempts,
         }
@@ -75,7 +75,7 @@ pub struct OfKey<'a> {
     makers: Vec<(Sent, Link)>,
     /// When each operation that was told so made it first.
     told: BTreeMap<Link, Sent>,
-    /// When an operation that was told so made it last; `None` within: at an unknown time.
+    /// Until when an operation that was told so may have made it last; `None` within: at an unknown time.
     told_last: Option<Sent>,
     told_at_unknown: bool,
 }
@@ -88,7 +88,7 @@ impl<'a> OfKey<'a> {
             || self.makers.iter().find(|(_, maker)| *maker != identity).is_some_and(|(sent, _)| until(*sent))
     }
 
-    /// An operation was told that it made it, sent at or after `from`.
+    /// An operation was told that it made it, under way at or after `from`.
     pub fn made_since(&self, from: Sent) -> bool {
         match (self.told_last, from) {
             (None, _) => false,
@@ -105,10 +105,10 @@ impl<'a> OfKey<'a> {
             *first = (*first).min(sent);
             self.creates.push(attempt);
         }
-        if succeeded(attempt) {
+        if maybe_succeeded(attempt) {
             let first = self.told.entry(identity).or_insert(sent);
             *first = (*first).min(sent);
-            self.told_last = self.told_last.max(Some(sent));
+            self.told_last = self.told_last.max(Some(sent.map(|sent| sent.max(attempt.facts.ended))));
             self.told_at_unknown |= sent.is_none();
         }
     }

@@ -111,6 +111,7 @@ fn record(
         _ => {
             let mut record = compared(shape, document, probe, own);
             record.id = shape.id.as_ref().and_then(|path| path.text(document)).or_else(|| id.clone());
+            record.is_key = lookup.own_key && record.id.as_deref() == Some(probe.raw.trim());
             if kind == Kind::Update {
                 write_compared(reader, document, probe, &mut record);
             }
@@ -154,6 +155,7 @@ fn compared(shape: &RecordShape, document: &Value, probe: &Probe, own: bool) -> 
         fields: probe.compare.iter().map(|(name, sent)| field(name, sent)).collect(),
         as_before: false,
         values: None,
+        is_key: false,
     }
 }
 

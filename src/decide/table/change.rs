@@ -295,7 +295,7 @@ fn update_a_record_of_another_spelling_is_not_equivalent() {
     assert!(!said.starts_with("resolved"), "{said}");
 }
 
-/// As C1 for an update: changed half an hour before the only attempt that can have done it.
+/// Changed half an hour before the only attempt that can have done it.
 #[test]
 fn update_a_refused_attempt_is_no_first_attempt() {
     let changed = Record { changed: Some(at(-30)), ..record("a", -99) };
@@ -311,4 +311,94 @@ fn update_a_webhook_of_the_same_account_has_no_window() {
     let webhook = attempt(Kind::Inbound).op(2).http();
     let said = said([attempt(Kind::Update).saw([present_at(16, record("a", -99))]), webhook])[0].clone();
     assert_eq!(said, "resolved satisfied equivalent none");
+}
+
+/// A success tells that the key was free only where the server blocks a repeat, of a request with one effect.
+#[test]
+fn delete_a_success_that_needs_no_free_key_does_not_say_that_it_was_made_anew() {
+    let told =
+        |create: Attempt| said([delete().saw(CONFIRMED.map(|m| present_at(m, undated("a")))), create])[0].clone();
+    let create = || attempt(Kind::Create).op(2).sent(5).answered(201);
+    let blocked = |attempt: Attempt| attempt.told(|a| a.facts.repeat_blocked = true);
+    assert_eq!(told(blocked(create())), "resolved satisfied recreated do-not-resend");
+    let family = create().effects([effect(Kind::Create), Effect { key: Some(link(202)), ..effect(Kind::Create) }]);
+    let unreadable = blocked(create()).told(|a| a.facts.http_status = None);
+    for create in [create(), blocked(family), unreadable] {
+        assert_eq!(told(create), "duplicate-risk unknown ambiguous-match review");
+    }
+}
+
+/// `not-deleted` was said: "a" was seen twice. Then a create of the key is sent, and "a" is there still.
+#[test]
+fn delete_what_was_seen_before_a_create_was_sent_is_not_its_work() {
+    let a = |m| present_at(m, undated("a"));
+    let watched = delete().saw(CONFIRMED.map(a)).settled(27, Outcome::NotApplied, Reason::NotDeleted, Some("a"));
+    let create = attempt(Kind::Create).op(2).sent(100).saw([a(200)]);
+    let told = |m| decided(&Windows::default(), [watched.clone().saw([a(m)]), create.clone()]).remove(0);
+    assert!(!is_loud(&told(110)), "{:?}", told(110));
+    let confirmed = delete().saw([16, 27, 200, 211].map(a));
+    assert_eq!(said([confirmed, create.clone()])[0], "resolved not-applied not-deleted review");
+}
+
+/// As [`delete_another_id_that_a_known_create_explains_is_not_recreated`], and the delete's own looks saw the id change.
+#[test]
+fn delete_an_id_that_changed_between_its_own_looks_is_recreated() {
+    let earlier = attempt(Kind::Update).op(2).sent(-99).answered(200).saw([present_at(-50, undated("a"))]);
+    let made = attempt(Kind::Create).op(3).sent(-20).answered(201);
+    let looks = [present_at(2, undated("x")), present_at(16, undated("y")), present_at(27, undated("y"))];
+    let attempts = [delete().saw(looks), earlier, made];
+    assert_eq!(said(attempts.clone())[0], "resolved satisfied recreated do-not-resend");
+    // A replica may have shown what was gone before the delete.
+    let lag = Windows { replica_lag: Span::seconds(300), ..Windows::default() };
+    assert_eq!(said_under(&lag, attempts)[0], "pending unconfirmed wait");
+}
+
+/// The create's verdict is of another plan, which names records by another id.
+#[test]
+fn delete_an_id_of_another_plans_verdict_is_no_other_record() {
+    let made = attempt(Kind::Create).op(2).sent(-99);
+    let made = made.saw([present_at(-70, undated("sid-1")).seeing(|l| l.current = false)]);
+    let made = made.settled(-60, Outcome::Applied, Reason::Created, Some("sid-1"));
+    let looks = CONFIRMED.map(|m| present_at(m, undated("sub-1")));
+    assert_eq!(said([delete().saw(looks), made])[0], "resolved not-applied not-deleted review");
+}
+
+/// An earlier look found a record under another spelling only, on a server that heeds case.
+#[test]
+fn delete_an_id_under_another_spelling_is_no_other_record() {
+    let other = Record { own: false, ..undated("x") };
+    let earlier = attempt(Kind::Update).op(2).sent(-99).answered(400).saw([present_at(-5, other)]);
+    let looks = CONFIRMED.map(|m| present_at(m, undated("y")));
+    assert_eq!(said([delete().saw(looks), earlier])[0], "resolved not-applied not-deleted review");
+}
+
+/// No other record ever bears the id that the delete names.
+#[test]
+fn delete_of_a_record_by_its_own_id_is_of_the_same_record() {
+    let looks = CONFIRMED.map(|m| present_at(m, Record { is_key: true, ..undated("a") }));
+    assert_eq!(said([delete().saw(looks)]), ["resolved not-applied not-deleted resend"]);
+}
+
+/// The retry was told that it succeeded, and a record is there whose age nobody knows.
+#[test]
+fn delete_that_was_told_to_be_done_is_not_said_to_be_not_applied() {
+    let looks = CONFIRMED.map(|m| present_at(m, undated("a")));
+    let retry = delete().sent(2).answered(204);
+    assert_eq!(said([delete().saw(looks), retry])[0], "duplicate-risk unknown ambiguous-match review");
+}
+
+/// A create was sent a minute before the delete and answered two minutes after it.
+#[test]
+fn delete_an_answered_create_that_was_under_way_may_have_made_it_since() {
+    let create = attempt(Kind::Create).op(2).sent(-1).answered(201).told(|a| a.facts.ended = at(2));
+    let looks = CONFIRMED.map(|m| present_at(m, undated("b")));
+    assert_eq!(said([delete().saw(looks), create])[0], "duplicate-risk unknown ambiguous-match review");
+}
+
+/// The retry was told that it succeeded; somebody switched it back since.
+#[test]
+fn update_that_was_told_to_be_done_is_not_said_to_be_not_applied() {
+    let before = || Record { as_before: true, ..with_field(record("a", -99), Compared::Differs) };
+    let retry = update().sent(2).answered(200);
+    assert_eq!(said([update().saw(CONFIRMED.map(|m| present_at(m, before()))), retry])[0], OVERWRITTEN);
 }

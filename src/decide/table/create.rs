@@ -117,6 +117,10 @@ fn create_unique_the_servers_clock_is_allowed_for() {
     assert_eq!(behind(5 - 2 * HOUR), "resolved satisfied present store-id");
     assert_eq!(behind(-5 - 2 * HOUR), "resolved not-applied preexisting do-not-resend");
     assert_eq!(behind(-5), "resolved satisfied present store-id");
+    // Nor does a retry of hours later make it so.
+    let look = present_at(6 * HOUR, record("a", 5)).seeing(|l| l.server = Some(at(4 * HOUR)));
+    assert_eq!(said([create().saw([look.clone()])]), ["resolved satisfied present store-id"]);
+    assert_eq!(said([create().saw([look]), create().sent(5 * HOUR)])[0], "resolved satisfied present store-id");
     // Less than a minute off is believed.
     let slow = |made| {
         let look = present_at(9, record("a", 0)).seeing(|l| {
@@ -242,6 +246,14 @@ fn create_unique_absent_just_after_an_answered_success_waits_for_the_replicas() 
     let told = |looks| said_under(&lag, [create().saw(looks), create().sent(120).answered(201)])[0].clone();
     assert_eq!(told([absent_at(121), absent_at(132)]), "pending unsettled wait");
     assert_eq!(told([absent_at(181), absent_at(192)]), "duplicate-risk unknown removed-since review");
+}
+
+/// Sent a minute before the create and answered two minutes after it.
+#[test]
+fn create_unique_an_answered_delete_that_was_under_way_may_have_removed_it() {
+    let delete = attempt(Kind::Delete).op(2).sent(-1).answered(204).told(|a| a.facts.ended = at(2));
+    let two = [create().saw(CONFIRMED.map(absent_at)), delete];
+    assert_eq!(said(two)[0], "duplicate-risk unknown removed-since review");
 }
 
 #[test]

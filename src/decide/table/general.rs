@@ -176,6 +176,19 @@ fn inbound_taken_later() {
     assert_eq!(said(taken)[0], "resolved satisfied present none");
 }
 
+/// What cannot be read is no delivery that was taken.
+#[test]
+fn inbound_an_unreadable_answer_says_nothing() {
+    for status in [Some(503), None] {
+        let bad = attempt(Kind::Inbound).sent(1).failed(Failure::Answered, Window::None, status);
+        let bad = bad.class(Class::BadRow { why: "http_status".into() }).effects([]);
+        assert_eq!(
+            said([attempt(Kind::Inbound).saw([state_at(6)]), bad])[0],
+            "resolved satisfied state-fetched apply-state"
+        );
+    }
+}
+
 #[test]
 fn inbound_taken_earlier_or_another_event_says_nothing() {
     let earlier = [attempt(Kind::Inbound).saw([state_at(6)]), attempt(Kind::Inbound).sent(-1).answered(200)];
