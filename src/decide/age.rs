@@ -1,8 +1,8 @@
 //! When a record was made, by the server's clock, seen from attempts that were sent by another clock.
 
-use super::group::{Group, maybe_applied};
+use super::tally::Able;
 use crate::clock::{Moment, Span};
-use crate::evidence::{Attempt, Link, Look, Record};
+use crate::evidence::{Look, Record};
 
 /// When a record was made, seen from the attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,26 +30,18 @@ impl Age {
         }
     }
 
-    /// The same, seen from an operation: made between the windows of two attempts counts as after them. `over` says when an
-    /// attempt can have made nothing any more.
-    pub fn of_operation(
-        group: &Group,
-        identity: Link,
-        (record, look): (&Record, &Look),
-        over: impl Fn(&Attempt) -> Moment,
-    ) -> Age {
-        let (Some(made), Some(first)) = (record.made, group.first_sent(identity)) else { return Age::Unknown };
-        let settled = group.operation(identity).map(&over).max().unwrap_or(Moment(i64::MIN));
-        let able = || group.operation(identity).filter(|attempt| maybe_applied(attempt));
+    /// The same, seen from an operation whose attempts can have been applied in these times: made between two of them counts
+    /// as after.
+    pub fn of_spans(record: &Record, look: &Look, first: Option<Moment>, spans: &[Able]) -> Age {
+        let (Some(made), Some(first)) = (record.made, first) else { return Age::Unknown };
         Age::of_all(look.skews().map(|skew| {
-            let within = |attempt: &Attempt| {
-                let sent = attempt.facts.sent();
-                sent.is_none_or(|sent| matches!(Age::under(skew, made, sent, over(attempt)), Age::Within(_)))
-            };
-            match Age::under(skew, made, first, settled) {
-                Age::Within(_) if !able().any(within) => Age::After,
-                age => age,
-            }
+            let mut each = spans.iter().map(|(sent, over)| Age::under(skew, made, *sent, *over));
+            each.find(|age| matches!(age, Age::Within(_))).unwrap_or_else(|| {
+                match Age::under(skew, made, first, Moment(i64::MIN)) {
+                    Age::Before => Age::Before,
+                    _ => Age::After,
+                }
+            })
         }))
     }
 

@@ -101,7 +101,7 @@ fn made_meanwhile(group: &Group, identity: Link, key: Link, id: Option<&str>) ->
     let mut creates = group.creates_since(key, group.first_sent(identity)).filter(able).peekable();
     let perhaps = creates.peek().is_some() || group.answered_success(identity);
     // Told that it made it after every attempt of the delete, by a server that makes none where there is one.
-    let last = group.operation(identity).map(|attempt| attempt.facts.sent()).max().flatten();
+    let last = group.last_sent(identity);
     let surely = |create: &Attempt| {
         let blocked = create.facts.repeat_blocked && create.facts.effects.len() == 1;
         blocked && succeeded(create) && last.is_some_and(|last| create.facts.sent() > Some(last))

@@ -54,7 +54,7 @@ fn present(
 ) -> Decision {
     let matched = matched_on(effect.found_by.as_deref(), record);
     let store = store_or_review(effect, record);
-    let age = Age::of_operation(group, identity, (record, look), |attempt| group.alone_settled(attempt));
+    let age = Age::of_spans(record, look, group.first_sent(identity), group.spans(identity));
     let in_time = matches!(age, Age::Within(_));
     let deletes = effect.keys().filter_map(|key| group.deletes_settled(key)).max();
     if let Some(until) = deletes.filter(|until| !in_time && look.surely_asked() <= *until) {

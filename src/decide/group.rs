@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::tally::{self, OfKey, Operation};
+use super::tally::{self, Able, OfKey, Operation};
 use super::view;
 use crate::clock::{Moment, Span};
 use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Record, Window, Windows};
-use crate::words::{Direction, Failure, Seen};
+use crate::words::{Direction, Failure};
 
 pub struct Group<'a> {
     pub windows: &'a Windows,
@@ -42,7 +42,7 @@ impl<'a> Group<'a> {
                 Window::Intent => Some(windows.intent),
                 _ => Some(Span::ZERO),
             }),
-            operations: tally::operations(&case.attempts),
+            operations: tally::operations(&case.attempts, windows),
             keys: tally::keys(&case.attempts),
             keyed: keyed(&case.attempts),
         }
@@ -55,22 +55,32 @@ impl<'a> Group<'a> {
 
     /// Later than this, no attempt of this operation can become applied any more.
     pub fn own_settled(&self, identity: Link) -> Moment {
-        settled(self.windows, self.operation(identity), |attempt| window(self.windows, attempt))
+        over(self.spans(identity))
     }
 
     /// The same when every attempt waits for the longest window.
     pub fn own_settled_longest(&self, identity: Link) -> Moment {
-        settled(self.windows, self.operation(identity), |attempt| longest(self.windows, attempt))
+        over(self.spans_longest(identity))
     }
 
-    /// The same for one attempt alone.
+    /// When the attempts of this operation can have been applied.
+    pub fn spans(&self, identity: Link) -> &[Able] {
+        self.operations.get(&identity).map_or(&[], |operation| &operation.spans)
+    }
+
+    /// The same when every attempt waits for the longest window.
+    pub fn spans_longest(&self, identity: Link) -> &[Able] {
+        self.operations.get(&identity).map_or(&[], |operation| &operation.spans_longest)
+    }
+
+    /// Later than this, the attempt cannot become applied any more.
     pub fn alone_settled(&self, attempt: &Attempt) -> Moment {
-        settled(self.windows, std::iter::once(attempt), |attempt| window(self.windows, attempt))
+        alone_settled(self.windows, attempt)
     }
 
     /// The same when it waits for the longest window.
     pub fn alone_settled_longest(&self, attempt: &Attempt) -> Moment {
-        settled(self.windows, std::iter::once(attempt), |attempt| longest(self.windows, attempt))
+        alone_settled_longest(self.windows, attempt)
     }
 
     /// The attempts of the same operation, this one among them.
@@ -86,6 +96,11 @@ impl<'a> Group<'a> {
     /// When the operation was first sent, by the writer's clock; `None` when that of any attempt cannot be believed.
     pub fn first_sent(&self, identity: Link) -> Option<Moment> {
         self.operations.get(&identity)?.first_sent
+    }
+
+    /// When the last of its attempts was sent.
+    pub fn last_sent(&self, identity: Link) -> Option<Moment> {
+        self.operations.get(&identity)?.last_sent
     }
 
     /// An attempt of the operation was told that it succeeded.
@@ -164,24 +179,12 @@ impl<'a> Group<'a> {
 
     /// The id that the record of this key had before `moment`, and when it was known to: of a look, or of a settled create.
     pub fn known_id(&self, key: Link, moment: Moment) -> Option<(Moment, &'a str)> {
-        let before = |look: &&Look| look.surely_answered() < moment && look.seen == Seen::Present;
-        // Another plan may call the same record by another id.
-        let seen = self.looks_at(key).filter(|look| before(look) && look.current && view::sound(look));
-        let shown = seen.filter_map(|look| Some((look.answered, own_id(look)?)));
-        let by_look = shown.max();
-        by_look.or_else(|| {
-            let current = |a: &&Attempt| a.looks.iter().all(|look| look.current);
-            let creates = self.attempts.iter().filter(|a| a.facts.effects.len() == 1 && has(a, Kind::Create, key));
-            let creates = creates.filter(current);
-            let settled = creates.filter_map(|a| a.verdict.as_ref()).filter(|v| v.decided < moment);
-            settled.filter_map(|verdict| Some((verdict.decided, verdict.server_id.as_deref()?))).max()
-        })
+        self.keys.get(&key)?.known_id(moment)
     }
 
     /// When the record of this key was seen under this id first, by whichever attempt's look.
     pub fn first_seen(&self, key: Link, id: &str) -> Option<Moment> {
-        let sound = self.looks_at(key).filter(|look| look.current && view::sound(look));
-        sound.filter(|look| own_id(look) == Some(id)).map(Look::surely_answered).min()
+        self.keys.get(&key)?.first_seen(id)
     }
 
     /// After `moment`, the same was sent again: an attempt of the operation, or another with one of its keys.
@@ -264,6 +267,20 @@ fn keyed(attempts: &[Attempt]) -> BTreeSet<&str> {
     });
     let told = alone.filter_map(|attempt| attempt.verdict.as_ref()).filter_map(|verdict| verdict.server_id.as_deref());
     found.chain(told).collect()
+}
+
+fn over(spans: &[Able]) -> Moment {
+    spans.iter().map(|(_, over)| *over).max().unwrap_or(Moment(i64::MIN))
+}
+
+/// Later than this, the attempt cannot become applied any more.
+pub fn alone_settled(windows: &Windows, attempt: &Attempt) -> Moment {
+    settled(windows, std::iter::once(attempt), |attempt| window(windows, attempt))
+}
+
+/// The same when it waits for the longest window.
+pub fn alone_settled_longest(windows: &Windows, attempt: &Attempt) -> Moment {
+    settled(windows, std::iter::once(attempt), |attempt| longest(windows, attempt))
 }
 
 /// Later than this, none of these attempts can do anything any more, and what they did shows on every replica.

@@ -3,13 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::group::{in_doubt, maybe_applied, maybe_succeeded};
+use super::group::{alone_settled, alone_settled_longest, in_doubt, maybe_applied, maybe_succeeded, own_id};
+use super::view;
 use crate::clock::Moment;
-use crate::evidence::{Attempt, Kind, Link};
+use crate::evidence::{Attempt, Kind, Link, Windows};
 use crate::words::{Failure, Seen};
 
 /// When something was sent; unknown is earlier than all that is known.
 type Sent = Option<Moment>;
+
+/// A time in which an attempt can have been applied: from when it was sent until its window was over.
+pub type Able = (Moment, Moment);
 
 /// What is known of one operation.
 #[derive(Default)]
@@ -20,6 +24,12 @@ pub struct Operation<'a> {
     /// When what can have been applied was first sent, by the writer's clock; `None` when that of any such attempt cannot be
     /// believed.
     pub first_sent: Sent,
+    /// When the last attempt was sent, by the writer's clock; `None` when that of none can be believed.
+    pub last_sent: Sent,
+    /// When its attempts can have been applied, in order and apart from each other.
+    pub spans: Vec<Able>,
+    /// The same when each attempt waits for the longest window.
+    pub spans_longest: Vec<Able>,
     /// An attempt was told that it succeeded, or perhaps.
     pub answered_success: bool,
     /// Others that have its key may be known no more.
@@ -27,11 +37,14 @@ pub struct Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    fn of(attempts: Vec<&'a Attempt>) -> Operation<'a> {
+    fn of(attempts: Vec<&'a Attempt>, windows: &Windows) -> Operation<'a> {
         let not_sent = |attempt: &&&Attempt| attempt.facts.failure == Some(Failure::NotSent);
         Operation {
             never_sent: attempts.iter().all(|attempt| not_sent(&attempt)),
             first_sent: first_sent(&attempts),
+            last_sent: attempts.iter().map(|attempt| attempt.facts.sent()).max().flatten(),
+            spans: spans(&attempts, |attempt| alone_settled(windows, attempt)),
+            spans_longest: spans(&attempts, |attempt| alone_settled_longest(windows, attempt)),
             answered_success: attempts.iter().any(|attempt| maybe_succeeded(attempt)),
             overtaken: attempts.iter().any(|attempt| attempt.facts.overtaken),
             attempts,
@@ -47,13 +60,26 @@ fn first_sent(attempts: &[&Attempt]) -> Sent {
     able.or_else(|| attempts.iter().filter(reached).map(sent).min()).flatten()
 }
 
+/// Each from when it was sent until `over`; those that meet are one.
+fn spans(attempts: &[&Attempt], over: impl Fn(&Attempt) -> Moment) -> Vec<Able> {
+    let able = attempts.iter().filter(|attempt| maybe_applied(attempt));
+    let mut apart: Vec<Able> = able.map(|a| (a.facts.sent().unwrap_or(Moment(i64::MIN)), over(a))).collect();
+    apart.sort_unstable();
+    apart.dedup_by(|next, before| {
+        let meet = next.0 <= before.1;
+        before.1 = if meet { before.1.max(next.1) } else { before.1 };
+        meet
+    });
+    apart
+}
+
 /// The operations of a group.
-pub fn operations(attempts: &[Attempt]) -> BTreeMap<Link, Operation<'_>> {
+pub fn operations<'a>(attempts: &'a [Attempt], windows: &Windows) -> BTreeMap<Link, Operation<'a>> {
     let mut of: BTreeMap<Link, Vec<&Attempt>> = BTreeMap::new();
     for attempt in attempts {
         of.entry(attempt.facts.identity).or_default().push(attempt);
     }
-    of.into_iter().map(|(identity, attempts)| (identity, Operation::of(attempts))).collect()
+    of.into_iter().map(|(identity, attempts)| (identity, Operation::of(attempts, windows))).collect()
 }
 
 /// What is known of one record's key.
@@ -67,6 +93,11 @@ pub struct OfKey<'a> {
     pub create_in_doubt: bool,
     /// It was found once under its own spelling, by whichever attempt's look.
     pub found: bool,
+    /// Each time that it was seen so under this plan, with controls, in order: when for sure, when by the job's clock, and
+    /// under which id.
+    seen: Vec<(Moment, Moment, &'a str)>,
+    /// Each verdict of this plan that names it, and when it was decided.
+    named: Vec<(Moment, &'a str)>,
     /// A retry was told that it is there, and nothing else that the retry made explains the word.
     pub told_there: bool,
     /// When each operation that may have made it did so first.
@@ -97,6 +128,18 @@ impl<'a> OfKey<'a> {
         }
     }
 
+    /// The id that it had before `moment`, and when it was known to.
+    pub fn known_id(&self, moment: Moment) -> Option<(Moment, &'a str)> {
+        let before = &self.seen[..self.seen.partition_point(|(answered, ..)| *answered < moment)];
+        let seen = before.iter().map(|(_, answered, id)| (*answered, *id)).max();
+        seen.or_else(|| self.named.iter().filter(|(decided, _)| *decided < moment).max().copied())
+    }
+
+    /// When it was seen under this id first.
+    pub fn first_seen(&self, id: &str) -> Option<Moment> {
+        self.seen.iter().find(|(.., seen)| *seen == id).map(|(answered, ..)| *answered)
+    }
+
     fn create(&mut self, attempt: &'a Attempt) {
         let (identity, sent) = (attempt.facts.identity, attempt.facts.sent());
         self.create_in_doubt |= in_doubt(attempt);
@@ -121,8 +164,15 @@ pub fn keys(attempts: &[Attempt]) -> BTreeMap<Link, OfKey<'_>> {
         for look in attempt.looks.iter().filter(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own))
         {
             if let Some(key) = attempt.facts.effects.get(look.effect).and_then(|effect| effect.key) {
-                keys.entry(key).or_default().found = true;
+                let of = keys.entry(key).or_default();
+                of.found = true;
+                // Another plan may call the same record by another id.
+                let id = own_id(look).filter(|_| look.current && view::sound(look));
+                of.seen.extend(id.map(|id| (look.surely_answered(), look.answered, id)));
             }
+        }
+        if let Some((key, named)) = named(attempt) {
+            keys.entry(key).or_default().named.push(named);
         }
         for (kind, key) in writes(attempt) {
             let of = keys.entry(key).or_default();
@@ -139,6 +189,7 @@ pub fn keys(attempts: &[Attempt]) -> BTreeMap<Link, OfKey<'_>> {
     for of in keys.values_mut() {
         of.makers = of.made.iter().map(|(identity, sent)| (*sent, *identity)).collect();
         of.makers.sort_unstable();
+        of.seen.sort_unstable();
     }
     tell_there(attempts, &mut keys);
     keys
@@ -157,6 +208,14 @@ fn tell_there(attempts: &[Attempt], keys: &mut BTreeMap<Link, OfKey<'_>>) {
             }
         }
     }
+}
+
+/// The id that the verdict of a create names, and when it was decided. Another plan may call the same record by another id.
+fn named(attempt: &Attempt) -> Option<(Link, (Moment, &str))> {
+    let [effect] = &attempt.facts.effects[..] else { return None };
+    let verdict = attempt.verdict.as_ref().filter(|_| effect.kind == Kind::Create)?;
+    let one_plan = attempt.looks.iter().all(|look| look.current);
+    Some((effect.key.filter(|_| one_plan)?, (verdict.decided, verdict.server_id.as_deref()?)))
 }
 
 /// What an attempt writes to, by each of its keys.

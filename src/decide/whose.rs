@@ -216,7 +216,7 @@ fn latest_look<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Opt
 
 /// When a record was made, seen from an operation.
 pub fn age_of(group: &Group, identity: Link, record: &Record, look: &Look) -> Age {
-    Age::of_operation(group, identity, (record, look), |attempt| group.alone_settled_longest(attempt))
+    Age::of_spans(record, look, group.first_sent(identity), group.spans_longest(identity))
 }
 
 /// The record of this id in a look, with the look.
