@@ -8,9 +8,9 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Ledger;
 use crate::clock::{Moment, Span};
-use crate::evidence::{Class, Facts, Link};
+use crate::evidence::{Class, Effect, Facts, Kind, Link};
 use crate::plan::{Cell, NoText, Reader, Reading, Row};
-use crate::words::Failure;
+use crate::words::{Failure, Reason};
 
 /// Read in one transaction, at the most, so that a writer never waits long: about half a second. Links are digests, and go
 /// to random places of a large file; the more of them are written in their order at once, the fewer pages are written.
@@ -77,25 +77,38 @@ fn take_in_rows(
     Ok((read, links))
 }
 
-/// When the last reading was made under another plan or server, everything is read anew that has its personal fields still:
-/// what is pending, and what it is decided with. What the other plan could make nothing of is decided anew, too.
+/// When the entries stand by readings of another plan or server, all are read anew that have their personal fields still:
+/// what is pending, and what it is decided with.
 fn open_what_was_read_otherwise(connection: &Connection, basis: &str) -> Result<()> {
-    let last: Option<String> = connection
-        .prepare_cached("SELECT basis FROM readings ORDER BY id DESC LIMIT 1")?
-        .query_row([], |row| row.get(0))
-        .optional()?;
-    if last.is_none_or(|last| last == basis) {
+    if read_under(connection)?.is_none_or(|last| last == basis) {
         return Ok(());
     }
     connection.execute_batch(
-        "UPDATE standings SET due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL
-         WHERE status = 'duplicate-risk' AND reason IN ('bad-row', 'no-plan', 'unobservable')
-           AND entry_id NOT IN (SELECT entry_id FROM blanked);
-         UPDATE standings SET due_ms = 0 WHERE status = 'pending' OR (status = 'resolved' AND due_ms IS NOT NULL);
+        "UPDATE standings SET due_ms = 0 WHERE status = 'pending';
          UPDATE standings SET reading_id = NULL WHERE entry_id NOT IN (SELECT entry_id FROM blanked);
          DELETE FROM links WHERE entry_id IN (SELECT entry_id FROM standings WHERE reading_id IS NULL);",
     )?;
     Ok(())
+}
+
+/// The plan and server that entries stand by. It is one for all of them that can be read anew, so that the first one tells
+/// it; those below the first unread one are all read.
+fn read_under(connection: &Connection) -> Result<Option<String>> {
+    let unread: Option<i64> = connection
+        .prepare_cached("SELECT min(entry_id) FROM standings WHERE reading_id IS NULL")?
+        .query_row([], |row| row.get(0))?;
+    let mut below = connection.prepare_cached(
+        "SELECT r.basis FROM standings s CROSS JOIN readings r ON r.id = s.reading_id
+         WHERE s.entry_id < ? AND NOT EXISTS (SELECT 1 FROM blanked b WHERE b.entry_id = s.entry_id)
+         ORDER BY s.entry_id DESC LIMIT 1",
+    )?;
+    for end in unread.into_iter().chain([i64::MAX]) {
+        let basis = below.query_row([end], |row| row.get(0)).optional()?;
+        if basis.is_some() {
+            return Ok(basis);
+        }
+    }
+    Ok(None)
 }
 
 /// Reads one page within the caller's transaction and adds the links of what was read, and again those of answers. Says
@@ -118,7 +131,7 @@ fn take_in_page(
         connection.prepare_cached("SELECT max(entry_id) FROM readings")?.query_row([], |row| row.get(0))?;
     let mut store = connection.prepare_cached("INSERT INTO readings (entry_id, basis, facts) VALUES (?, ?, ?)")?;
     let mut stand = connection.prepare_cached("UPDATE standings SET reading_id = ?, sent_ms = ? WHERE entry_id = ?")?;
-    for (entry, row) in &rows {
+    for Unread { entry, row, reason } in &rows {
         let Some(row) = row else {
             // Replaced by its writer under another id: the row is gone.
             forget_standing(connection, *entry)?;
@@ -127,12 +140,18 @@ fn take_in_page(
         let mut reading = reader.read(row, now);
         // A row that cannot tell when it was sent may be as old as any.
         reading.facts.overtaken = sealed.is_some_and(|sealed| reading.facts.sent.is_none_or(|sent| sent <= sealed));
-        if newest.is_some_and(|newest| *entry <= newest) {
-            heed_earlier(connection, *entry, &basis, &mut reading)?;
-        }
+        let anew = newest.is_some_and(|newest| *entry <= newest);
+        let earlier = if anew { heed_earlier(connection, *entry, &basis, &mut reading)? } else { None };
+        let earlier = earlier.filter(|(_, earlier)| says_the_same(earlier, &reading.facts, row));
         let facts = &reading.facts;
-        let id = store.insert(params![entry, basis, serde_json::to_string(facts)?])?;
+        let id = match earlier {
+            Some((id, _)) => id,
+            None => store.insert(params![entry, basis, serde_json::to_string(facts)?])?,
+        };
         stand.execute(params![id, facts.sent.map(|sent| sent.0), entry])?;
+        if anew {
+            open_anew(connection, *entry, facts, *reason, earlier.is_none())?;
+        }
         links.extend(reading.links.iter().map(|link| (*link, *entry)));
         if reading.facts.failure == Some(Failure::Answered) {
             answered.extend(reading.links);
@@ -141,12 +160,17 @@ fn take_in_page(
     Ok(Amount { rows: rows.len(), bytes })
 }
 
-/// What earlier readings of an entry say about the new one.
-fn heed_earlier(connection: &Connection, entry: i64, basis: &str, reading: &mut Reading) -> Result<()> {
+/// What earlier readings of an entry say about the new one. Gives the last of the same plan and server.
+fn heed_earlier(
+    connection: &Connection,
+    entry: i64,
+    basis: &str,
+    reading: &mut Reading,
+) -> Result<Option<(i64, Facts)>> {
     let mut statement =
-        connection.prepare_cached("SELECT basis, facts FROM readings WHERE entry_id = ? ORDER BY id")?;
+        connection.prepare_cached("SELECT basis, facts, id FROM readings WHERE entry_id = ? ORDER BY id")?;
     let mut rows = statement.query([entry])?;
-    let mut overtaken = None;
+    let mut last: Option<(i64, Facts)> = None;
     while let Some(row) = rows.next()? {
         let earlier: Facts = serde_json::from_str(row.get_ref(1)?.as_str()?).context("failed to read a reading")?;
         let facts = &mut reading.facts;
@@ -155,8 +179,6 @@ fn heed_earlier(connection: &Connection, entry: i64, basis: &str, reading: &mut 
         if row.get_ref(0)?.as_str()? != basis {
             continue;
         }
-        // It was there before what was sealed since, which would have been of its group.
-        overtaken = Some(earlier.overtaken);
         let keys = |facts: &Facts| facts.effects.iter().map(|effect| effect.key).collect::<Vec<_>>();
         if earlier.class == Class::Planned && facts.class == Class::Planned && keys(&earlier) != keys(facts) {
             facts.class = Class::BadRow { why: CHANGED.to_owned() };
@@ -164,9 +186,47 @@ fn heed_earlier(connection: &Connection, entry: i64, basis: &str, reading: &mut 
             facts.repeat_blocked = false;
             reading.links = vec![facts.identity];
         }
+        last = Some((row.get(2)?, earlier));
     }
-    reading.facts.overtaken &= overtaken.unwrap_or(true);
+    // It was there before what was sealed since, which would have been of its group.
+    reading.facts.overtaken &= last.as_ref().is_none_or(|(_, last)| last.overtaken);
+    Ok(last)
+}
+
+/// Whether a reading from before says the same, so that the entry stands by it again: configurations that are run in turn
+/// store nothing. A row that does not tell when it ended had ended when it was first read.
+fn says_the_same(earlier: &Facts, facts: &Facts, row: &Row) -> bool {
+    let ended = if row.revision == 0 { earlier.ended } else { facts.ended };
+    *earlier == Facts { ended, ..facts.clone() }
+}
+
+/// What is read otherwise than ever before is looked at again, and what nothing could be made of is decided anew when
+/// something can.
+fn open_anew(connection: &Connection, entry: i64, facts: &Facts, reason: Option<Reason>, new: bool) -> Result<()> {
+    let open = if reason.is_some_and(|reason| falls(reason, facts)) {
+        "UPDATE standings SET due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL WHERE entry_id = ?"
+    } else if new && facts.class != Class::OtherEnvironment {
+        "UPDATE standings SET due_ms = 0 WHERE entry_id = ? AND status = 'resolved' AND due_ms IS NOT NULL"
+    } else {
+        return Ok(());
+    };
+    connection.prepare_cached(open)?.execute([entry])?;
     Ok(())
+}
+
+/// Whether a verdict for want of a meaning falls to this reading. One that makes no more of it changes nothing, or two
+/// plans that are run in turn would supersede each other's verdict for ever.
+fn falls(reason: Reason, facts: &Facts) -> bool {
+    let blind = |effect: &Effect| effect.kind == Kind::Blind || effect.key.is_none();
+    match facts.class {
+        Class::BadRow { .. } | Class::NoPlan | Class::OtherEnvironment => false,
+        Class::Read => matches!(reason, Reason::BadRow | Reason::NoPlan | Reason::Unobservable),
+        Class::Planned => match reason {
+            Reason::BadRow | Reason::NoPlan => true,
+            Reason::Unobservable => !facts.effects.iter().any(blind),
+            _ => false,
+        },
+    }
 }
 
 /// Looks at one key say nothing of another.
@@ -175,16 +235,24 @@ const CHANGED: &str = "what it asks for was changed after the job had read it (r
 /// A page of entries that were not read yet.
 #[derive(Default)]
 struct Page {
-    /// `None`: the row is not there.
-    rows: Vec<(i64, Option<Row>)>,
+    rows: Vec<Unread>,
     bytes: usize,
+}
+
+/// An entry that was not read yet, or not under this plan and server.
+struct Unread {
+    entry: i64,
+    /// `None`: the row is not there.
+    row: Option<Row>,
+    /// Of one that stands as duplicate-risk: why.
+    reason: Option<Reason>,
 }
 
 /// The next entries that were not read yet.
 fn unread(connection: &Connection) -> Result<Page> {
     let mut statement = connection.prepare_cached(
         "SELECT s.entry_id, s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at,
-                e.ended_at, e.failure, e.http_status
+                e.ended_at, e.failure, e.http_status, CASE s.status WHEN 'duplicate-risk' THEN s.reason END
          FROM standings s LEFT JOIN entries e ON e.id = s.entry_id
          WHERE s.reading_id IS NULL ORDER BY s.entry_id LIMIT ?",
     )?;
@@ -192,7 +260,8 @@ fn unread(connection: &Connection) -> Result<Page> {
     let mut page = Page::default();
     while let Some(row) = found.next()? {
         page.bytes += bytes_of(row)?;
-        page.rows.push((row.get(0)?, row_of(row, 1)?));
+        let reason = row.get_ref(13)?.as_str_or_null()?.map(str::parse).transpose()?;
+        page.rows.push(Unread { entry: row.get(0)?, row: row_of(row, 1)?, reason });
         if page.bytes > PAGE_BYTES {
             break;
         }

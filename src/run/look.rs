@@ -6,7 +6,7 @@ use crate::clock::Moment;
 use crate::decide::{Decision, Deferral, decide};
 use crate::evidence::{Attempt, Class, Effect, Kind, Link, Look, Windows};
 use crate::http::Transport;
-use crate::ledger::{Group, Stored, Told};
+use crate::ledger::{Group, Member, Stored, Told};
 use crate::lookup::{Controls, Lookups, Shared, Stop};
 use crate::plan::observe::{self, Sighting};
 use crate::plan::{Probe, Reader};
@@ -190,7 +190,7 @@ impl Looked {
             if member.pending() {
                 of_pending(decision, &attempt.looks, windows, now)
             } else {
-                of_watched(attempt, decision, windows, now)
+                of_watched((member, attempt), decision, windows, now)
             }
         });
         let told = told.collect();
@@ -245,7 +245,7 @@ fn of_pending(decision: Decision, looks: &[Look], windows: &Windows, now: Moment
 }
 
 /// A watched verdict falls only to a record that turned up (or, for a webhook, to another state).
-fn of_watched(attempt: &Attempt, decision: Decision, windows: &Windows, now: Moment) -> Told {
+fn of_watched((member, attempt): (&Member, &Attempt), decision: Decision, windows: &Windows, now: Moment) -> Told {
     let Some(before) = &attempt.verdict else {
         return of_pending(decision, &attempt.looks, windows, now);
     };
@@ -254,7 +254,10 @@ fn of_watched(attempt: &Attempt, decision: Decision, windows: &Windows, now: Mom
     let Decision::Settle(verdict) = decision else {
         // Nothing was learned by this look: the watch does not end with it.
         let longer = windows.watch + windows.watch;
-        return Told::Watched { due: due::of_watched(before.outcome, before.reason, before.decided, longer, now) };
+        let next = due::of_watched(before.outcome, before.reason, before.decided, longer, now);
+        // Its own configuration is to look at it: it stays due.
+        let elsewhere = attempt.facts.class == Class::OtherEnvironment;
+        return Told::Watched { due: if elsewhere { next.and(member.due) } else { next } };
     };
     if before.reason == Reason::StateFetched && verdict.reason == Reason::StateFetched {
         return if state_changed(&attempt.looks, before.decided) { Told::Verdict { verdict, due } } else { stands };

@@ -48,10 +48,12 @@ const RULES: &[(&str, &str)] = &[
         "its standing does not follow from its last verdict",
     ),
     (
+        // The last of its plan and server: configurations that are run in turn come back to theirs.
         "SELECT s.entry_id FROM standings s LEFT JOIN readings r ON r.id = s.reading_id
          WHERE s.reading_id IS NOT NULL
            AND (r.entry_id IS NOT s.entry_id
-                OR EXISTS (SELECT 1 FROM readings later WHERE later.entry_id = s.entry_id AND later.id > s.reading_id))",
+                OR EXISTS (SELECT 1 FROM readings later
+                           WHERE later.entry_id = s.entry_id AND later.id > s.reading_id AND later.basis = r.basis))",
         "its standing does not follow from its last reading",
     ),
     (
