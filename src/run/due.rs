@@ -26,8 +26,13 @@ pub fn of_pending(deferral: &Deferral, looks: &[Look], windows: &Windows, now: M
     let next = now + Span(looked_for.0 / 4).max(soon).min(LATE);
     match deferral.not_before {
         Some(moment) if moment >= now => next.min(moment + Span(1)),
-        // The second look of two may be made at once.
-        Some(_) if deferral.reason == Reason::Unconfirmed => now,
+        // The second look of two may be made at once. When it was made and confirms nothing (the server's clock stands still,
+        // or was set back), another one at once would not, either.
+        Some(moment)
+            if deferral.reason == Reason::Unconfirmed && looks.last().is_none_or(|last| last.asked < moment) =>
+        {
+            now
+        }
         _ => next,
     }
 }
@@ -48,10 +53,26 @@ pub fn of_watched(outcome: Outcome, reason: Reason, decided: Moment, watch: Span
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::Action;
+    use crate::words::{Action, Control, Seen};
 
     fn deferral(reason: Reason, not_before: Option<Moment>) -> Deferral {
         Deferral { reason, action: Action::Wait, not_before, explanation: String::new() }
+    }
+
+    fn absent(asked: Moment) -> Look {
+        Look {
+            effect: 0,
+            current: true,
+            asked,
+            answered: asked,
+            server: None,
+            seen: Seen::Absent,
+            cause: None,
+            records: Vec::new(),
+            state: None,
+            known: Control::Held,
+            random: Control::Held,
+        }
     }
 
     #[test]
@@ -69,6 +90,24 @@ mod tests {
         let windows = Windows::default();
         let now = Moment(1_000_000_000);
         assert_eq!(of_pending(&deferral(Reason::Unconfirmed, Some(now - Span(1))), &[], &windows, now), now);
+    }
+
+    #[test]
+    fn what_a_second_look_did_not_confirm_is_looked_at_at_growing_intervals() {
+        let windows = Windows::default();
+        let first = Moment(1_000_000_000);
+        let mut asked = vec![first, first + windows.confirm_after + Span(1)];
+        let mut last = Span::ZERO;
+        for _ in 0..60 {
+            let looks: Vec<Look> = asked.iter().map(|asked| absent(*asked)).collect();
+            let now = asked[asked.len() - 1] + Span(200);
+            let unconfirmed = deferral(Reason::Unconfirmed, Some(first + windows.confirm_after));
+            let next = of_pending(&unconfirmed, &looks, &windows, now);
+            assert!(next.since(now) >= last.max(SOON), "{:?} after {last:?}", next.since(now));
+            last = next.since(now);
+            asked.push(next);
+        }
+        assert_eq!(last, LATE);
     }
 
     #[test]
