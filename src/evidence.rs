@@ -314,6 +314,9 @@ pub struct Settled {
     pub outcome: Outcome,
     pub reason: Reason,
     pub server_id: Option<String>,
+    /// So many of the entry's looks were stored by then. Whose clock was set back tells it by no time.
+    #[serde(default)]
+    pub looks: usize,
 }
 
 /// One entry of a group with all that is known of it.

@@ -127,6 +127,7 @@ fn an_attempt() -> impl Strategy<Value = Attempt> {
                     outcome,
                     reason: Reason::ConfirmedAbsent,
                     server_id: id.map(|id| id.to_string()),
+                    looks: 0,
                 });
                 told.looks = looks;
                 told

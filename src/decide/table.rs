@@ -116,8 +116,8 @@ pub trait Told: Sized {
     /// It was settled before.
     fn settled(self, minute: i64, outcome: Outcome, reason: Reason, id: Option<&str>) -> Self {
         let server_id = id.map(str::to_owned);
-        let verdict = Settled { decided: at(minute), status: Status::Resolved, outcome, reason, server_id };
-        self.told(|a| a.verdict = Some(verdict))
+        let verdict = Settled { decided: at(minute), status: Status::Resolved, outcome, reason, server_id, looks: 0 };
+        self.told(|a| a.verdict = Some(Settled { looks: a.looks.len(), ..verdict }))
     }
     /// A person ended it, without knowing what became of it.
     fn closed(self, minute: i64) -> Self {

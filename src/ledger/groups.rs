@@ -256,8 +256,11 @@ pub(super) fn looks_of(connection: &Connection, entry: i64, basis: &str, last: i
 }
 
 pub(super) fn settled(connection: &Connection, verdict: i64) -> Result<Settled> {
-    let mut statement = connection
-        .prepare_cached("SELECT decided_ms, status, outcome, reason, server_id FROM verdicts WHERE id = ?")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT decided_ms, status, outcome, reason, server_id,
+           (SELECT count(*) FROM observations o WHERE o.entry_id = v.entry_id AND o.id <= d.last_observation)
+         FROM verdicts v LEFT JOIN decisions d ON d.id = v.decision_id WHERE v.id = ?",
+    )?;
     let mut rows = statement.query([verdict])?;
     let row = rows.next()?.with_context(|| format!("verdict {verdict} is missing"))?;
     Ok(Settled {
@@ -266,5 +269,6 @@ pub(super) fn settled(connection: &Connection, verdict: i64) -> Result<Settled> 
         outcome: row.get_ref(2)?.as_str()?.parse()?,
         reason: row.get_ref(3)?.as_str()?.parse()?,
         server_id: row.get(4)?,
+        looks: row.get(5)?,
     })
 }

@@ -260,7 +260,7 @@ fn of_watched((member, attempt): (&Member, &Attempt), decision: Decision, window
         return Told::Watched { due: if elsewhere { next.and(member.due) } else { next } };
     };
     if before.reason == Reason::StateFetched && verdict.reason == Reason::StateFetched {
-        return if state_changed(&attempt.looks, before.decided) { Told::Verdict { verdict, due } } else { stands };
+        return if state_changed(&attempt.looks, before.looks) { Told::Verdict { verdict, due } } else { stands };
     }
     let turned_up = before.outcome == Outcome::NotApplied
         && (matches!(
@@ -272,16 +272,48 @@ fn of_watched((member, attempt): (&Member, &Attempt), decision: Decision, window
     if turned_up { Told::Verdict { verdict, due: None } } else { stands }
 }
 
-/// Whether a webhook's consent or account shows another state than when its state was told, at `decided`.
-fn state_changed(looks: &[Look], decided: Moment) -> bool {
+/// Whether a webhook's consent or account shows another state than when its state was told: the first `known` looks were
+/// stored by then.
+fn state_changed(looks: &[Look], known: usize) -> bool {
     let mut told = BTreeMap::new();
     let mut now = BTreeMap::new();
-    for look in looks.iter().filter(|look| look.seen != Seen::Inconclusive) {
+    for (place, look) in looks.iter().enumerate().filter(|(_, look)| look.seen != Seen::Inconclusive) {
         let state = (look.seen, &look.state);
         now.insert(look.effect, state);
-        if look.asked <= decided {
+        if place < known {
             told.insert(look.effect, state);
         }
     }
     now.iter().any(|(effect, state)| told.get(effect).is_some_and(|told| told != state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(asked: i64, state: &str) -> Look {
+        Look {
+            effect: 0,
+            current: true,
+            asked: Moment(asked),
+            answered: Moment(asked + 1),
+            server: None,
+            seen: Seen::Present,
+            cause: None,
+            records: Vec::new(),
+            state: Some(state.to_owned()),
+            known: Control::Held,
+            random: Control::Held,
+        }
+    }
+
+    /// Told at 12:00 by a clock that was an hour ahead; looked at again at 11:30 and at 12:30 by the right clock.
+    #[test]
+    fn a_state_that_changed_is_told_though_the_clock_was_set_back() {
+        let half = 1_800_000;
+        let looks = [state(24 * half - 5, "granted"), state(23 * half, "denied"), state(25 * half, "denied")];
+        assert!(state_changed(&looks[..2], 1), "at 11:30");
+        assert!(state_changed(&looks, 1), "at 12:30");
+        assert!(!state_changed(&looks, 2), "once it was told");
+    }
 }
