@@ -555,3 +555,21 @@ fn a_child_that_an_answered_keyed_operation_made_is_not_another_operations() {
     assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
     assert_eq!(dir.run(&["verify"]).code, 0);
 }
+
+/// A watched `not-applied`, and the plan loses the operation (or is mistyped): no record turned up.
+#[test]
+fn a_watched_verdict_does_not_fall_to_another_plan() {
+    let platform = Platform::start();
+    let windows = [("watch", "7d")];
+    let dir = Dir::new(&Setup::of(&platform).windows(&windows));
+    dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "lost-before");
+    dir.run(&["run"]);
+    dir.run(&["run"]);
+    assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
+    let plan = std::fs::read_to_string("plans/privo-gateway.toml").unwrap();
+    let plan = plan.replace("\"/api/v1.0/account\", \"/api/account\"]\nneeds", "\"/api/v2/people\"]\nneeds");
+    std::fs::write(dir.file("mine.toml"), plan).unwrap();
+    dir.configure(&Setup { plan: "mine.toml".to_owned(), ..Setup::of(&platform) }.windows(&windows));
+    dir.run(&["run"]);
+    assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
+}

@@ -68,6 +68,22 @@ pub struct Verdict {
     pub correction: bool,
 }
 
+impl Verdict {
+    /// What it says rests on something that turned up: the effect, or what may be its. A verdict under watch falls to nothing
+    /// else, and of such a verdict whoever acted upon the one before must hear.
+    pub fn turned_up(&self) -> bool {
+        let fulfilled = matches!(
+            self.outcome,
+            Outcome::Applied | Outcome::Satisfied | Outcome::Duplicated | Outcome::PartlyApplied
+        );
+        let may_be_its = matches!(
+            self.reason,
+            Reason::KeyTaken | Reason::ForeignRecords | Reason::AmbiguousMatch | Reason::Overwritten
+        );
+        fulfilled || may_be_its
+    }
+}
+
 /// Why an entry stays pending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deferral {
@@ -136,16 +152,13 @@ fn expired(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
         .because(format!("still {} {span} after the first look; {}", deferral.reason, deferral.explanation))
 }
 
-/// What is new about a verdict for an entry that has one, or had one before its row was changed: a record that turned up after `not-applied` corrects it,
-/// unless the advised resend explains the record.
+/// What is new about a verdict for an entry that has one, or had one before its row was changed: what turned up after
+/// `not-applied` corrects it, unless the advised resend explains it.
 fn superseding(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
     let told = attempt.verdict.as_ref().or(attempt.told.as_ref());
     let (Some(before), Decision::Settle(mut verdict)) = (told, decision.clone()) else { return decision };
-    let fulfilled =
-        matches!(verdict.outcome, Outcome::Applied | Outcome::Satisfied | Outcome::Duplicated | Outcome::PartlyApplied);
-    let may_be_its = matches!(verdict.reason, Reason::ForeignRecords | Reason::AmbiguousMatch);
-    let turned_up = before.outcome == Outcome::NotApplied && (fulfilled || may_be_its);
-    if turned_up && !resend_explains(group, attempt, before.decided) {
+    if before.outcome == Outcome::NotApplied && verdict.turned_up() && !resend_explains(group, attempt, before.decided)
+    {
         verdict.correction = true;
         verdict.explanation = format!(
             "correction of {} ({}) of {}: {}",

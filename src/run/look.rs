@@ -11,7 +11,7 @@ use crate::lookup::{Controls, Lookups, Shared, Stop};
 use crate::plan::observe::{self, Sighting};
 use crate::plan::{Probe, Reader};
 use crate::run::due;
-use crate::words::{Action, Control, Failure, Outcome, Reason, Seen, Status};
+use crate::words::{Action, Control, Failure, Outcome, Reason, Seen};
 
 /// Which effects are looked up under one key.
 struct Wanted<'a> {
@@ -262,14 +262,10 @@ fn of_watched((member, attempt): (&Member, &Attempt), decision: Decision, window
     if before.reason == Reason::StateFetched && verdict.reason == Reason::StateFetched {
         return if state_changed(&attempt.looks, before.looks) { Told::Verdict { verdict, due } } else { stands };
     }
-    let turned_up = before.outcome == Outcome::NotApplied
-        && (matches!(
-            verdict.outcome,
-            Outcome::Applied | Outcome::Satisfied | Outcome::Duplicated | Outcome::PartlyApplied
-        ) || (verdict.status == Status::DuplicateRisk
-            && verdict.reason != Reason::Expired
-            && verdict.reason != Reason::RemovedSince));
-    if turned_up { Told::Verdict { verdict, due: None } } else { stands }
+    if before.outcome == Outcome::NotApplied && verdict.turned_up() {
+        return Told::Verdict { verdict, due: None };
+    }
+    stands
 }
 
 /// Whether a webhook's consent or account shows another state than when its state was told: the first `known` looks were

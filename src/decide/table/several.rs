@@ -223,3 +223,26 @@ fn several_a_childs_record_is_not_its_siblings() {
     let decision = &decided(&Windows::default(), [two().saw(both)])[0];
     assert!(matches!(decision, Decision::Settle(v) if v.server_id.as_deref() == Some("account=sue; account=tim")));
 }
+
+/// `not-updated, resend` was said; then the record shows a third value. To send it again would undo what somebody wrote.
+#[test]
+fn after_not_updated_another_value_is_loud() {
+    let third = || with_field(record("a", -99), Compared::Differs);
+    let before = || Record { as_before: true, ..third() };
+    let update = || {
+        let entry = attempt(Kind::Update).saw([16, 27].map(|minute| present_at(minute, before())));
+        entry.settled(40, Outcome::NotApplied, Reason::NotUpdated, Some("a")).saw([present_at(99, third())])
+    };
+    let decision = alone(update());
+    assert_eq!((text(&decision).as_str(), is_loud(&decision)), ("duplicate-risk unknown overwritten review", true));
+    assert!(!is_loud(&one([update(), attempt(Kind::Update).op(2).sent(50).answered(200)])));
+}
+
+/// The key is another record's now, or the effect's with other fields.
+#[test]
+fn after_not_applied_a_taken_key_is_loud() {
+    let taken = |made| with_field(record("a", made), Compared::Differs);
+    let decision = alone(not_applied().saw([present_at(99, taken(2))]));
+    assert_eq!((text(&decision).as_str(), is_loud(&decision)), ("duplicate-risk unknown key-taken review", true));
+    assert!(!is_loud(&alone(not_applied().saw([present_at(99, taken(50))]))), "made after the verdict");
+}
