@@ -121,6 +121,15 @@ impl Facts {
     pub fn sent(&self) -> Option<Moment> {
         self.sent.filter(|_| !self.sent_ahead)
     }
+
+    /// What it is decided together by, in order: who shares one of these is of its group.
+    pub fn links(&self) -> Vec<Link> {
+        let of_effects = self.effects.iter().flat_map(|effect| effect.keys().chain(effect.owner));
+        let mut links: Vec<Link> = of_effects.chain([self.identity]).collect();
+        links.sort_unstable();
+        links.dedup();
+        links
+    }
 }
 
 /// What kind of row an entry is, in the order in which the verdict table asks.

@@ -152,9 +152,10 @@ fn take_in_page(
         if anew {
             open_anew(connection, *entry, facts, *reason, earlier.is_none())?;
         }
-        links.extend(reading.links.iter().map(|link| (*link, *entry)));
-        if reading.facts.failure == Some(Failure::Answered) {
-            answered.extend(reading.links);
+        let its = facts.links();
+        links.extend(its.iter().map(|link| (*link, *entry)));
+        if facts.failure == Some(Failure::Answered) {
+            answered.extend(its);
         }
     }
     Ok(Amount { rows: rows.len(), bytes })
@@ -184,7 +185,6 @@ fn heed_earlier(
             facts.class = Class::BadRow { why: CHANGED.to_owned() };
             facts.effects.clear();
             facts.repeat_blocked = false;
-            reading.links = vec![facts.identity];
         }
         last = Some((row.get(2)?, earlier));
     }

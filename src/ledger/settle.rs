@@ -12,7 +12,7 @@ use super::writing::Writing;
 use super::{Group, Ledger, Member, RunId};
 use crate::clock::Moment;
 use crate::decide::{Deferral, Verdict};
-use crate::evidence::{Attempt, Effect, Facts, Link, Look};
+use crate::evidence::{Attempt, Effect, Link, Look};
 use crate::mask;
 use crate::plan::Reader;
 use crate::words::{Action, Outcome, Reason, Status};
@@ -68,7 +68,8 @@ impl Stored {
 impl StoredMember {
     fn of(member: Member, attempt: Attempt, told: Told) -> Result<StoredMember> {
         let answered = attempt.answered();
-        let Facts { effects, identity, .. } = attempt.facts;
+        let links = attempt.facts.links();
+        let effects = attempt.facts.effects;
         let new = attempt.looks.into_iter().skip(member.stored_looks);
         let looks = new.map(|look| NewLook::of(look, &effects)).collect::<Result<_>>()?;
         let corrected = matches!(&told, Told::Verdict { verdict, .. } if verdict.correction);
@@ -82,7 +83,7 @@ impl StoredMember {
             revision: member.row.revision,
             reading: member.reading,
             verdict_id: member.verdict_id,
-            links: effects.iter().filter_map(|effect| effect.key).chain([identity]).collect(),
+            links,
         })
     }
 }
@@ -184,4 +185,56 @@ pub(super) fn close_entry(connection: &Connection, run: RunId, entry: i64, close
         correction: false,
     };
     Writing::prepare(connection, run, close.at)?.settle(entry, None, &verdict, (None, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
+
+    use url::Url;
+
+    use super::*;
+    use crate::evidence::Windows;
+    use crate::ledger::{RunStart, WrittenRow};
+    use crate::plan::{Plan, SHIPPED};
+
+    /// How many groups are passed over, of one entry with this body, when one with that body is recorded before it is stored.
+    fn passed_over(body: &str, came: &str) -> usize {
+        let (name, text) = SHIPPED[0];
+        let plan = Plan::load(name, text, &BTreeMap::new()).unwrap();
+        let server = Url::parse("http://127.0.0.1:9").unwrap();
+        let mut ledger = Ledger::simulated(1).unwrap();
+        let salt = ledger.salt().to_vec();
+        let reader = Reader { plan: &plan, server: &server, salt: &salt };
+        let row = |id: &str, body: &str| WrittenRow {
+            request_id: id.to_owned(),
+            method: "POST".to_owned(),
+            url: "http://127.0.0.1:9/api/account".to_owned(),
+            body: Some(body.to_owned()),
+            sent_at: "2026-11-23T12:00:00Z".to_owned(),
+            failure: Some("timeout".to_owned()),
+            ..WrittenRow::default()
+        };
+        let (now, windows) = (Moment(0), Windows::default());
+        let start = RunStart { command: "run", started: now, plan: "", plan_digest: "", server: "", windows: &windows };
+        let run = ledger.begin_run(&start).unwrap();
+        ledger.write_row(&row("r1", body)).unwrap();
+        while ledger.take_in(&reader, now).unwrap() {}
+        let mut fellows = ledger.fellows(1).unwrap();
+        let due = ledger.due(now, None, 1).unwrap();
+        let group = ledger.groups_of(&due, now, (&fellows, &windows), &mut HashSet::new()).unwrap().remove(0);
+        ledger.write_row(&row("r2", came)).unwrap();
+        let stored = Stored::of(group, vec![Told::Nothing]).unwrap();
+        ledger.store(run, &[stored], &reader, &mut fellows, now).unwrap().len()
+    }
+
+    #[test]
+    fn whoever_came_meanwhile_by_any_link_passes_the_group_over() {
+        let both = r#"{"email":"ann@example.com","userName":"ann1"}"#;
+        assert_eq!(passed_over(both, r#"{"email":"ann@example.com"}"#), 1, "the key that it is looked up by");
+        assert_eq!(passed_over(both, r#"{"userName":"ann1"}"#), 1, "another key");
+        let child = r#"{"parentEmail":"mum@example.com","userName":"kit1","firstName":"Kit"}"#;
+        assert_eq!(passed_over(child, r#"{"parentEmail":"mum@example.com","firstName":"Kit"}"#), 1, "its owner");
+        assert_eq!(passed_over(both, r#"{"userName":"bob1"}"#), 0);
+    }
 }

@@ -53,12 +53,10 @@ pub type Cell = Result<Option<String>, NoText>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoText;
 
-/// What was read: the facts that are stored, the links that make groups, and the raw keys that lookups need and nothing
-/// stores.
+/// What was read: the facts that are stored, and the raw keys that lookups need and nothing stores.
 #[derive(Clone, Debug)]
 pub struct Reading {
     pub facts: Facts,
-    pub links: Vec<Link>,
     /// Per effect, also of an entry of another environment; `None` where nothing can be looked up.
     pub probes: Vec<Option<Probe>>,
     /// Whom it is about, unmasked.
@@ -142,13 +140,9 @@ impl Reader<'_> {
             effects.clear();
         }
         facts.repeat_blocked = reading.repeat_blocked && !effects.is_empty();
-        let mut links: Vec<Link> =
-            effects.iter().flat_map(|e| e.keys().chain(e.owner)).chain([facts.identity]).collect();
-        links.sort_unstable();
-        links.dedup();
         facts.effects = effects;
         let normalised_subject = probes.iter().flatten().next().map(|probe| probe.normalised.clone());
-        Reading { facts, links, probes, subject: reading.subject, normalised_subject }
+        Reading { facts, probes, subject: reading.subject, normalised_subject }
     }
 
     /// Reads what a row's effects are looked up by, and nothing else of it.
