@@ -290,3 +290,24 @@ fn the_shipped_plans_know_every_call_of_the_platform() {
         }
     }
 }
+
+/// Whatever groups an entry with others is missed: its operation, each of its keys, the list that it stands in.
+#[test]
+fn every_missing_link_is_told() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    let body = r#"{"parentEmail":"mum@example.com","email":"kit@example.com","userName":"kit1","firstName":"Kit"}"#;
+    dir.insert(&Entry::new("r1", "POST", &format!("{}/api/account", platform.url)).body(body));
+    dir.run(&["run"]);
+    assert_eq!(dir.run(&["verify"]).code, 0);
+    let db = dir.db();
+    let mut statement = db.prepare("SELECT hex(link) FROM links").unwrap();
+    let links: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(links.len(), 4);
+    for link in links {
+        db.execute("DELETE FROM links WHERE hex(link) = ?", [&link]).unwrap();
+        let verified = dir.run(&["verify"]);
+        assert!(verified.code == 1 && verified.out.contains("a link"), "{verified:?}");
+        db.execute("INSERT INTO links (link, entry_id) VALUES (unhex(?), 1)", [&link]).unwrap();
+    }
+}

@@ -5,9 +5,8 @@
 
 use anyhow::{Context, Result};
 use rusqlite::Connection;
-use serde::Deserialize;
 
-use crate::evidence::Link;
+use crate::evidence::{Facts, Link};
 
 /// Entries, by what contradicts what.
 const RULES: &[(&str, &str)] = &[
@@ -97,18 +96,6 @@ pub(super) fn each(connection: &Connection, mut tell: impl FnMut(i64, &str) -> R
     each_unlinked(connection, |entry| tell(entry, "a link to what it is decided with is not there"))
 }
 
-/// Of a reading, what groups its entry with others.
-#[derive(Deserialize)]
-struct Binding {
-    identity: Link,
-    effects: Vec<Keyed>,
-}
-
-#[derive(Deserialize)]
-struct Keyed {
-    key: Option<Link>,
-}
-
 /// Readings in the order of their entries, each with the links that are there: both indices are gone through once.
 const LINKED: &str = "
 SELECT s.entry_id, r.facts, (SELECT group_concat(hex(link), '') FROM links WHERE entry_id = s.entry_id)
@@ -122,15 +109,14 @@ fn each_unlinked(connection: &Connection, mut tell: impl FnMut(i64) -> Result<()
     let mut rows = statement.query([])?;
     let mut there: Vec<Link> = Vec::new();
     while let Some(row) = rows.next()? {
-        let binding: Binding = serde_json::from_str(row.get_ref(1)?.as_str()?).context("failed to read a reading")?;
+        let facts: Facts = serde_json::from_str(row.get_ref(1)?.as_str()?).context("failed to read a reading")?;
         let digits = row.get_ref(2)?.as_str_or_null()?.unwrap_or_default();
         there.clear();
         there.extend(
             digits.as_bytes().chunks(32).filter_map(|link| std::str::from_utf8(link).ok()?.parse::<Link>().ok()),
         );
         there.sort_unstable();
-        let mut bound = binding.effects.iter().filter_map(|effect| effect.key).chain([binding.identity]);
-        if bound.any(|link| there.binary_search(&link).is_err()) {
+        if facts.links().iter().any(|link| there.binary_search(link).is_err()) {
             tell(row.get(0)?)?;
         }
     }
