@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::keyed;
 use super::tally::{self, Able, OfKey, Operation};
-use super::view;
 use crate::clock::{Moment, Span};
 use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Record, Window, Windows};
 use crate::words::{Direction, Failure};
@@ -24,7 +24,7 @@ pub struct Group<'a> {
     pub replicated: Moment,
     operations: BTreeMap<Link, Operation<'a>>,
     keys: BTreeMap<Link, OfKey<'a>>,
-    /// The ids of records that were found by a unique key of their own.
+    /// The ids of records that an operation which asked for their unique key can have made.
     keyed: BTreeSet<&'a str>,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Group<'a> {
     pub fn of(case: &'a Case) -> Group<'a> {
         let windows = &case.windows;
         let all = || case.attempts.iter();
-        Group {
+        let mut group = Group {
             windows,
             attempts: &case.attempts,
             settled: settled(windows, all(), |attempt| window(windows, attempt)),
@@ -44,8 +44,10 @@ impl<'a> Group<'a> {
             }),
             operations: tally::operations(&case.attempts, windows),
             keys: tally::keys(&case.attempts),
-            keyed: keyed(&case.attempts),
-        }
+            keyed: BTreeSet::new(),
+        };
+        group.keyed = keyed::made(&group);
+        group
     }
 
     /// Later than this, no attempt of this operation, nor of any with one of its keys, can become applied any more.
@@ -150,8 +152,8 @@ impl<'a> Group<'a> {
         self.keys.get(&key).is_some_and(|of| of.made_since(from))
     }
 
-    /// The record was found by a unique key of its own: whoever sent no such key did not make it.
-    pub fn bears_a_key(&self, record: &Record) -> bool {
+    /// An operation that asked for the record's unique key can have made it: whoever sent no such key did not.
+    pub fn is_keyed(&self, record: &Record) -> bool {
         record.id.as_deref().is_some_and(|id| self.keyed.contains(id))
     }
 
@@ -248,25 +250,6 @@ fn settled_apart(case: &Case) -> BTreeMap<Link, Moment> {
 /// What an attempt hangs together with others by, an owner's list that it has no place in by itself left out.
 fn links(attempt: &Attempt) -> impl Iterator<Item = Link> + '_ {
     attempt.facts.effects.iter().flat_map(Effect::keys).chain([attempt.facts.identity])
-}
-
-/// What was found by the unique key that a create asked for, or was said to be made so.
-fn keyed(attempts: &[Attempt]) -> BTreeSet<&str> {
-    if attempts.iter().all(|attempt| attempt.facts.effects.iter().all(|effect| effect.kind != Kind::Member)) {
-        return BTreeSet::new();
-    }
-    let unique = |attempt: &Attempt, look: &Look| {
-        attempt.facts.effects.get(look.effect).is_some_and(|effect| effect.kind == Kind::Create)
-    };
-    let looks = attempts.iter().flat_map(|attempt| attempt.looks.iter().filter(|look| unique(attempt, look)));
-    let found = looks.filter(|look| look.current && view::sound(look)).flat_map(|look| &look.records);
-    let found = found.filter(|record| record.own).filter_map(|record| record.id.as_deref());
-    let alone = attempts.iter().filter(|attempt| {
-        matches!(&attempt.facts.effects[..], [effect] if effect.kind == Kind::Create)
-            && attempt.looks.iter().all(|l| l.current)
-    });
-    let told = alone.filter_map(|attempt| attempt.verdict.as_ref()).filter_map(|verdict| verdict.server_id.as_deref());
-    found.chain(told).collect()
 }
 
 fn over(spans: &[Able]) -> Moment {

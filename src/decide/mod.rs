@@ -8,7 +8,7 @@
 //! |---|---|
 //! | bad-row, other-environment, read, no-plan, not_sent, expired | here |
 //! | create with a unique key | [`create`] |
-//! | create listed under an owner | [`member`], on [`whose`] and [`matching`] |
+//! | create listed under an owner | [`member`], on [`whose`], [`keyed`] and [`matching`] |
 //! | delete, update | [`change`] |
 //! | inbound webhook | [`inbound`] |
 //! | several effects | [`fold`] |
@@ -21,6 +21,7 @@ mod create;
 mod fold;
 mod group;
 mod inbound;
+mod keyed;
 pub mod matching;
 mod member;
 mod tally;

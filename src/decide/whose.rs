@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::age::Age;
 use super::group::{Group, maybe_applied};
+use super::keyed;
 use super::matching::{Claim, Fit, fits};
 use super::view;
 use crate::evidence::{Attempt, Effect, Kind, Link, Look, Record};
@@ -139,7 +140,8 @@ impl<'a> List<'a> {
     fn claims(&self, surely_new: &[bool]) -> Vec<Claim> {
         let claim = |item: usize| {
             let mut claim = self.claim(item);
-            if self.pinned[item].is_none() {
+            let looked_up = keyed(&self.items[item]) && self.latest[item].is_some();
+            if self.pinned[item].is_none() && !looked_up {
                 claim.records.retain(|&record| match self.age(item, record) {
                     Some(Age::Before) => false,
                     Some(Age::After) => !surely_new[record],
@@ -157,8 +159,12 @@ impl<'a> List<'a> {
         if keyed(&self.items[item]) {
             // Its record, if it was found, bears its key and is nobody else's; it can have made one at the most.
             let named = |attempt: &&Attempt| attempt.verdict.as_ref().is_some_and(|v| v.server_id.is_some());
-            let found = self.latest[item].is_some() || attempts.iter().any(named);
-            return Claim { capacity: 1, records: if found { Vec::new() } else { (0..self.records.len()).collect() } };
+            let records = match self.latest[item] {
+                Some(look) => keyed::maybe_made(self.group, *identity, look).filter_map(index_of).collect(),
+                None if attempts.iter().any(named) => Vec::new(),
+                None => (0..self.records.len()).collect(),
+            };
+            return Claim { capacity: 1, records };
         }
         match (self.pinned[item], self.latest[item]) {
             (Some(id), _) => Claim { capacity: 1, records: index_of(id).into_iter().collect() },
@@ -238,13 +244,13 @@ fn pinned<'a>(group: &Group, attempts: &[&'a Attempt]) -> Option<&'a str> {
 }
 
 /// The records of a look that the operation can have made: one of its attempts may have been applied, their fields agree,
-/// they are not older than it, and bear no unique key, for it sent none.
+/// they are not older than it, and nobody who asked for their unique key can have made them.
 pub fn candidates<'a>(group: &'a Group, identity: Link, look: &'a Look) -> impl Iterator<Item = &'a Record> {
     let first = group.first_sent(identity);
     let settled = group.own_settled_longest(identity);
     let able = group.operation(identity).any(maybe_applied);
     let can = move |r: &&Record| {
-        able && !r.differs() && !group.bears_a_key(r) && Age::of(r, look, first, settled) != Age::Before
+        able && !r.differs() && !group.is_keyed(r) && Age::of(r, look, first, settled) != Age::Before
     };
     look.records.iter().filter(can)
 }

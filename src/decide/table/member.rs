@@ -312,3 +312,51 @@ fn member_a_record_of_a_settled_operation_is_nobody_elses_under_another_plan() {
     let said = said([attempt(Kind::Member).saw([list(2 * DAY)]), settled])[0].clone();
     assert!(!said.starts_with("resolved"), "{said}");
 }
+
+/// A child of the same parent, with a user name.
+fn keyed_child(n: u8) -> Attempt {
+    attempt(Kind::Create).op(n).changed(|e| (e.key, e.owner) = (Some(link(210)), Some(link(200))))
+}
+
+/// What an operation that asked for its key can have made is not the work of one who sent none.
+#[test]
+fn member_a_record_that_a_keyed_create_can_have_made_is_not_the_keyless_ones() {
+    for found in [record("a", 5), undated("a")] {
+        let list = CONFIRMED.map(|m| list_at(m, [found.clone()]));
+        let keyed = keyed_child(2).saw(CONFIRMED.map(|m| present_at(m, found.clone())));
+        assert_eq!(said([member().saw(list), keyed])[0], "resolved not-applied confirmed-absent resend");
+    }
+}
+
+/// The child took the user name later: whoever asked for that name did not make it before asking, and made nothing that
+/// shows other fields.
+#[test]
+fn member_a_record_that_no_keyed_create_can_have_made_may_be_the_keyless_ones() {
+    let end = 2 * DAY;
+    let list = || member().saw([end, end + 11].map(|m| list_at(m, [record("a", 5)])));
+    let older = keyed_child(2).sent(60).saw([end, end + 11].map(|m| present_at(m, record("a", 5))));
+    let differs = with_field(record("a", 5), Compared::Differs);
+    let taken = keyed_child(2).saw([end, end + 11].map(|m| present_at(m, differs.clone())));
+    for (keyed, reason) in [(older, Reason::Preexisting), (taken, Reason::KeyTaken)] {
+        assert_eq!(said([list(), keyed.clone()])[0], "resolved applied created store-id");
+        let settled = keyed.settled(end, Outcome::Unknown, reason, Some("a"));
+        assert_eq!(said([list(), settled])[0], "resolved applied created store-id");
+    }
+}
+
+/// The server does not say when it was made, but it was seen before the keyed create was sent.
+#[test]
+fn member_a_record_that_was_seen_before_a_keyed_create_may_be_the_keyless_ones() {
+    let end = 3 * DAY;
+    let keyed = keyed_child(2).sent(60).saw([present_at(end, undated("a"))]);
+    let member = member().saw([30, end].map(|m| list_at(m, [undated("a")])));
+    assert_eq!(said([member, keyed])[0], "resolved satisfied present store-id");
+}
+
+/// Made after the windows of the keyed create: which of the two made it cannot be known.
+#[test]
+fn member_a_record_made_after_the_windows_of_a_keyed_create_is_nobodys_for_sure() {
+    let list = member().saw([list_at(SETTLED, [record("a", 60)])]);
+    let keyed = keyed_child(2).saw([present_at(SETTLED, record("a", 60))]);
+    assert_eq!(said([list, keyed])[0], "duplicate-risk partly-applied underdetermined review");
+}

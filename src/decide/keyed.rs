@@ -1,0 +1,80 @@
+//! What creates by a unique key of their own have made in an owner's list.
+//!
+//! Who sent no such key did not make a record that bears one, as long as it can be the work of one who asked for that key. A
+//! record may be given its key later, though: one that no such create can have made may be anybody's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::age::Age;
+use super::group::{Group, succeeded};
+use super::view;
+use crate::clock::Moment;
+use crate::evidence::{Attempt, Kind, Link, Look, Record};
+
+/// The ids of records that an operation which asked for their unique key can have made.
+pub fn made<'a>(group: &Group<'a>) -> BTreeSet<&'a str> {
+    let mut effects = group.attempts.iter().flat_map(|attempt| &attempt.facts.effects);
+    if !effects.any(|effect| effect.kind == Kind::Member) {
+        return BTreeSet::new();
+    }
+    let seen = first_seen(group.attempts);
+    let unique = |attempt: &Attempt, look: &Look| {
+        attempt.facts.effects.get(look.effect).is_some_and(|effect| effect.kind == Kind::Create)
+    };
+    let mut made = BTreeSet::new();
+    for attempt in group.attempts {
+        let first = group.first_sent(attempt.facts.identity);
+        let mut older = BTreeSet::new();
+        let mut able = BTreeSet::new();
+        for look in attempt.looks.iter().filter(|look| unique(attempt, look) && shows(look)) {
+            for (id, record) in look.records.iter().filter(|r| r.own).filter_map(|r| Some((r.id.as_deref()?, r))) {
+                let seen_before = first.is_some_and(|first| seen.get(id).is_some_and(|seen| *seen < first));
+                match age(group, attempt.facts.identity, record, look) {
+                    _ if seen_before => older.insert(id),
+                    Age::Before => older.insert(id),
+                    // Who was told of success made a record of this key, whenever that was.
+                    Age::After if !succeeded(attempt) => false,
+                    Age::Within(_) | Age::Unknown | Age::After => !record.differs() && able.insert(id),
+                };
+            }
+        }
+        made.extend(able.difference(&older));
+    }
+    made
+}
+
+/// When a record was made, seen from an operation that asked for its key: it waits for its own windows.
+fn age(group: &Group, identity: Link, record: &Record, look: &Look) -> Age {
+    Age::of_spans(record, look, group.first_sent(identity), group.spans(identity))
+}
+
+/// Another plan may call the same record by another id.
+fn shows(look: &Look) -> bool {
+    look.current && view::sound(look)
+}
+
+/// When each record was first known to be there, by whichever look.
+fn first_seen(attempts: &[Attempt]) -> BTreeMap<&str, Moment> {
+    let mut first = BTreeMap::new();
+    for look in attempts.iter().flat_map(|attempt| &attempt.looks).filter(|look| shows(look)) {
+        for id in look.records.iter().filter_map(|record| record.id.as_deref()) {
+            let seen = first.entry(id).or_insert(look.surely_answered());
+            *seen = (*seen).min(look.surely_answered());
+        }
+    }
+    first
+}
+
+/// What a look at its key shows that the operation may have made, though others may have, too: made after its windows, or
+/// found under another spelling.
+pub fn maybe_made<'a>(group: &Group, identity: Link, look: &'a Look) -> impl Iterator<Item = &'a str> {
+    let able = move |record: &&Record| {
+        !record.differs()
+            && match age(group, identity, record, look) {
+                Age::Before => false,
+                Age::Within(_) | Age::Unknown => !record.own,
+                Age::After => true,
+            }
+    };
+    look.records.iter().filter(able).filter_map(|record| record.id.as_deref())
+}
