@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::age::Age;
-use super::group::{Group, succeeded};
-use super::view;
+use super::group::{Group, maybe_applied, succeeded};
+use super::{view, whose};
 use crate::clock::Moment;
 use crate::evidence::{Attempt, Kind, Link, Look, Record};
+use crate::words::Seen;
 
 /// The ids of records that an operation which asked for their unique key can have made.
 pub fn made<'a>(group: &Group<'a>) -> BTreeSet<&'a str> {
@@ -77,4 +78,32 @@ pub fn maybe_made<'a>(group: &Group, identity: Link, look: &'a Look) -> impl Ite
             }
     };
     look.records.iter().filter(able).filter_map(|record| record.id.as_deref())
+}
+
+/// The attempts of one operation that asked for one key, and the look that tells what they made.
+pub struct Asked<'a> {
+    pub attempts: Vec<&'a Attempt>,
+    /// `None`: no look tells it, so that any record may be theirs.
+    pub look: Option<&'a Look>,
+}
+
+/// What became of an operation's attempts that sent a key and may have been applied, by key.
+pub fn asked<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Vec<Asked<'a>> {
+    let mut by_key: BTreeMap<Option<Link>, Vec<&Attempt>> = BTreeMap::new();
+    for attempt in attempts {
+        let key = attempt.facts.effects.get(index).and_then(|effect| effect.key);
+        by_key.entry(key).or_default().push(attempt);
+    }
+    let by_key = by_key.into_values().filter(|attempts| attempts.iter().any(|attempt| maybe_applied(attempt)));
+    by_key.map(|attempts| Asked { look: telling(group, &attempts, index), attempts }).collect()
+}
+
+/// The latest look at the key that tells what these attempts made: one after their windows, or one that found the record when
+/// all of them were sent, for the server keeps its key unique.
+fn telling<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Option<&'a Look> {
+    let settled = group.own_settled_longest(attempts.first()?.facts.identity);
+    let sent = attempts.iter().map(|attempt| attempt.facts.ended).max()?;
+    let found = |look: &Look| look.seen == Seen::Present && look.records.iter().any(|record| record.own);
+    let tells = |look: &Look| look.surely_asked() > settled || (found(look) && look.surely_asked() >= sent);
+    whose::latest(attempts, index, tells)
 }

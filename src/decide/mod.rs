@@ -11,7 +11,7 @@
 //! | create listed under an owner | [`member`], on [`whose`], [`keyed`] and [`matching`] |
 //! | delete, update | [`change`] |
 //! | inbound webhook | [`inbound`] |
-//! | several effects | [`fold`] |
+//! | several effects, several bodies | [`fold`], [`mixed`] |
 //!
 //! What a look may be believed for (controls, settled, confirmed) is [`view`]; what the group knows is [`group`].
 
@@ -24,6 +24,7 @@ mod inbound;
 mod keyed;
 pub mod matching;
 mod member;
+mod mixed;
 mod tally;
 mod view;
 mod whose;
@@ -128,6 +129,12 @@ fn decide_attempt(group: &Group, whose: &Matchings, attempt: &Attempt) -> Decisi
 }
 
 fn decide_effect(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
+    let alone = |attempt: &Attempt, effect: &Effect| decide_alone(group, whose, attempt, index, effect);
+    mixed::across(group, (attempt, index, effect), alone(attempt, effect), alone)
+}
+
+/// What the looks of one attempt say of its effect.
+fn decide_alone(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
     match effect.kind {
         Kind::Create => create::decide(group, attempt, index, effect),
         Kind::Member => member::decide(group, whose, attempt, index, effect),

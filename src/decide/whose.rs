@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::age::Age;
 use super::group::{Group, maybe_applied};
-use super::keyed;
+use super::keyed::{self, Asked};
 use super::matching::{Claim, Fit, fits};
 use super::view;
 use crate::evidence::{Attempt, Effect, Kind, Link, Look, Record};
@@ -29,18 +29,20 @@ pub struct Known {
 
 /// Answers once for every owner whose the records are.
 pub fn matchings(group: &Group) -> Matchings {
-    let mut owners: BTreeMap<Link, BTreeMap<Item, Vec<&Attempt>>> = BTreeMap::new();
+    let mut owners: BTreeMap<Link, BTreeMap<Item, Maker>> = BTreeMap::new();
     for attempt in group.attempts {
         for (index, effect) in attempt.facts.effects.iter().enumerate() {
             let Some(owner) = listed_under(effect) else { continue };
-            owners.entry(owner).or_default().entry((attempt.facts.identity, index)).or_default().push(attempt);
+            let item = (attempt.facts.identity, index);
+            let maker = owners.entry(owner).or_default().entry(item).or_insert_with(|| Maker::of(item));
+            maker.add(attempt, effect);
         }
     }
-    owners.into_values().flat_map(|items| matching(group, items)).collect()
+    owners.into_values().flat_map(|makers| matching(group, makers.into_values())).collect()
 }
 
 /// The list that shows what it makes: of a record with a key of its own, one in which it is not looked for.
-fn listed_under(effect: &Effect) -> Option<Link> {
+pub fn listed_under(effect: &Effect) -> Option<Link> {
     match effect.kind {
         Kind::Member => effect.key,
         Kind::Create => effect.owner,
@@ -48,10 +50,10 @@ fn listed_under(effect: &Effect) -> Option<Link> {
     }
 }
 
-fn matching(group: &Group, items: BTreeMap<Item, Vec<&Attempt>>) -> Matchings {
-    let list = List::of(group, items);
+fn matching<'a>(group: &'a Group<'a>, makers: impl Iterator<Item = Maker<'a>>) -> Matchings {
+    let list = List::of(group, makers);
     if list.unseen() {
-        return list.items.into_iter().map(|(item, _)| (item, None)).collect();
+        return list.makers.into_iter().map(|maker| (maker.item, None)).collect();
     }
     let surely_new = list.surely_new();
     let claims = list.claims(&surely_new);
@@ -75,7 +77,7 @@ fn matching(group: &Group, items: BTreeMap<Item, Vec<&Attempt>>) -> Matchings {
         Known { fit, id: exact(fit).map(|record| list.records[record].to_owned()), proved }
     };
     let known = said.into_iter().zip(proved).enumerate().map(known);
-    list.items.iter().zip(known).map(|((item, _), known)| (*item, Some(known))).collect()
+    list.makers.iter().zip(known).map(|(maker, known)| (maker.item, Some(known))).collect()
 }
 
 /// The one record that it made.
@@ -86,49 +88,76 @@ fn exact(fit: Fit) -> Option<usize> {
     }
 }
 
+/// The attempts at one item. A retry may have sent another body than the first attempt: one with a key of the record's own,
+/// or one without.
+struct Maker<'a> {
+    item: Item,
+    /// They sent no key of its own: what they made is looked for in the list.
+    keyless: Vec<&'a Attempt>,
+    keyed: Vec<&'a Attempt>,
+}
+
+impl<'a> Maker<'a> {
+    fn of(item: Item) -> Maker<'a> {
+        Maker { item, keyless: Vec::new(), keyed: Vec::new() }
+    }
+
+    fn add(&mut self, attempt: &'a Attempt, effect: &Effect) {
+        let attempts = if effect.kind == Kind::Create { &mut self.keyed } else { &mut self.keyless };
+        attempts.push(attempt);
+    }
+
+    fn may_have_made_any(&self) -> bool {
+        self.keyless.iter().chain(&self.keyed).any(|attempt| maybe_applied(attempt))
+    }
+}
+
 /// One owner's list with those who may have made its records.
 struct List<'a> {
     group: &'a Group<'a>,
-    items: Vec<(Item, Vec<&'a Attempt>)>,
-    /// Per item: the record that it is known to have made, nobody else's any more.
+    makers: Vec<Maker<'a>>,
+    /// Per item: the record that those who sent no key are known to have made, nobody else's any more.
     pinned: Vec<Option<&'a str>>,
-    /// Per item: the look that shows all that it can have made.
+    /// Per item: the look at the list that shows all that they can have made.
     latest: Vec<Option<&'a Look>>,
+    /// Per item: what became of those who sent a key.
+    asked: Vec<Vec<Asked<'a>>>,
     /// The ids of what one of the items can have made, in order. An older record must not take up an operation that
     /// nobody has looked for.
     records: Vec<&'a str>,
 }
 
 impl<'a> List<'a> {
-    fn of(group: &'a Group<'a>, items: BTreeMap<Item, Vec<&'a Attempt>>) -> List<'a> {
-        let items: Vec<(Item, Vec<&Attempt>)> =
-            items.into_iter().filter(|(_, attempts)| capacity(attempts) > 0).collect();
-        let pinned = items.iter().map(|(_, attempts)| pinned(group, attempts)).collect();
+    fn of(group: &'a Group<'a>, makers: impl Iterator<Item = Maker<'a>>) -> List<'a> {
+        let makers: Vec<Maker> = makers.filter(Maker::may_have_made_any).collect();
+        let pinned = makers.iter().map(|maker| pinned(group, &maker.keyless)).collect();
         let latest: Vec<Option<&Look>> =
-            items.iter().map(|((_, index), attempts)| latest_look(group, attempts, *index)).collect();
-        let listed = items.iter().zip(&latest).filter(|(item, _)| !keyed(item));
-        let looks = listed.filter_map(|(((identity, _), _), look)| Some((*identity, (*look)?)));
+            makers.iter().map(|maker| latest_look(group, &maker.keyless, maker.item.1)).collect();
+        let asked = makers.iter().map(|maker| keyed::asked(group, &maker.keyed, maker.item.1)).collect();
+        let looks = makers.iter().zip(&latest).filter_map(|(maker, look)| Some((maker.item.0, (*look)?)));
         let records = looks.flat_map(|(identity, look)| candidates(group, identity, look));
         let mut records: Vec<&str> = records.filter_map(|record| record.id.as_deref()).collect();
         records.sort_unstable();
         records.dedup();
-        List { group, items, pinned, latest, records }
+        List { group, makers, pinned, latest, asked, records }
     }
 
     /// An operation in doubt has not been looked at yet.
     fn unseen(&self) -> bool {
         let in_doubt = |a: &&Attempt| a.verdict.is_none() && a.facts.failure != Some(Failure::Answered);
-        let mut items = self.items.iter().zip(&self.latest);
-        items.any(|((_, attempts), look)| look.is_none() && attempts.iter().any(in_doubt))
+        let mut makers = self.makers.iter().zip(&self.latest).zip(&self.asked);
+        makers.any(|((maker, look), asked)| {
+            (look.is_none() && maker.keyless.iter().any(in_doubt))
+                || asked.iter().any(|asked| asked.look.is_none() && asked.attempts.iter().any(in_doubt))
+        })
     }
 
     /// Whether each record was made by one of the items, by its time; all others may be older than every attempt, or
     /// somebody else's.
     fn surely_new(&self) -> Vec<bool> {
-        let claims: Vec<Claim> = (0..self.items.len()).map(|item| self.claim(item)).collect();
         let mut new = vec![false; self.records.len()];
-        for (item, claim) in claims.iter().enumerate() {
-            for &record in &claim.records {
+        for item in 0..self.makers.len() {
+            for record in self.maybe_made(item) {
                 new[record] = new[record] || matches!(self.age(item, record), Some(Age::Within(_)));
             }
         }
@@ -138,46 +167,56 @@ impl<'a> List<'a> {
     /// What each item may have made. What another can have made within its windows is not the work of one whose windows
     /// were over.
     fn claims(&self, surely_new: &[bool]) -> Vec<Claim> {
-        let claim = |item: usize| {
-            let mut claim = self.claim(item);
-            let looked_up = keyed(&self.items[item]) && self.latest[item].is_some();
-            if self.pinned[item].is_none() && !looked_up {
-                claim.records.retain(|&record| match self.age(item, record) {
-                    Some(Age::Before) => false,
-                    Some(Age::After) => !surely_new[record],
-                    Some(Age::Within(_) | Age::Unknown) | None => true,
-                });
-            }
-            claim
+        let in_time = |item: usize, record: usize| match self.age(item, record) {
+            Some(Age::Before) => false,
+            Some(Age::After) => !surely_new[record],
+            Some(Age::Within(_) | Age::Unknown) | None => true,
         };
-        (0..self.items.len()).map(claim).collect()
+        let claim = |item: usize| {
+            let pinned = |record: usize| self.pinned[item] == Some(self.records[record]);
+            let mut records = self.maybe_made(item);
+            records.retain(|&record| pinned(record) || in_time(item, record));
+            let found: Vec<Vec<usize>> = self.asked[item].iter().map(|asked| self.found_by_key(item, asked)).collect();
+            records.extend(found.iter().flatten());
+            records.sort_unstable();
+            records.dedup();
+            let keyless = if self.pinned[item].is_some() { 1 } else { capacity(&self.makers[item].keyless) };
+            // Of what bears one key, it can have made one at the most.
+            let asked = self.asked[item].iter().zip(&found);
+            let keyed = asked.filter(|(asked, found)| asked.look.is_none() || !found.is_empty()).count();
+            Claim { capacity: keyless + keyed, records }
+        };
+        (0..self.makers.len()).map(claim).collect()
     }
 
-    fn claim(&self, item: usize) -> Claim {
-        let ((identity, _), attempts) = &self.items[item];
-        let index_of = |id: &str| self.records.binary_search(&id).ok();
-        if keyed(&self.items[item]) {
-            // Its record, if it was found, bears its key and is nobody else's; it can have made one at the most.
-            let named = |attempt: &&Attempt| attempt.verdict.as_ref().is_some_and(|v| v.server_id.is_some());
-            let records = match self.latest[item] {
-                Some(look) => keyed::maybe_made(self.group, *identity, look).filter_map(index_of).collect(),
-                None if attempts.iter().any(named) => Vec::new(),
-                None => (0..self.records.len()).collect(),
-            };
-            return Claim { capacity: 1, records };
+    fn index_of(&self, id: &str) -> Option<usize> {
+        self.records.binary_search(&id).ok()
+    }
+
+    /// What an item may have made for all that the looks at it say, whenever it was made.
+    fn maybe_made(&self, item: usize) -> Vec<usize> {
+        let maker = &self.makers[item];
+        let all = || (0..self.records.len()).collect();
+        if self.asked[item].iter().any(|asked| asked.look.is_none()) {
+            return all();
         }
         match (self.pinned[item], self.latest[item]) {
-            (Some(id), _) => Claim { capacity: 1, records: index_of(id).into_iter().collect() },
+            (Some(id), _) => self.index_of(id).into_iter().collect(),
             (None, Some(look)) => {
-                let records = candidates(self.group, *identity, look);
-                Claim {
-                    capacity: capacity(attempts),
-                    records: records.filter_map(|record| index_of(record.id.as_deref()?)).collect(),
-                }
+                let records = candidates(self.group, maker.item.0, look);
+                records.filter_map(|record| self.index_of(record.id.as_deref()?)).collect()
             }
+            (None, None) if capacity(&maker.keyless) == 0 => Vec::new(),
             // Settled long ago and without its fields: it may have made any of them.
-            (None, None) => Claim { capacity: capacity(attempts), records: (0..self.records.len()).collect() },
+            (None, None) => all(),
         }
+    }
+
+    /// What was found by its key is nobody else's, but for what others may have made, too.
+    fn found_by_key(&self, item: usize, asked: &Asked) -> Vec<usize> {
+        let identity = self.makers[item].item.0;
+        let found = asked.look.into_iter().flat_map(|look| keyed::maybe_made(self.group, identity, look));
+        found.filter_map(|id| self.index_of(id)).collect()
     }
 
     /// A server that applies one attempt twice makes a record more than the attempts tell of: what the counts alone force
@@ -194,13 +233,8 @@ impl<'a> List<'a> {
             Some(look) => shown(look, id)?,
             None => self.latest.iter().flatten().find_map(|look| shown(look, id))?,
         };
-        Some(age_of(self.group, self.items[item].0.0, record, look))
+        Some(age_of(self.group, self.makers[item].item.0, record, look))
     }
-}
-
-/// It is looked for by a key of its own, not in the list.
-fn keyed(((_, index), attempts): &(Item, Vec<&Attempt>)) -> bool {
-    attempts.iter().any(|attempt| attempt.facts.effects.get(*index).is_some_and(|e| e.kind == Kind::Create))
 }
 
 /// How many records these attempts can have made.
@@ -212,12 +246,16 @@ fn capacity(attempts: &[&Attempt]) -> usize {
 /// after its windows. What an earlier look did not show may have been made since.
 fn latest_look<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Option<&'a Look> {
     let settled = group.own_settled_longest(attempts.first()?.facts.identity);
+    latest(attempts, index, |look| look.surely_asked() > settled)
+}
+
+/// The latest of those looks at an effect which controls stand behind.
+pub fn latest<'a>(attempts: &[&'a Attempt], index: usize, of: impl Fn(&Look) -> bool) -> Option<&'a Look> {
     let looks = attempts.iter().flat_map(|a| view::in_order(&a.looks, index));
     let sound = |look: &Look| view::sound(look) && (look.seen != Seen::Absent || look.known == Control::Held);
-    let shows_all = |look: &&Look| sound(look) && look.surely_asked() > settled;
     // Of two asked at one instant any fixed choice does.
     let later = |a: &&Look, b: &&Look| a.asked.cmp(&b.asked).then_with(|| format!("{a:?}").cmp(&format!("{b:?}")));
-    looks.filter(shows_all).max_by(later)
+    looks.filter(|look| sound(look) && of(look)).max_by(later)
 }
 
 /// When a record was made, seen from an operation.

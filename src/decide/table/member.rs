@@ -360,3 +360,34 @@ fn member_a_record_made_after_the_windows_of_a_keyed_create_is_nobodys_for_sure(
     let keyed = keyed_child(2).saw([present_at(SETTLED, record("a", 60))]);
     assert_eq!(said([list, keyed])[0], "duplicate-risk partly-applied underdetermined review");
 }
+
+/// One operation's first attempt named no key, its retry did: the record in the list may be its, and is not the twin's for
+/// sure.
+#[test]
+fn member_an_operation_whose_retry_named_a_key_may_have_made_it_without() {
+    let end = 2 * DAY;
+    let a = || list_at(end, [record("a", 5)]);
+    let keyed = || keyed_child(1).sent(1).saw([absent_at(end)]);
+    let underdetermined = "duplicate-risk partly-applied underdetermined review";
+    let twins = said([member().saw([a()]), keyed(), member().op(3).saw([a()])]);
+    assert_eq!((twins[0].as_str(), twins[2].as_str()), (underdetermined, underdetermined));
+    assert_eq!(said([member().saw([a()]), keyed()])[0], "resolved applied created store-id");
+}
+
+/// What one attempt did not make, another of the same operation did or may have done; what both made is there twice.
+#[test]
+fn member_an_operation_is_not_applied_only_if_no_body_of_it_was() {
+    let end = [2 * DAY, 2 * DAY + 11];
+    let list = |id: &str| member().saw(end.map(|m| list_at(m, [record(id, 5)])));
+    let nothing = || member().saw(end.map(absent_at));
+    let found = |id: &str| keyed_child(1).sent(1).saw(end.map(|m| present_at(m, record(id, 5))));
+    let lost = || keyed_child(1).sent(1).saw(end.map(absent_at));
+    assert_eq!(said([list("a"), lost()]), ["resolved applied created store-id"; 2]);
+    assert_eq!(said([list("a"), found("a")]), ["resolved applied created store-id"; 2]);
+    assert_eq!(said([nothing(), lost()]), ["resolved not-applied confirmed-absent resend"; 2]);
+    assert_eq!(said([list("a"), found("b")]), ["duplicate-risk duplicated duplicated ask-privo"; 2]);
+    let another_key = || keyed_child(1).changed(|e| e.key = Some(link(211)));
+    let unknown = "duplicate-risk unknown ambiguous-match review";
+    assert_eq!(said([another_key().closed(30), lost()])[1], unknown);
+    assert_eq!(said([another_key(), lost()])[1], "pending inconclusive wait");
+}
