@@ -5,6 +5,8 @@
 
 mod util;
 
+use std::time::Duration;
+
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::NewAccount;
 use util::{Dir, Entry, Platform, Setup};
@@ -22,6 +24,13 @@ fn child(platform: &Platform, id: &str, user_name: Option<&str>) -> Entry {
     let key = user_name.map(|name| format!(r#""userName":"{name}","#)).unwrap_or_default();
     let body = format!(r#"{{"parentEmail":"mum@example.com",{key}"firstName":"Kit"}}"#);
     Entry::new(id, "POST", &format!("{}/api/account", platform.url)).body(&body)
+}
+
+/// The shipped plan with a comment more: another digest, the same meaning.
+fn another_digest(dir: &Dir) -> String {
+    let plan = std::fs::read_to_string("plans/privo-gateway.toml").unwrap();
+    std::fs::write(dir.file("mine.toml"), format!("# ours\n{plan}")).unwrap();
+    "mine.toml".to_owned()
 }
 
 /// A keyless child was made and has chosen a user name since; then a child of that name is asked for.
@@ -48,4 +57,44 @@ fn a_child_that_got_its_user_name_later_is_still_the_keyless_operations() {
     dir.runs(0);
     assert_eq!(dir.says("keyless"), "resolved applied created store-id");
     assert_eq!(dir.says("keyed"), "resolved not-applied preexisting do-not-resend");
+}
+
+/// Two operations for one child, the one with a user name: it was settled as applied before the plan changed, and the
+/// other, which never arrived, is recorded late.
+#[test]
+fn a_settled_keyed_childs_record_is_not_another_operations_under_another_plan() {
+    let platform = Platform::dated();
+    platform.add(account("mum@example.com"));
+    let dir = Dir::of(&platform);
+    let sent = ago(1);
+    dir.attempt(&platform, child(&platform, "keyed", Some("kit1")), "lost-after");
+    dir.run(&["run"]);
+    assert_eq!(dir.says("keyed"), "resolved applied created store-id");
+    dir.configure(&Setup { plan: another_digest(&dir), ..Setup::of(&platform) });
+    dir.insert(&child(&platform, "keyless", None).failure("network").sent(sent).ended(Moment::now()));
+    std::thread::sleep(Duration::from_millis(1200));
+    dir.run(&["run"]);
+    dir.run(&["run"]);
+    assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
+}
+
+/// The same with a family, whose verdict names a parent and a child.
+#[test]
+fn a_settled_familys_keyed_child_is_not_another_operations_under_another_plan() {
+    let platform = Platform::dated();
+    let dir = Dir::of(&platform);
+    let sent = ago(1);
+    let family = Entry::new("family", "POST", &format!("{}/api/v1.0/account/parent", platform.url))
+        .body(r#"{"email":"mum@example.com","minor_registrations":[{"first_name":"Kit","user_name":"kit1"}]}"#);
+    dir.attempt(&platform, family, "lost-after");
+    dir.run(&["run"]);
+    dir.run(&["run"]);
+    assert!(dir.says("family").starts_with("resolved applied created"), "{}", dir.says("family"));
+    dir.configure(&Setup { plan: another_digest(&dir), ..Setup::of(&platform) });
+    let keyless = child(&platform, "keyless", None);
+    dir.insert(&keyless.failure("network").sent(sent).ended(Moment::now()));
+    std::thread::sleep(Duration::from_millis(1200));
+    dir.run(&["run"]);
+    dir.run(&["run"]);
+    assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
 }

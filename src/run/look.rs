@@ -99,8 +99,8 @@ impl Turn {
                 }
                 for (e, (effect, probe)) in probes.iter().enumerate() {
                     let (Some(key), Some(probe)) = (effect.key, probe) else { continue };
-                    let told = attempt.verdict.as_ref().is_some_and(|verdict| verdict.server_id.is_some());
-                    let beside = effect.owner.is_some_and(|owner| wanted.contains_key(&owner)) && !told;
+                    let listed = effect.owner.is_some_and(|owner| wanted.contains_key(&owner));
+                    let beside = listed && !names_its_record(attempt, e);
                     if open || beside {
                         let new = || Wanted { lookup: &probe.lookup, effects: Vec::new() };
                         wanted.entry(key).or_insert_with(new).effects.push((m, e, probe));
@@ -196,6 +196,12 @@ impl Looked {
         let told = told.collect();
         Stored::of(self.group, told)
     }
+}
+
+/// It was settled by a look at this effect that found a record. Another plan may call that one by another id.
+fn names_its_record(attempt: &Attempt, effect: usize) -> bool {
+    let found = |look: &Look| look.effect == effect && look.current && look.seen == Seen::Present;
+    attempt.verdict.as_ref().is_some_and(|verdict| verdict.server_id.is_some()) && attempt.looks.iter().any(found)
 }
 
 fn needs(attempt: &Attempt, lookup: &str) -> bool {

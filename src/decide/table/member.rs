@@ -391,3 +391,26 @@ fn member_an_operation_is_not_applied_only_if_no_body_of_it_was() {
     assert_eq!(said([another_key().closed(30), lost()])[1], unknown);
     assert_eq!(said([another_key(), lost()])[1], "pending inconclusive wait");
 }
+
+/// What a keyed child was found to have made before the plan changed says nothing of the ids of now: it may have made any.
+#[test]
+fn member_a_keyed_child_that_was_not_looked_at_under_this_plan_may_have_made_any_record() {
+    let end = 2 * DAY;
+    let list = member().saw([list_at(end, [record("a", 5)])]);
+    let old = present_at(20, record("a", 5)).seeing(|l| l.current = false);
+    let keyed = keyed_child(2).saw([old]).settled(20, Outcome::Applied, Reason::Created, Some("a"));
+    assert_eq!(said([list.clone(), keyed.clone()])[0], "duplicate-risk partly-applied underdetermined review");
+    let again = keyed.saw([present_at(end, record("b", 5))]);
+    assert_eq!(said([list, again])[0], "resolved applied created store-id");
+}
+
+/// It was settled by a look within the windows, and is not looked at again: the server keeps its key unique.
+#[test]
+fn member_an_early_look_tells_what_a_keyed_child_made() {
+    let early = keyed_child(2).saw([present_at(6, record("b", 5))]);
+    let keyed = early.settled(6, Outcome::Applied, Reason::Created, Some("b"));
+    let list = || member().saw([list_at(2 * DAY, [record("a", 5), record("b", 5)])]);
+    assert_eq!(said([list(), keyed.clone()])[0], "resolved applied created store-id");
+    let again = keyed_child(2).sent(30).answered(201);
+    assert_eq!(said([list(), keyed, again])[0], "duplicate-risk partly-applied underdetermined review");
+}
