@@ -98,3 +98,27 @@ fn a_settled_familys_keyed_child_is_not_another_operations_under_another_plan() 
     dir.run(&["run"]);
     assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
 }
+
+/// The control of the user name's lookup is contradicted for two runs; the keyless child was lost.
+#[test]
+fn a_control_that_fails_settles_nothing_of_a_sibling() {
+    let platform = Platform::dated();
+    platform.add(account("mum@example.com"));
+    let good = Setup::of(&platform);
+    let known = "lookup = \"account-by-user-name\"\nkey = \"";
+    let controls = good.controls.replace(&format!("{known}canary"), &format!("{known}nobodyatall"));
+    assert_ne!(controls, good.controls);
+    let dir = Dir::new(&Setup { controls, ..Setup::of(&platform) });
+    dir.attempt(&platform, child(&platform, "keyless", None), "lost-before");
+    let keyed = child(&platform, "keyed", Some("kit1"));
+    platform.send("keyed", "POST", "/api/account", &keyed.text("body"), "plain").unwrap();
+    dir.insert(&keyed.sent(ago(2)).ended(Moment::now()).answered(201));
+    for _ in 0..2 {
+        dir.run(&["run"]);
+        assert_eq!(dir.says("keyless"), "pending . uncontrolled review");
+    }
+    dir.configure(&good);
+    dir.run(&["run"]);
+    dir.run(&["run"]);
+    assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
+}

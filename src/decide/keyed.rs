@@ -98,12 +98,20 @@ pub fn asked<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Vec<A
     by_key.map(|attempts| Asked { look: telling(group, &attempts, index), attempts }).collect()
 }
 
+impl Asked<'_> {
+    /// What they made is not known, and they were looked at after `moment`, so that they can be looked at again.
+    pub fn may_be_told_later(&self, moment: Option<Moment>) -> bool {
+        let looks = self.attempts.iter().flat_map(|attempt| &attempt.looks).filter(|look| look.current);
+        self.look.is_none() && looks.map(|look| look.asked).max() > moment
+    }
+}
+
 /// The latest look at the key that tells what these attempts made: one after their windows, or one that found the record when
 /// all of them were sent, for the server keeps its key unique.
 fn telling<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Option<&'a Look> {
     let settled = group.own_settled_longest(attempts.first()?.facts.identity);
-    let sent = attempts.iter().map(|attempt| attempt.facts.ended).max()?;
+    let sent = attempts.iter().filter(|attempt| maybe_applied(attempt)).map(|attempt| attempt.facts.ended).max()?;
     let found = |look: &Look| look.seen == Seen::Present && look.records.iter().any(|record| record.own);
-    let tells = |look: &Look| look.surely_asked() > settled || (found(look) && look.surely_asked() >= sent);
+    let tells = |look: &Look| look.surely_asked() > settled || (found(look) && look.asked >= sent);
     whose::latest(attempts, index, tells)
 }

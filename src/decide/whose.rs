@@ -8,6 +8,7 @@ use super::group::{Group, maybe_applied};
 use super::keyed::{self, Asked};
 use super::matching::{Claim, Fit, fits};
 use super::view;
+use crate::clock::Moment;
 use crate::evidence::{Attempt, Effect, Kind, Link, Look, Record};
 use crate::words::{Control, Failure, Outcome, Seen};
 
@@ -142,14 +143,28 @@ impl<'a> List<'a> {
         List { group, makers, pinned, latest, asked, records }
     }
 
-    /// An operation in doubt has not been looked at yet.
+    /// An operation in doubt has not been looked at yet; or one that sent a key was now, and the look told nothing. One whose
+    /// fields are gone is not looked at any more, and nobody waits for it.
     fn unseen(&self) -> bool {
         let in_doubt = |a: &&Attempt| a.verdict.is_none() && a.facts.failure != Some(Failure::Answered);
+        let before = self.looked_before();
+        let untold = |asked: &Asked| {
+            (asked.look.is_none() && asked.attempts.iter().any(in_doubt)) || asked.may_be_told_later(before)
+        };
         let mut makers = self.makers.iter().zip(&self.latest).zip(&self.asked);
         makers.any(|((maker, look), asked)| {
-            (look.is_none() && maker.keyless.iter().any(in_doubt))
-                || asked.iter().any(|asked| asked.look.is_none() && asked.attempts.iter().any(in_doubt))
+            (look.is_none() && maker.keyless.iter().any(in_doubt)) || asked.iter().any(untold)
         })
+    }
+
+    /// When the list was looked at the last time but one.
+    fn looked_before(&self) -> Option<Moment> {
+        let asked = |attempt: &&Attempt, index: usize| {
+            let looks = attempt.looks.iter().filter(|look| look.effect == index);
+            looks.map(|look| look.asked).rev().nth(1)
+        };
+        let makers = self.makers.iter();
+        makers.flat_map(|maker| maker.keyless.iter().filter_map(|a| asked(a, maker.item.1))).max()
     }
 
     /// Whether each record was made by one of the items, by its time; all others may be older than every attempt, or

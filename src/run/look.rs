@@ -1,6 +1,6 @@
 //! One group's turn: what must be looked at, the looks, and what is said of each entry then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Moment;
 use crate::decide::{Decision, Deferral, decide};
@@ -11,7 +11,7 @@ use crate::lookup::{Controls, Lookups, Shared, Stop};
 use crate::plan::observe::{self, Sighting};
 use crate::plan::{Probe, Reader};
 use crate::run::due;
-use crate::words::{Action, Control, Failure, Outcome, Reason, Seen};
+use crate::words::{Action, Control, Failure, Outcome, Reason, Seen, Status};
 
 /// Which effects are looked up under one key.
 struct Wanted<'a> {
@@ -178,12 +178,18 @@ impl Looked {
     /// As [`Stored::of`].
     pub fn tell(self, now: Moment) -> anyhow::Result<Stored> {
         let windows = &self.group.case.windows;
+        let beside: BTreeSet<(&str, Link)> = self.unusable.iter().flat_map(|(l, _)| self.owners(l)).collect();
+        let beside = |attempt: &Attempt, lookup: &str| {
+            let effects = attempt.facts.effects.iter().filter(|effect| effect.kind == Kind::Member);
+            effects.filter_map(|effect| effect.key).any(|owner| beside.contains(&(lookup, owner)))
+        };
         let told = self.group.each().zip(decide(&self.group.case)).zip(&self.open);
         let told = told.map(|(((member, attempt), decision), open)| {
             if !open {
                 return Told::Nothing;
             }
-            let decision = match self.unusable.iter().find(|(lookup, _)| needs(attempt, lookup)) {
+            let needs = |lookup: &str| needs(attempt, lookup) || (in_doubt(&decision) && beside(attempt, lookup));
+            let decision = match self.unusable.iter().find(|(lookup, _)| needs(lookup)) {
                 Some((lookup, controls)) => held_back(decision, lookup, controls),
                 None => decision,
             };
@@ -196,6 +202,13 @@ impl Looked {
         let told = told.collect();
         Stored::of(self.group, told)
     }
+
+    /// The lists in which records stand that are looked up by this.
+    fn owners<'a>(&'a self, lookup: &'a str) -> impl Iterator<Item = (&'a str, Link)> {
+        let effects = self.group.case.attempts.iter().flat_map(|attempt| &attempt.facts.effects);
+        let by_it = effects.filter(move |effect| effect.lookup.as_deref() == Some(lookup));
+        by_it.filter_map(move |effect| Some((lookup, effect.owner?)))
+    }
 }
 
 /// It was settled by a look at this effect that found a record. Another plan may call that one by another id.
@@ -206,6 +219,11 @@ fn names_its_record(attempt: &Attempt, effect: usize) -> bool {
 
 fn needs(attempt: &Attempt, lookup: &str) -> bool {
     attempt.facts.effects.iter().any(|effect| effect.lookup.as_deref() == Some(lookup))
+}
+
+/// A person is asked to find out; a sibling's look may have told.
+fn in_doubt(decision: &Decision) -> bool {
+    matches!(decision, Decision::Settle(verdict) if verdict.status == Status::DuplicateRisk)
 }
 
 /// Nothing was asked because of the controls: what would be decided from older looks alone must wait.

@@ -409,8 +409,20 @@ fn member_a_keyed_child_that_was_not_looked_at_under_this_plan_may_have_made_any
 fn member_an_early_look_tells_what_a_keyed_child_made() {
     let early = keyed_child(2).saw([present_at(6, record("b", 5))]);
     let keyed = early.settled(6, Outcome::Applied, Reason::Created, Some("b"));
-    let list = || member().saw([list_at(2 * DAY, [record("a", 5), record("b", 5)])]);
+    let list = || member().saw([9, 2 * DAY].map(|m| list_at(m, [record("a", 5), record("b", 5)])));
     assert_eq!(said([list(), keyed.clone()])[0], "resolved applied created store-id");
     let again = keyed_child(2).sent(30).answered(201);
     assert_eq!(said([list(), keyed, again])[0], "duplicate-risk partly-applied underdetermined review");
+}
+
+/// What it made may be told by its next look (I4). Once its fields are gone there is none, and nobody waits for it.
+#[test]
+fn member_waits_for_a_keyed_siblings_look_that_told_nothing() {
+    let list = |minutes: [i64; 2]| member().saw(minutes.map(|m| list_at(m, [record("a", 0)])));
+    let keyed = || keyed_child(2).answered(201).saw([inconclusive_at(SETTLED)]);
+    assert_eq!(said([list([9, SETTLED]), keyed()])[0], "pending inconclusive wait");
+    let told = keyed().saw([present_at(SETTLED + 9, record("b", 0))]);
+    assert_eq!(said([list([SETTLED, SETTLED + 9]), told])[0], "resolved applied created store-id");
+    let blank = said([list([SETTLED, SETTLED + 9]), keyed()]);
+    assert_eq!(blank[0], "duplicate-risk partly-applied underdetermined review");
 }
