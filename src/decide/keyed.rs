@@ -107,11 +107,18 @@ impl Asked<'_> {
 }
 
 /// The latest look at the key that tells what these attempts made: one after their windows, or one that found the record when
-/// all of them were sent, for the server keeps its key unique.
+/// all of them were sent, for the server keeps its key unique. Another plan may call the same record by another id.
 fn telling<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Option<&'a Look> {
     let settled = group.own_settled_longest(attempts.first()?.facts.identity);
-    let sent = attempts.iter().filter(|attempt| maybe_applied(attempt)).map(|attempt| attempt.facts.ended).max()?;
-    let found = |look: &Look| look.seen == Seen::Present && look.records.iter().any(|record| record.own);
-    let tells = |look: &Look| look.surely_asked() > settled || (found(look) && look.asked >= sent);
-    whose::latest(attempts, index, tells)
+    let found = |look: &Look| {
+        let present = look.seen == Seen::Present && look.records.iter().any(|record| record.own);
+        present && attempts.iter().all(|attempt| !maybe_applied(attempt) || was_sent(attempt, look.asked))
+    };
+    whose::latest(attempts, index, |look| look.current && (look.surely_asked() > settled || found(look)))
+}
+
+/// It was sent by then: its row says so, or it had been recorded and was looked at.
+fn was_sent(attempt: &Attempt, moment: Moment) -> bool {
+    let looked_at = attempt.looks.iter().any(|look| look.asked <= moment);
+    looked_at || attempt.facts.sent().is_some_and(|sent| sent <= moment)
 }

@@ -264,11 +264,10 @@ fn latest_look<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Opt
     latest(attempts, index, |look| look.surely_asked() > settled)
 }
 
-/// The latest of those looks at an effect which controls stand behind. Another plan may call the same record by another id.
+/// The latest of those looks at an effect which controls stand behind.
 pub fn latest<'a>(attempts: &[&'a Attempt], index: usize, of: impl Fn(&Look) -> bool) -> Option<&'a Look> {
     let looks = attempts.iter().flat_map(|a| view::in_order(&a.looks, index));
-    let sound =
-        |look: &Look| look.current && view::sound(look) && (look.seen != Seen::Absent || look.known == Control::Held);
+    let sound = |look: &Look| view::sound(look) && (look.seen != Seen::Absent || look.known == Control::Held);
     // Of two asked at one instant any fixed choice does.
     let later = |a: &&Look, b: &&Look| a.asked.cmp(&b.asked).then_with(|| format!("{a:?}").cmp(&format!("{b:?}")));
     looks.filter(|look| sound(look) && of(look)).max_by(later)

@@ -411,6 +411,8 @@ fn member_an_early_look_tells_what_a_keyed_child_made() {
     let keyed = early.settled(6, Outcome::Applied, Reason::Created, Some("b"));
     let list = || member().saw([9, 2 * DAY].map(|m| list_at(m, [record("a", 5), record("b", 5)])));
     assert_eq!(said([list(), keyed.clone()])[0], "resolved applied created store-id");
+    let dated_ahead = keyed.clone().told(|a| a.facts.ended = at(7));
+    assert_eq!(said([list(), dated_ahead])[0], "resolved applied created store-id");
     let again = keyed_child(2).sent(30).answered(201);
     assert_eq!(said([list(), keyed, again])[0], "duplicate-risk partly-applied underdetermined review");
 }
