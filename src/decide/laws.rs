@@ -18,9 +18,24 @@ fn kind() -> impl Strategy<Value = Kind> {
 
 fn an_effect() -> impl Strategy<Value = Effect> {
     let key = prop_oneof![6 => Just(Some(200)), 1 => Just(Some(201)), 1 => Just(None)];
-    (kind(), key, any::<bool>(), any::<bool>(), 220u8..222).prop_map(|(kind, key, own_key, comparable, target)| {
-        Effect { key: key.map(link), own_key, comparable, targets: vec![link(target)], ..effect(kind) }
-    })
+    let also = prop_oneof![3 => Just(vec![]), 1 => Just(vec![link(201)]), 1 => Just(vec![link(200)]), 1 => Just(vec![link(202)])];
+    let owner = prop_oneof![2 => Just(None), 3 => Just(Some(link(200))), 1 => Just(Some(link(203)))];
+    (kind(), key, any::<bool>(), any::<bool>(), 220u8..222, also, owner).prop_map(
+        |(kind, key, own_key, comparable, target, also, owner)| {
+            let create = kind == Kind::Create && key.is_some();
+            // A keyed child's key is never its owner's list.
+            let key = if create && owner.is_some() { Some(key.unwrap() + 10) } else { key };
+            Effect {
+                key: key.map(link),
+                own_key,
+                comparable,
+                targets: vec![link(target)],
+                also: if create { also } else { vec![] },
+                owner: owner.filter(|_| create),
+                ..effect(kind)
+            }
+        },
+    )
 }
 
 /// Minutes that fall before, into and after the windows.
@@ -97,12 +112,12 @@ fn an_attempt() -> impl Strategy<Value = Attempt> {
         1 => Just((None, Window::ServerError, None)),
     ];
     let sent = prop_oneof![4 => (0i64..10).prop_map(Some), 1 => minute().prop_map(Some), 1 => Just(None)];
-    let verdict = (minute(), proptest::sample::select(Outcome::ALL), proptest::option::of(0u8..3));
+    let verdict = (minute(), proptest::sample::select(Outcome::ALL), proptest::option::of(0u8..3), any::<bool>());
     (
         (class, failed, sent, 1u8..4),
         proptest::collection::vec(an_effect(), 0..3),
         proptest::collection::vec(a_look(), 0..5),
-        proptest::option::weighted(0.15, verdict),
+        proptest::option::weighted(0.25, verdict),
         any::<bool>(),
         prop::bool::weighted(0.05),
     )
@@ -121,7 +136,8 @@ fn an_attempt() -> impl Strategy<Value = Attempt> {
                 (facts.failure, facts.window, facts.http_status) = (failure, window, status);
                 (facts.sent, facts.sent_ahead) = (sent.map(at), sent_ahead);
                 (facts.effects, facts.repeat_blocked) = (effects, repeat_blocked);
-                told.verdict = verdict.map(|(decided, outcome, id)| Settled {
+                let held = verdict.as_ref().is_some_and(|v| v.3);
+                let verdict = verdict.map(|(decided, outcome, id, _)| Settled {
                     decided: at(decided),
                     status: Status::Resolved,
                     outcome,
@@ -129,6 +145,11 @@ fn an_attempt() -> impl Strategy<Value = Attempt> {
                     server_id: id.map(|id| id.to_string()),
                     looks: 0,
                 });
+                if held {
+                    told.verdict = verdict
+                } else {
+                    told.told = verdict
+                }
                 told.looks = looks;
                 told
             },
