@@ -57,6 +57,23 @@ fn idle_runs_in_turn_store_nothing() {
     assert_eq!(dir.run(&["verify"]).code, 0);
 }
 
+/// What is settled is read by another configuration when something is to be decided, and not before.
+#[test]
+fn what_is_settled_is_read_when_it_is_wanted() {
+    let (one, two) = (Platform::start(), Platform::start());
+    let dir = of_two(&Setup::of(&one), &Setup::of(&two));
+    one.add(account("ann@example.com"));
+    two.add(account("ann@example.com"));
+    dir.insert(&Entry::register("r1", &one.url, "ann@example.com"));
+    in_turn(&dir, 2);
+    let readings = "SELECT count(*) FROM readings";
+    assert_eq!((dir.says("r1").as_str(), dir.count(readings)), ("resolved satisfied present review", 1));
+    dir.insert(&Entry::register("r2", &two.url, "ann@example.com"));
+    dir.run(&["--config", "two.toml", "run"]);
+    assert_eq!((dir.says("r2").as_str(), dir.count(readings)), ("resolved satisfied present review", 3));
+    assert_eq!(dir.run(&["verify"]).code, 0);
+}
+
 /// The one run's turn does not take the other's look at a watched entry from it.
 #[test]
 fn a_watch_is_kept_by_its_own_environment() {

@@ -37,13 +37,22 @@ const LONGEST_CELL: usize = 1024 * 1024;
 /// So far a writer's clock may be from the job's, when a row is taken for one of before a sealing.
 const CLOCKS_APART: Span = Span::seconds(2 * 3600);
 
+/// Whether anything is unread, pending or under watch, or was made nothing of. Without, nothing is to be decided, under
+/// whichever plan and server.
+const OPEN: &str = "SELECT EXISTS (SELECT 1 FROM standings WHERE reading_id IS NULL)
+    OR EXISTS (SELECT 1 FROM standings WHERE due_ms IS NOT NULL)
+    OR EXISTS (SELECT 1 FROM standings WHERE status = 'duplicate-risk' AND reason IN ('bad-row', 'no-plan', 'unobservable'))";
+
 impl Ledger {
-    /// Reads a part of the entries that were not read yet, or not under this plan and server. Says whether there may be
-    /// more.
+    /// Reads a part of the entries that were not read yet, or not under this plan and server, if they or others are to be
+    /// decided. Says whether there may be more.
     ///
     /// # Errors
     /// When the ledger cannot be read or written.
     pub fn take_in(&mut self, reader: &Reader, now: Moment) -> Result<bool> {
+        if !self.connection.prepare_cached(OPEN)?.query_row([], |row| row.get::<_, bool>(0))? {
+            return Ok(false);
+        }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (read, _) = take_in_rows(&transaction, reader, now, AT_ONCE)?;
         transaction.commit()?;
