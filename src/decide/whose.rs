@@ -261,7 +261,7 @@ fn capacity(attempts: &[&Attempt]) -> usize {
 /// after its windows. What an earlier look did not show may have been made since.
 fn latest_look<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Option<&'a Look> {
     let settled = group.own_settled_longest(attempts.first()?.facts.identity);
-    latest(attempts, index, |look| look.surely_asked() > settled)
+    latest(attempts, index, |look| look.current && look.surely_asked() > settled)
 }
 
 /// The latest of those looks at an effect which controls stand behind.

@@ -361,6 +361,16 @@ fn member_a_record_made_after_the_windows_of_a_keyed_create_is_nobodys_for_sure(
     assert_eq!(said([list, keyed])[0], "duplicate-risk partly-applied underdetermined review");
 }
 
+/// It was not looked at again since the plan names records otherwise, so its old look says nothing of what it made.
+#[test]
+fn member_a_sibling_that_was_not_looked_at_under_this_plan_may_have_made_any_record() {
+    let end = 2 * DAY;
+    let old = list_at(DAY + 20, [record("old-1", 3)]).seeing(|l| l.current = false);
+    let settled = member().op(2).saw([old]).settled(DAY + 20, Outcome::Applied, Reason::Created, Some("old-1"));
+    let told = said([member().saw([list_at(end, [record("new-1", 3)])]), settled]);
+    assert_eq!(told[0], "duplicate-risk partly-applied underdetermined review");
+}
+
 /// One operation's first attempt named no key, its retry did: the record in the list may be its, and is not the twin's for
 /// sure.
 #[test]
