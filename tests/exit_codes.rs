@@ -30,6 +30,28 @@ fn an_empty_ledger_is_done_in_silence() {
     }
 }
 
+/// SQLite reads the missing end of a last page as zeroes and says nothing.
+#[test]
+fn a_ledger_whose_last_page_is_cut_is_damaged() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::new("r1", "GET", NOWHERE));
+    dir.runs(0);
+    let whole = std::fs::read(dir.file("ledger.db")).unwrap();
+    for missing in [1, 2000, 4095] {
+        std::fs::write(dir.file("ledger.db"), &whole[..whole.len() - missing]).unwrap();
+        for command in ["report", "status", "run", "verify"] {
+            let ran = dir.run(&[command]);
+            assert!(
+                ran.code == 1 && ran.out.is_empty() && ran.err.contains("is damaged"),
+                "{missing} {command}: {ran:?}"
+            );
+        }
+        assert_eq!(std::fs::read(dir.file("ledger.db")).unwrap().len(), whole.len() - missing);
+    }
+    std::fs::write(dir.file("ledger.db"), whole).unwrap();
+    dir.runs(0);
+}
+
 #[test]
 fn a_settled_ledger_is_0() {
     let dir = Dir::new(&Setup::bare(NOWHERE));

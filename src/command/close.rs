@@ -32,9 +32,13 @@ pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
         match ledger.row_of_request(request_id)? {
             Some(row) if fits(&row, args) => entries.push(row.entry),
             Some(_) => {
-                bail!(Refused(format!("{} does not fit the filters; nothing was closed", crate::mask::id(request_id))))
+                let id = crate::mask::id(request_id);
+                bail!(Refused(format!("{id} does not fit the filters; nothing was closed (see `show {id}`)")))
             }
-            None => bail!(Refused(format!("there is no entry {}; nothing was closed", crate::mask::id(request_id)))),
+            None => {
+                let id = crate::mask::id(request_id);
+                bail!(Refused(format!("there is no entry {id}; nothing was closed (`report` has the ids)")))
+            }
         }
     }
     if args.request_ids.is_empty() {
@@ -47,7 +51,7 @@ pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
         })?;
     }
     if entries.is_empty() {
-        bail!(Refused("no entry fits the filters; nothing was closed".to_owned()));
+        bail!(Refused("no entry fits the filters; nothing was closed (`report` takes the same filters)".to_owned()));
     }
     let at = Moment::now();
     let run = ledger.begin_run(&RunStart {

@@ -87,6 +87,11 @@ fn is_the_files(code: ErrorCode) -> bool {
     )
 }
 
+/// The file is not what was written.
+pub fn damaged(path: &Path) -> String {
+    format!("the ledger {} is damaged (restore it from a backup; `check` says more)", path.display())
+}
+
 fn said(path: &Path, code: ErrorCode, became: &str) -> String {
     let place = path.display();
     match code {
@@ -95,9 +100,7 @@ fn said(path: &Path, code: ErrorCode, became: &str) -> String {
         ErrorCode::DatabaseBusy | ErrorCode::FileLockingProtocolFailed => {
             format!("another writer has held the ledger {place} for too long, {became} (keep transactions short)")
         }
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
-            format!("the ledger {place} is damaged (restore it from a backup; `check` says more)")
-        }
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => damaged(path),
         _ => format!("failed to write or read the ledger {place}, {became} (is the disk full, or a limit reached?)"),
     }
 }

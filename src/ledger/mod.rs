@@ -184,6 +184,9 @@ impl Ledger {
             ))),
             other => bail!(not_a_ledger(path, &format!("its schema version is {other}"))),
         }
+        if unchanged::is_cut_short(&connection, path).map_err(|error| unread(path, error))? {
+            bail!(explain::damaged(path));
+        }
         let (identity, salt) = connection
             .query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(|error| unread(path, error))?;

@@ -58,6 +58,14 @@ impl Ledger {
     }
 }
 
+/// Whether the last page is there in part only. SQLite reads its missing end as zeroes and tells nobody. While something waits
+/// in the log, the page may be whole there.
+pub(super) fn is_cut_short(connection: &Connection, path: &Path) -> rusqlite::Result<bool> {
+    let page: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+    let whole = |path: &Path| std::fs::metadata(path).map_or(true, |file| file.len().is_multiple_of(page.into()));
+    Ok(beside_is_empty(path) && !whole(path))
+}
+
 /// Whether nothing waits in the log beside the file. It stands beside the file itself, not beside a link to it.
 fn beside_is_empty(path: &Path) -> bool {
     let mut log = path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string();
