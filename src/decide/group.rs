@@ -224,21 +224,22 @@ fn settled_apart(case: &Case) -> BTreeMap<Link, Moment> {
     if !case.attempts.iter().any(effects) {
         return BTreeMap::new();
     }
-    let mut by_link: BTreeMap<Link, Vec<&Attempt>> = BTreeMap::new();
-    for attempt in &case.attempts {
+    let mut by_link: BTreeMap<Link, Vec<usize>> = BTreeMap::new();
+    for (index, attempt) in case.attempts.iter().enumerate() {
         for link in links(attempt) {
-            by_link.entry(link).or_default().push(attempt);
+            by_link.entry(link).or_default().push(index);
         }
     }
     let mut apart = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    for start in &case.attempts {
-        let (mut open, mut together) = (vec![start.facts.identity], Vec::new());
-        while let Some(link) = open.pop() {
-            if seen.insert(link) {
-                let sharing = by_link.get(&link).into_iter().flatten().copied();
-                together.extend(sharing.clone());
-                open.extend(sharing.flat_map(links));
+    let mut seen = vec![false; case.attempts.len()];
+    for start in 0..case.attempts.len() {
+        let (mut open, mut together) = (vec![start], Vec::new());
+        while let Some(index) = open.pop() {
+            if !std::mem::replace(&mut seen[index], true) {
+                let attempt = &case.attempts[index];
+                together.push(attempt);
+                // A link leads on once, however many share it.
+                open.extend(links(attempt).filter_map(|link| by_link.remove(&link)).flatten());
             }
         }
         let until = settled(&case.windows, together.iter().copied(), |attempt| window(&case.windows, attempt));

@@ -270,7 +270,7 @@ pub fn all(platform: &Platform) -> Vec<Scene> {
             )
         },
         scene("init", Dir::without_ledger(&Setup::of(platform)), &["init"], &[&["init"]]),
-        scene("migrate", old(platform), &["status"], &[&["status"]]),
+        scene("migrate", old(platform), &["verify"], &[&["verify"]]),
         scene(
             "close",
             settled(platform, &master),
