@@ -12,9 +12,9 @@ use crate::evidence::{Class, Effect, Facts, Kind, Link};
 use crate::plan::{Cell, NoText, Reader, Reading, Row};
 use crate::words::{Failure, Reason};
 
-/// Read in one transaction, at the most, so that a writer never waits long: about half a second. Links are digests, and go
+/// Read in one transaction, at the most, so that a writer never waits long: about a second. Links are digests, and go
 /// to random places of a large file; the more of them are written in their order at once, the fewer pages are written.
-const AT_ONCE: Amount = Amount { rows: 64_000, bytes: 64 * 1024 * 1024 };
+const AT_ONCE: Amount = Amount { rows: 128_000, bytes: 64 * 1024 * 1024 };
 
 /// Rows held in memory at once.
 const PAGE: usize = 2000;
