@@ -4,6 +4,7 @@
 //! cargo bench --bench speed                                              # CPU: no latency, 20,000 entries, three rounds
 //! cargo bench --bench speed -- --entries 100000 --latency 20 --jitter 10 --connections 64,256
 //! cargo bench --bench speed -- --scale 100000,1000000                    # memory, time, and what follows a run
+//! cargo bench --bench speed -- --tenfold 1000000                         # ten times the entries: times the time
 //! ```
 //!
 //! The work: registrations with a unique email, a fifth of them sharing its key with another, half of the accounts there;
@@ -44,6 +45,9 @@ pub struct Arguments {
     /// Instead: ledgers of so many entries, for memory, linear time, and idle runs.
     #[arg(long, value_delimiter = ',')]
     scale: Vec<u64>,
+    /// Instead: a ledger of so many entries, between ten of a tenth.
+    #[arg(long)]
+    tenfold: Option<u64>,
     /// Another build of the job to measure.
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -59,6 +63,8 @@ fn main() {
     let arguments = Arguments::parse();
     if let [database, url, connections] = &arguments.bare[..] {
         bare::run(database.as_ref(), url, connections.parse().unwrap());
+    } else if let Some(entries) = arguments.tenfold {
+        scale::tenfold(&arguments, entries);
     } else if arguments.scale.is_empty() {
         contest::contest(&arguments);
     } else {

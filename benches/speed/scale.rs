@@ -42,3 +42,30 @@ pub fn scale(arguments: &Arguments) {
         );
     }
 }
+
+/// How much longer ten times the entries take. The machine itself is quicker at one minute than at the next, so ten ledgers
+/// of a tenth stand around the large one: half of them are run before it, half after it.
+pub fn tenfold(arguments: &Arguments, entries: u64) {
+    let (url, served) = server::start(arguments.latency, arguments.jitter);
+    let run = |entries: u64| {
+        let folder = tempfile::tempdir().unwrap();
+        work::of_job(folder.path(), &url, entries, arguments.connections[0], true);
+        served.take();
+        measure(job(arguments, folder.path()).arg("run"), &[0])
+    };
+    println!("| entries | wall, s | ten of a tenth, wall, s | times the time | CPU, times |\n|---|---|---|---|---|");
+    let mut ratios: Vec<f64> = (0..arguments.rounds)
+        .map(|_| {
+            let mut small: Vec<_> = (0..5).map(|_| run(entries / 10)).collect();
+            let large = run(entries);
+            small.extend((0..5).map(|_| run(entries / 10)));
+            let wall: f64 = small.iter().map(|cost| cost.wall).sum();
+            let cpu: f64 = small.iter().map(|cost| cost.cpu).sum();
+            let ratio = 10.0 * large.wall / wall;
+            println!("| {entries} | {:.1} | {wall:.1} | {ratio:.2} | {:.2} |", large.wall, 10.0 * large.cpu / cpu);
+            ratio
+        })
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    println!("| the median | | | {:.2} | |", ratios[ratios.len() / 2]);
+}
