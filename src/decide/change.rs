@@ -206,12 +206,16 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
 }
 
 fn equal(look: &Look, record: &Record, first: Option<Moment>, settled: Moment) -> Decision {
-    let changed = Record { made: record.changed, ..Record::default() };
-    if matches!(Age::of(&changed, look, first, settled), Age::Within(_)) {
+    if matches!(changed(record, look, first, settled), Age::Within(_)) {
         return settle(Status::Resolved, Outcome::Applied, Reason::Updated, Action::None)
             .because("every sent field is equal, and the record was changed after the first attempt".into());
     }
     equivalent()
+}
+
+/// When it was changed last.
+fn changed(record: &Record, look: &Look, first: Option<Moment>, settled: Moment) -> Age {
+    Age::of(&Record { made: record.changed, ..Record::default() }, look, first, settled)
 }
 
 fn equivalent() -> Decision {
@@ -220,12 +224,14 @@ fn equivalent() -> Decision {
 }
 
 /// The fields hold what they held before: they can have it only from before, or an earlier look saw the same values, and
-/// no other write is known since.
+/// no other write is known since. Who changed the record since may have written over what was sent.
 fn as_before(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record) -> bool {
-    if record.equals() || look.seen != Seen::Present {
+    let first = group.first_sent(identity);
+    let since = record.changed.is_some() && changed(record, look, first, group.own_settled(identity)) != Age::Before;
+    if record.equals() || look.seen != Seen::Present || since {
         return false;
     }
-    let (Some(key), Some(first)) = (effect.key, group.first_sent(identity)) else { return record.as_before };
+    let (Some(key), Some(first)) = (effect.key, first) else { return record.as_before };
     record.as_before
         || record.values.is_some_and(|values| {
             let earlier =

@@ -160,6 +160,19 @@ fn update_still_the_values_of_before_by_a_field_of_two_states() {
     assert_eq!(told(&CONFIRMED), "resolved not-applied not-updated resend");
 }
 
+/// Who changed it may have written over what was sent.
+#[test]
+fn update_values_of_before_in_a_record_changed_since_prove_nothing() {
+    let told = |minute| {
+        let record = || before(Record { changed: Some(at(minute) + Span(500)), ..record("a", -99) });
+        said([update().told(|a| a.looks = CONFIRMED.map(|m| present_at(m, record())).into())])[0].clone()
+    };
+    assert_eq!(told(-3), "resolved not-applied not-updated resend");
+    for since in [3, 12] {
+        assert_eq!(told(since), OVERWRITTEN);
+    }
+}
+
 #[test]
 fn update_still_the_values_of_before_by_an_earlier_look() {
     let differing = |values| valued(values, with_field(record("a", -99), Compared::Differs));
