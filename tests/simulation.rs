@@ -54,6 +54,18 @@ fn what_is_tried_again_after_its_verdict_may_have_been_made_twice() {
 }
 
 #[test]
+fn who_looked_in_vain_and_who_wrote_unseen_makes_nothing_wrong() {
+    // The first world: a child's answered sibling was looked for by another spelling of its parent, and the clock was set
+    // within that look alone. The second: the partner's retry, which no ledger was told of, wrote over what another set.
+    let secrets = tempfile::tempdir().unwrap();
+    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
+    for seed in [17_297_299_421_533_633_909, 6_100_786_231_884_709_938] {
+        let (figures, _) = play(seed, 160, false, secrets.path(), false, None).unwrap();
+        assert!(figures.entries > 100 && !figures.red(), "{:#?}", figures.wrongs);
+    }
+}
+
+#[test]
 fn a_clock_that_is_set_within_a_look_tells_no_record_s_age() {
     // Between a lookup's two requests the host's clock was set back an hour. Their times and dates together looked as if it
     // had been eight seconds slow, and the record as if it had been there before the attempt that made it.

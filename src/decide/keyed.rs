@@ -98,14 +98,6 @@ pub fn asked<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Vec<A
     by_key.map(|attempts| Asked { look: telling(group, &attempts, index), attempts }).collect()
 }
 
-impl Asked<'_> {
-    /// What they made is not known, and they were looked at after `moment`, so that they can be looked at again.
-    pub fn may_be_told_later(&self, moment: Option<Moment>) -> bool {
-        let looks = self.attempts.iter().flat_map(|attempt| &attempt.looks).filter(|look| look.current);
-        self.look.is_none() && looks.map(|look| look.asked).max() > moment
-    }
-}
-
 /// The latest look at the key that tells what these attempts made: one after their windows, or one that found the record when
 /// all of them were sent, for the server keeps its key unique. Another plan may call the same record by another id.
 fn telling<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Option<&'a Look> {

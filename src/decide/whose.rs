@@ -143,17 +143,21 @@ impl<'a> List<'a> {
         List { group, makers, pinned, latest, asked, records }
     }
 
-    /// An operation in doubt has not been looked at yet; or one that sent a key was now, and the look told nothing. One whose
-    /// fields are gone is not looked at any more, and nobody waits for it.
+    /// An operation in doubt has not been looked at yet; or any was now, and the look told nothing. One whose fields are gone
+    /// is not looked at any more, and nobody waits for it.
     fn unseen(&self) -> bool {
-        let in_doubt = |a: &&Attempt| a.verdict.is_none() && a.facts.failure != Some(Failure::Answered);
         let before = self.looked_before();
-        let untold = |asked: &Asked| {
-            (asked.look.is_none() && asked.attempts.iter().any(in_doubt)) || asked.may_be_told_later(before)
+        let may_tell = |attempts: &[&Attempt], index: usize| {
+            let in_doubt = |a: &&Attempt| a.verdict.is_none() && a.facts.failure != Some(Failure::Answered);
+            let looks = attempts.iter().flat_map(|attempt| &attempt.looks);
+            let looks = looks.filter(|look| look.current && look.effect == index);
+            attempts.iter().any(in_doubt) || looks.map(|look| look.asked).max() > before
         };
         let mut makers = self.makers.iter().zip(&self.latest).zip(&self.asked);
         makers.any(|((maker, look), asked)| {
-            (look.is_none() && maker.keyless.iter().any(in_doubt)) || asked.iter().any(untold)
+            let index = maker.item.1;
+            let keyless = look.is_none() && capacity(&maker.keyless) > 0 && may_tell(&maker.keyless, index);
+            keyless || asked.iter().any(|asked| asked.look.is_none() && may_tell(&asked.attempts, index))
         })
     }
 

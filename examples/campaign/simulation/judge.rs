@@ -17,7 +17,7 @@
 //! its watch has ended.
 
 use anyhow::Result;
-use privo_reconcile::sandbox::{Account, BY_HAND};
+use privo_reconcile::sandbox::{Account, Applied, BY_HAND};
 use privo_reconcile::standing::{Entries, Filter};
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
 
@@ -162,9 +162,11 @@ impl Bench<'_> {
             let known = attempts.iter().filter(|attempt| self.known(&attempt.request_id, told));
             let applied = known.flat_map(|attempt| self.truth.applied(&attempt.request_id));
             // A change that came to pass before the account was deleted left no trace that could be looked up.
-            return match applied.into_iter().any(|applied| applied.what == what(op.kind)) {
-                true => Ruling::Wrong("an attempt was or will be applied"),
-                false => Ruling::Right,
+            let applied: Vec<&Applied> = applied.filter(|applied| applied.what == what(op.kind)).collect();
+            return match applied.iter().all(|applied| self.written_over(op, applied, told)) {
+                true if applied.is_empty() => Ruling::Right,
+                true => Ruling::Unknowable,
+                false => Ruling::Wrong("an attempt was or will be applied"),
             };
         }
         let mut ruling = Ruling::Right;
@@ -193,6 +195,19 @@ impl Bench<'_> {
             }
         }
         ruling
+    }
+
+    /// The level that it set was set otherwise by a request that the ledger does not know, as if it had never been there.
+    fn written_over(&self, op: &Op, applied: &Applied, told: &Told) -> bool {
+        let since = |other: &Applied| {
+            let after = (applied.applied_ms..=told.to).contains(&other.applied_ms);
+            after && other.record == applied.record && other.what == "assurance set"
+        };
+        let mut others = self.truth.journal.per_request.iter().filter(|(cause, _)| !self.known(cause, told));
+        let account = self.truth.account(&applied.record).filter(|_| op.kind == Kind::Ial);
+        let shown = account.map(|account| account.state_at(told.to));
+        shown.is_some_and(|state| state.attributes.iter().all(|a| a.ial.as_ref() != op.features.first()))
+            && others.any(|(_, done)| done.iter().any(since))
     }
 
     fn removed_unknown(&self, account: &Account, told: &Told) -> bool {

@@ -438,3 +438,15 @@ fn member_waits_for_a_keyed_siblings_look_that_told_nothing() {
     let blank = said([list([SETTLED, SETTLED + 9]), keyed()]);
     assert_eq!(blank[0], "duplicate-risk partly-applied underdetermined review");
 }
+
+/// It is asked for under another spelling, and that answer told nothing: its next look may tell what it made.
+#[test]
+fn member_waits_for_an_answered_siblings_look_that_told_nothing() {
+    let list = |minutes: [i64; 2]| member().saw(minutes.map(|m| list_at(m, [record("a", 0)])));
+    let sibling = || member().op(2).answered(201).saw([inconclusive_at(SETTLED)]);
+    assert_eq!(said([list([9, SETTLED]), sibling()])[0], "pending inconclusive wait");
+    let told = sibling().saw([list_at(SETTLED + 9, [with_field(record("a", 0), Compared::Differs)])]);
+    assert_eq!(said([list([SETTLED, SETTLED + 9]), told])[0], "resolved applied created store-id");
+    let blank = said([list([SETTLED, SETTLED + 9]), sibling()]);
+    assert_eq!(blank[0], "duplicate-risk partly-applied underdetermined review");
+}
