@@ -14,14 +14,28 @@ fn worlds(seeds: std::ops::Range<u64>, breaks_windows: bool) -> Figures {
 }
 
 fn worlds_keeping(seeds: std::ops::Range<u64>, breaks_windows: bool, keeps: Option<Span>) -> Figures {
-    let secrets = tempfile::tempdir().unwrap();
-    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
+    let secrets = secrets();
     let mut sum = Figures::default();
     for seed in seeds {
         let (figures, _) = play(seed, 100, breaks_windows, secrets.path(), false, keeps).unwrap();
         sum.add(&figures);
     }
     sum
+}
+
+/// Single worlds, as the campaign plays them, that found something once.
+fn nothing_is_wrong_in(seeds: &[u64]) {
+    let secrets = secrets();
+    for seed in seeds {
+        let (figures, _) = play(*seed, 160, false, secrets.path(), false, None).unwrap();
+        assert!(figures.entries > 100 && !figures.red(), "{:#?}", figures.wrongs);
+    }
+}
+
+fn secrets() -> tempfile::TempDir {
+    let secrets = tempfile::tempdir().unwrap();
+    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
+    secrets
 }
 
 #[test]
@@ -35,44 +49,28 @@ fn nothing_is_wrong_while_the_world_keeps_the_windows() {
 fn what_was_seen_long_ago_is_looked_at_again_before_it_settles_anything() {
     // A parent's child was seen, but a control of the parent's lookup got no answer, so nothing was said. Hours later,
     // when the controls held, that would have been enough; by then somebody had removed the child.
-    let secrets = tempfile::tempdir().unwrap();
-    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
-    let (figures, _) = play(765_665_857_263_144_218, 160, false, secrets.path(), false, None).unwrap();
-    assert!(figures.entries > 100 && !figures.red(), "{:#?}", figures.wrongs);
+    nothing_is_wrong_in(&[765_665_857_263_144_218]);
 }
 
 #[test]
 fn what_is_tried_again_after_its_verdict_may_have_been_made_twice() {
     // A child was made and told so, and was tried again in ignorance; the retry was applied, late. That record is neither
     // a twin's nor to be passed over in silence.
-    let secrets = tempfile::tempdir().unwrap();
-    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
-    for seed in [17_192_537_481_058_612_204, 5_767_867_076_986_284_700, 12_024_153_384_500_541_758] {
-        let (figures, _) = play(seed, 160, false, secrets.path(), false, None).unwrap();
-        assert!(figures.entries > 100 && !figures.red(), "{:#?}", figures.wrongs);
-    }
+    nothing_is_wrong_in(&[17_192_537_481_058_612_204, 5_767_867_076_986_284_700, 12_024_153_384_500_541_758]);
 }
 
 #[test]
 fn who_looked_in_vain_and_who_wrote_unseen_makes_nothing_wrong() {
     // The first world: a child's answered sibling was looked for by another spelling of its parent, and the clock was set
     // within that look alone. The second: the partner's retry, which no ledger was told of, wrote over what another set.
-    let secrets = tempfile::tempdir().unwrap();
-    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
-    for seed in [17_297_299_421_533_633_909, 6_100_786_231_884_709_938] {
-        let (figures, _) = play(seed, 160, false, secrets.path(), false, None).unwrap();
-        assert!(figures.entries > 100 && !figures.red(), "{:#?}", figures.wrongs);
-    }
+    nothing_is_wrong_in(&[17_297_299_421_533_633_909, 6_100_786_231_884_709_938]);
 }
 
 #[test]
 fn a_clock_that_is_set_within_a_look_tells_no_record_s_age() {
     // Between a lookup's two requests the host's clock was set back an hour. Their times and dates together looked as if it
     // had been eight seconds slow, and the record as if it had been there before the attempt that made it.
-    let secrets = tempfile::tempdir().unwrap();
-    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
-    let (figures, _) = play(12_727_095_946_835_602_044, 160, false, secrets.path(), false, None).unwrap();
-    assert!(figures.entries > 100 && !figures.red(), "{:#?}", figures.wrongs);
+    nothing_is_wrong_in(&[12_727_095_946_835_602_044]);
 }
 
 #[test]
@@ -98,8 +96,7 @@ fn what_is_pruned_in_the_midst_of_it_makes_nothing_wrong_and_stays_decidable() {
 
 #[test]
 fn a_seed_replays_exactly() {
-    let secrets = tempfile::tempdir().unwrap();
-    std::fs::write(secrets.path().join("secret"), "s3cret\n").unwrap();
+    let secrets = secrets();
     let told = || play(7, 60, false, secrets.path(), true, None).unwrap().1;
     assert_eq!(told(), told());
 }

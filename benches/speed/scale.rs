@@ -46,11 +46,10 @@ pub fn scale(arguments: &Arguments) {
 /// How much longer ten times the entries take. The machine itself is quicker at one minute than at the next, so ten ledgers
 /// of a tenth stand around the large one: half of them are run before it, half after it.
 pub fn tenfold(arguments: &Arguments, entries: u64) {
-    let (url, served) = server::start(arguments.latency, arguments.jitter);
+    let (url, _) = server::start(arguments.latency, arguments.jitter);
     let run = |entries: u64| {
         let folder = tempfile::tempdir().unwrap();
         work::of_job(folder.path(), &url, entries, arguments.connections[0], true);
-        served.take();
         measure(job(arguments, folder.path()).arg("run"), &[0])
     };
     println!("| entries | wall, s | ten of a tenth, wall, s | times the time | CPU, times |\n|---|---|---|---|---|");

@@ -29,16 +29,11 @@ pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
     let _lock = Ledger::lock(&config.ledger)?;
     let mut entries = Vec::new();
     for request_id in &args.request_ids {
+        let id = crate::mask::id(request_id);
         match ledger.row_of_request(request_id)? {
             Some(row) if fits(&row, args) => entries.push(row.entry),
-            Some(_) => {
-                let id = crate::mask::id(request_id);
-                bail!(Refused(format!("{id} does not fit the filters; nothing was closed (see `show {id}`)")))
-            }
-            None => {
-                let id = crate::mask::id(request_id);
-                bail!(Refused(format!("there is no entry {id}; nothing was closed (`report` has the ids)")))
-            }
+            Some(_) => bail!(Refused(format!("{id} does not fit the filters; nothing was closed (see `show {id}`)"))),
+            None => bail!(Refused(format!("there is no entry {id}; nothing was closed (`report` has the ids)"))),
         }
     }
     if args.request_ids.is_empty() {

@@ -17,8 +17,8 @@ pub enum Age {
 
 impl Age {
     /// `settled` is when the operation itself can have made nothing any more, however long its group waits for others.
-    pub fn of(record: &Record, look: &Look, first: Option<Moment>, settled: Moment) -> Age {
-        let (Some(made), Some(first)) = (record.made, first) else { return Age::Unknown };
+    pub fn of(made: Option<Moment>, look: &Look, first: Option<Moment>, settled: Moment) -> Age {
+        let (Some(made), Some(first)) = (made, first) else { return Age::Unknown };
         Age::of_all(look.skews().map(|skew| Age::under(skew, made, first, settled)))
     }
 

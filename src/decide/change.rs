@@ -73,7 +73,7 @@ fn which(group: &Group, identity: Link, key: Link, (look, record): (&Look, &Reco
     let known = first.and_then(|first| group.known_id(key, first));
     if record.is_key
         || known.is_some_and(|(_, known)| id == Some(known))
-        || Age::of(record, look, first, group.settled(identity)) == Age::Before
+        || Age::of(record.made, look, first, group.settled(identity)) == Age::Before
     {
         return Which::Same;
     }
@@ -206,16 +206,11 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
 }
 
 fn equal(look: &Look, record: &Record, first: Option<Moment>, settled: Moment) -> Decision {
-    if matches!(changed(record, look, first, settled), Age::Within(_)) {
+    if matches!(Age::of(record.changed, look, first, settled), Age::Within(_)) {
         return settle(Status::Resolved, Outcome::Applied, Reason::Updated, Action::None)
             .because("every sent field is equal, and the record was changed after the first attempt".into());
     }
     equivalent()
-}
-
-/// When it was changed last.
-fn changed(record: &Record, look: &Look, first: Option<Moment>, settled: Moment) -> Age {
-    Age::of(&Record { made: record.changed, ..Record::default() }, look, first, settled)
 }
 
 fn equivalent() -> Decision {
@@ -227,8 +222,8 @@ fn equivalent() -> Decision {
 /// no other write is known since. Who changed the record since may have written over what was sent.
 fn as_before(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record) -> bool {
     let first = group.first_sent(identity);
-    let since = record.changed.is_some() && changed(record, look, first, group.own_settled(identity)) != Age::Before;
-    if record.equals() || look.seen != Seen::Present || since {
+    let since = || Age::of(record.changed, look, first, group.own_settled(identity)) != Age::Before;
+    if record.equals() || look.seen != Seen::Present || (record.changed.is_some() && since()) {
         return false;
     }
     let (Some(key), Some(first)) = (effect.key, first) else { return record.as_before };

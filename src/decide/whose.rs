@@ -307,7 +307,7 @@ pub fn candidates<'a>(group: &'a Group, identity: Link, look: &'a Look) -> impl 
     let settled = group.own_settled_longest(identity);
     let able = group.operation(identity).any(maybe_applied);
     let can = move |r: &&Record| {
-        able && !r.differs() && !group.is_keyed(r) && Age::of(r, look, first, settled) != Age::Before
+        able && !r.differs() && !group.is_keyed(r) && Age::of(r.made, look, first, settled) != Age::Before
     };
     look.records.iter().filter(can)
 }

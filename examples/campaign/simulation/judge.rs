@@ -17,7 +17,7 @@
 //! its watch has ended.
 
 use anyhow::Result;
-use privo_reconcile::sandbox::{Account, Applied, BY_HAND};
+use privo_reconcile::sandbox::{Account, Applied, BY_HAND, State};
 use privo_reconcile::standing::{Entries, Filter};
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
 
@@ -206,8 +206,7 @@ impl Bench<'_> {
         let mut others = self.truth.journal.per_request.iter().filter(|(cause, _)| !self.known(cause, told));
         let account = self.truth.account(&applied.record).filter(|_| op.kind == Kind::Ial);
         let shown = account.map(|account| account.state_at(told.to));
-        shown.is_some_and(|state| state.attributes.iter().all(|a| a.ial.as_ref() != op.features.first()))
-            && others.any(|(_, done)| done.iter().any(since))
+        shown.is_some_and(|state| !shows_level(state, op)) && others.any(|(_, done)| done.iter().any(since))
     }
 
     fn removed_unknown(&self, account: &Account, told: &Told) -> bool {
@@ -323,8 +322,7 @@ impl Bench<'_> {
         let holds = |at: i64| {
             let state = account.state_at(at);
             let off = |name: &String| state.features.iter().any(|f| f.identifier == *name && f.state == "off");
-            let level = || state.attributes.iter().any(|a| a.ial.as_ref() == op.features.first());
-            if op.kind == Kind::Ial { level() } else { op.features.iter().all(off) }
+            if op.kind == Kind::Ial { shows_level(state, op) } else { op.features.iter().all(off) }
         };
         let seen = self.truth.seen_alive(account, told.from, told.to);
         let changes = account.states.iter().map(|state| state.since_ms).filter(|at| (told.from..=told.to).contains(at));
@@ -376,6 +374,11 @@ impl Bench<'_> {
             self.wrong("undecided", &told.request_id, &line);
         }
     }
+}
+
+/// It shows the level that the operation sets.
+fn shows_level(state: &State, op: &Op) -> bool {
+    state.attributes.iter().any(|a| a.ial.as_ref() == op.features.first())
 }
 
 /// The watch looks at it again.
