@@ -183,6 +183,7 @@ struct SettleFile {
     expire_after: Option<Length>,
     webhook: Option<Length>,
     watch: Option<Length>,
+    writer_error: Option<Length>,
 }
 
 #[derive(Deserialize)]
@@ -391,6 +392,7 @@ impl SettleFile {
             expire_after: or(self.expire_after, usual.expire_after),
             webhook: or(self.webhook, usual.webhook),
             watch: or(self.watch, usual.watch),
+            writer_error: or(self.writer_error, usual.writer_error),
         }
     }
 }

@@ -39,7 +39,10 @@ pub fn fold(effects: &[Effect], mut parts: Vec<Decision>) -> Decision {
         let (_, lead) = lead.unwrap_or(&verdicts[0]);
         settle(Status::Resolved, Outcome::NotApplied, lead.reason, lead.action)
     } else {
-        settle(Status::DuplicateRisk, Outcome::PartlyApplied, Reason::PartlyApplied, Action::Review)
+        // Parts that were there before are not its work.
+        let own = |(_, verdict): &(&str, &Verdict)| matches!(verdict.outcome, Outcome::Applied | Outcome::Satisfied);
+        let outcome = if verdicts.iter().any(own) { Outcome::PartlyApplied } else { Outcome::Unknown };
+        settle(Status::DuplicateRisk, outcome, Reason::PartlyApplied, Action::Review)
     };
     with_ids(decision.because(story), &verdicts)
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::age::Age;
+use super::age::{Age, Made};
 use super::group::{Group, maybe_applied, succeeded};
 use super::{view, whose};
 use crate::clock::Moment;
@@ -46,7 +46,7 @@ pub fn made<'a>(group: &Group<'a>) -> BTreeSet<&'a str> {
 
 /// When a record was made, seen from an operation that asked for its key: it waits for its own windows.
 fn age(group: &Group, identity: Link, record: &Record, look: &Look) -> Age {
-    Age::of_spans(record, look, group.first_sent(identity), group.spans(identity))
+    Made::said(record.made, look).age(group.first(identity), group.spans(identity))
 }
 
 /// Another plan may call the same record by another id.

@@ -39,7 +39,22 @@ pub enum Absence {
 /// The looks at one effect in the order in which they count. Of looks asked at one instant the more cautious comes last,
 /// so that their order in the ledger does not matter.
 pub fn in_order(looks: &[Look], effect: usize) -> Vec<&Look> {
-    let mut looks: Vec<&Look> = looks.iter().filter(|look| look.effect == effect).collect();
+    cautious(looks.iter().filter(|look| look.effect == effect).collect())
+}
+
+/// The same of looks at one effect that several attempts of an operation have alike: each of them tells of all. `None`
+/// where a clock that was set back leaves no one order.
+pub fn in_one_order<'a>(each: &[&'a [Look]], effect: usize) -> Option<Vec<&'a Look>> {
+    let of = |looks: &'a [Look]| looks.iter().filter(move |look| look.effect == effect);
+    if !each.iter().all(|looks| of(looks).is_sorted_by_key(|look| look.asked)) {
+        return None;
+    }
+    let mut looks: Vec<&Look> = each.iter().flat_map(|looks| of(looks)).collect();
+    looks.sort_by_key(|look| look.asked);
+    Some(cautious(looks))
+}
+
+fn cautious(mut looks: Vec<&Look>) -> Vec<&Look> {
     let caution = |look: &Look| {
         let doubt = match controls(look, look.seen == Seen::Absent) {
             Ok(()) => 0,
@@ -90,6 +105,11 @@ pub fn believed<'a>(looks: &[&'a Look], absent: impl Fn(&Look) -> bool) -> Resul
 /// Whether a look that found something may be used as evidence of what was there then.
 pub fn sound(look: &Look) -> bool {
     controls(look, false).is_ok()
+}
+
+/// Whether a look that found nothing may be used as evidence that nothing was there then.
+pub fn sound_absence(look: &Look) -> bool {
+    look.seen == Seen::Absent && controls(look, true).is_ok()
 }
 
 /// Whether the controls stand behind what a look saw; an absence needs both.
@@ -183,6 +203,9 @@ pub fn matched_on(found_by: Option<&str>, record: &Record) -> String {
         record.fields.iter().filter(|(_, c)| *c == crate::words::Compared::Equal).map(|(name, _)| name.as_str());
     found_by.into_iter().chain(equal).collect::<Vec<_>>().join(", ")
 }
+
+/// The assumption behind every `created`.
+pub const ASSUMING_NO_OTHER: &str = "this assumes that no request unknown to the ledger made it, a request of the partner's own that succeeded included";
 
 /// The assumptions behind every `not-applied`.
 pub fn assuming(windows: &Windows, settled: Moment, absence: Absence) -> String {

@@ -161,6 +161,8 @@ fn cannot_be_decided(reader: &Reader, row: &Row, now: Moment) -> Option<String> 
         ended_at: Ok(None),
         failure: cell(row.failure.text()),
         http_status: Ok(row.http_status.map(|status| status.to_string())),
+        arrived: None,
+        clock_error: None,
     };
     match reader.read(&read, now).facts.class {
         Class::BadRow { why } => Some(why),

@@ -15,18 +15,21 @@ use crate::plan::operation;
 use crate::standing::{
     Audience, Counts, Entries, Filter, ReportRow, RunFacts, Standing, Story, StoryLook, StoryVerdict,
 };
-use crate::words::Status;
+use crate::words::{Reason, Status};
 
-const ROW: &str = "SELECT s.entry_id, s.status, s.reason, s.action, s.explanation, s.not_before_ms, s.checks, s.first_checked_ms,
+const ROW: &str = "SELECT s.entry_id, CASE WHEN w.entry_id IS NULL THEN s.status ELSE 'pending' END,
+       CASE WHEN w.entry_id IS NULL THEN s.reason ELSE 'unsettled' END,
+       CASE WHEN w.entry_id IS NULL THEN s.action ELSE 'wait' END, coalesce(w.why, s.explanation), s.not_before_ms, s.checks, s.first_checked_ms,
        s.last_checked_ms, r.facts, v.outcome, v.server_id, v.matched_on, v.explanation, v.correction,
        s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure,
-       e.http_status, v.run_id, v.decided_ms, p.pseudonym
+       e.http_status, s.arrived_ms, s.clock_error_ms, v.run_id, v.decided_ms, p.pseudonym, s.vanished_ms
 FROM standings s
 JOIN entries e ON e.id = s.entry_id
 LEFT JOIN readings r ON r.id = coalesce(s.reading_id,
     (SELECT max(id) FROM readings WHERE entry_id = s.entry_id AND s.status IN ('resolved', 'duplicate-risk')))
 LEFT JOIN verdicts v ON v.id = s.verdict_id
 LEFT JOIN pseudonyms p ON p.entry_id = s.entry_id
+LEFT JOIN temp.waits w ON w.entry_id = s.entry_id
 WHERE s.status IS NOT NULL";
 
 const UNREADABLE: &str = "failed to read a reading";
@@ -38,16 +41,21 @@ impl Ledger {
     /// When the ledger cannot be read.
     pub fn counts(&self) -> Result<Counts> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT status, reason, count(*) FROM standings WHERE status IS NOT NULL GROUP BY status, reason",
+            "SELECT status, reason, count(*) FROM standings WHERE status IS NOT NULL GROUP BY status, reason
+             UNION ALL SELECT s.status, s.reason, -count(*) FROM temp.waits w CROSS JOIN standings s USING (entry_id)
+               GROUP BY s.status, s.reason
+             UNION ALL SELECT 'pending', 'unsettled', count(*) FROM temp.waits HAVING count(*) > 0",
         )?;
         let mut rows = statement.query([])?;
-        let mut counts = Counts::default();
+        let mut sums: BTreeMap<(Status, Option<Reason>), i64> = BTreeMap::new();
         while let Some(row) = rows.next()? {
             let reason: Option<String> = row.get(1)?;
             let reason = reason.map(|reason| reason.parse()).transpose()?;
-            counts.rows.push((row.get_ref(0)?.as_str()?.parse()?, reason, row.get(2)?));
+            *sums.entry((row.get_ref(0)?.as_str()?.parse()?, reason)).or_default() += row.get::<_, i64>(2)?;
         }
-        counts.rows.sort();
+        let sums = sums.into_iter().filter(|(_, count)| *count > 0);
+        let rows = sums.map(|((status, reason), count)| (status, reason, count.unsigned_abs())).collect();
+        let mut counts = Counts { rows, ..Counts::default() };
         let oldest: Option<i64> =
             self.connection
                 .query_row("SELECT min(sent_ms) FROM standings WHERE status = 'pending'", [], |row| row.get(0))?;
@@ -247,10 +255,11 @@ fn report_row(row: &rusqlite::Row, entries: Entries) -> Result<ReportRow> {
         first_checked: row.get::<_, Option<i64>>(7)?.map(Moment),
         last_checked: row.get::<_, Option<i64>>(8)?.map(Moment),
         not_before: row.get::<_, Option<i64>>(5)?.map(Moment),
-        run: if settled { row.get(27)? } else { None },
-        decided: if settled { row.get::<_, Option<i64>>(28)?.map(Moment) } else { None },
-        pseudonym: row.get(29)?,
+        run: if settled { row.get(29)? } else { None },
+        decided: if settled { row.get::<_, Option<i64>>(30)?.map(Moment) } else { None },
+        pseudonym: row.get(31)?,
         attempts: Vec::new(),
+        vanished: if settled { row.get::<_, Option<i64>>(32)?.map(Moment) } else { None },
         found: Vec::new(),
     })
 }

@@ -71,6 +71,8 @@ impl Reader<'_> {
             ended_at: Ok(None),
             failure: cell("timeout"),
             http_status: Ok(None),
+            arrived: None,
+            clock_error: None,
         };
         let reading = self.read(&row, Moment(1_000_000_000_000));
         format!("{:?} {:?} {:?}", reading.facts, reading.probes, reading.subject)

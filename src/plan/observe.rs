@@ -9,7 +9,7 @@ use super::parts::{Form, moment, scalar};
 use super::read::{Probe, Reader};
 use super::search::Found;
 use crate::clock::Moment;
-use crate::evidence::{Kind, Look, Record};
+use crate::evidence::{Kind, Look, OWNER_ABSENT, Record};
 use crate::words::{Compared, Control, Seen};
 
 /// One lookup's result with its times.
@@ -62,6 +62,7 @@ pub fn look(
         state: None,
         known: controls.0,
         random: controls.1,
+        made_error: crate::clock::Span::ZERO,
     };
     let chosen =
         own.filter(|(_, s)| matches!(s.found, Found::Record { .. })).map(|found| (found, true)).or_else(|| {
@@ -77,7 +78,10 @@ pub fn look(
         (_, Some(cause)) => look.cause = Some(cause),
         (Some(((_, sighting), false)), None) => record(reader, lookup, kind, probe, sighting, false, &mut look),
         (None, None) if sightings.is_empty() => look.cause = Some("not looked up".to_owned()),
-        (None, None) => look.seen = Seen::Absent,
+        (None, None) => {
+            look.seen = Seen::Absent;
+            look.cause = (kind == Kind::Member).then(|| OWNER_ABSENT.to_owned());
+        }
     }
     look
 }
@@ -99,7 +103,7 @@ fn record(
     match (kind, &shape.list) {
         (Kind::Member, Some(list)) => match members(shape, list.first(document), probe) {
             Ok(records) => {
-                look.seen = match records.len() {
+                look.seen = match records.iter().filter(|record| !record.differs()).count() {
                     0 => Seen::Absent,
                     1 => Seen::Present,
                     _ => Seen::Several,
@@ -122,7 +126,8 @@ fn record(
     }
 }
 
-/// The records of an owner's list that may be the entry's: none of the fields that both sides show differs.
+/// The records of an owner's list that may be the entry's: none of the fields that both sides show differs, or some are
+/// equal though others differ.
 fn members(shape: &RecordShape, list: Option<&Value>, probe: &Probe) -> Result<Vec<Record>, &'static str> {
     let Some(Value::Array(items)) = list else { return Err("the owner's record does not show the documented list") };
     let mut records = Vec::new();
@@ -138,7 +143,7 @@ fn members(shape: &RecordShape, list: Option<&Value>, probe: &Probe) -> Result<V
     if records.windows(2).any(|pair| pair[0].id == pair[1].id) {
         return Err("the list shows one id twice");
     }
-    records.retain(|record| !record.differs());
+    records.retain(|record| !record.differs() || record.nearly_matches());
     Ok(records)
 }
 
@@ -155,6 +160,9 @@ fn compared(shape: &RecordShape, document: &Value, probe: &Probe, own: bool) -> 
         fields: probe.compare.iter().map(|(name, sent)| field(name, sent)).collect(),
         as_before: false,
         values: None,
+        shows_more: shape.shows_more.as_ref().is_some_and(|shows| {
+            shows.path.all(document).into_iter().filter_map(scalar).any(|value| shows.values.contains(&value))
+        }),
         is_key: false,
     }
 }

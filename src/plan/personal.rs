@@ -258,6 +258,8 @@ mod tests {
             ended_at: Ok(None),
             failure: Ok(Some("timeout".to_owned())),
             http_status: Ok(None),
+            arrived: None,
+            clock_error: None,
         }
     }
 

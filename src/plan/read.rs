@@ -32,6 +32,10 @@ pub struct Row {
     pub ended_at: Cell,
     pub failure: Cell,
     pub http_status: Cell,
+    /// When the row came that says how it ended, by the store's clock; `None` for an intent without news.
+    pub arrived: Option<Moment>,
+    /// How far the clock that dated it may be from the store's, where its source says so.
+    pub clock_error: Option<Span>,
 }
 
 impl Row {
@@ -106,7 +110,7 @@ const SET_BACK: Span = Span::seconds(2 * 3600);
 const LONGEST_KEY: usize = 2048;
 
 /// Another number whenever a row is read otherwise than before: then all are read anew.
-const READING: u32 = 2;
+const READING: u32 = 3;
 
 /// Why a row cannot be read: names the column or field, never its value.
 type Bad = String;
@@ -179,6 +183,8 @@ impl Reader<'_> {
             sent_ahead: sent.is_some_and(|sent| sent > read_at),
             overtaken: false,
             ended: ended.min(read_at + SET_BACK),
+            arrived: row.arrived,
+            clock_error: row.clock_error,
             window: self.window(failure, http_status),
             identity: Link([0; 16]),
             repeat_blocked: false,
@@ -341,10 +347,13 @@ impl Reader<'_> {
         vars: &Vars,
     ) -> Result<(Effect, Option<Probe>, bool), Bad> {
         let mut keys = plan.keys.iter().filter_map(|key| Some((key, find(key, element, vars)?)));
+        let values = |sets: &[SetProbe], compare: &[(String, Option<String>)]| {
+            self.values_of(plan, (body, element, vars), sets, compare)
+        };
         let own = keys.next();
         let also = match plan.kind {
-            EffectKind::Create => keys.filter_map(|(key, raw)| self.key_link(key, &raw)).collect(),
-            EffectKind::Delete | EffectKind::Update | EffectKind::Inbound => Vec::new(),
+            EffectKind::Create | EffectKind::Delete => keys.filter_map(|(key, raw)| self.key_link(key, &raw)).collect(),
+            EffectKind::Update | EffectKind::Inbound => Vec::new(),
         };
         let owner = || plan.owner.as_ref().and_then(|key| Some((key, find(key, body, vars)?)));
         let listed = own.is_some().then(owner).flatten().and_then(|(key, raw)| self.key_link(key, &raw));
@@ -375,6 +384,7 @@ impl Reader<'_> {
         }
         let sets = set_probes(plan, element, vars)?;
         let compare = compared(plan, lookup, element);
+        let values = values(&sets, &compare);
         let lookup_name = key.lookup.as_ref().clone();
         let link = self.link(&lookup_name, &normalised);
         let target = |set: &SetProbe| {
@@ -394,6 +404,9 @@ impl Reader<'_> {
             key: Some(link),
             also,
             owner: listed.filter(|_| kind == Kind::Create),
+            owner_record: owner().and_then(|(key, raw)| self.owner_record(key, &raw)),
+            does_more: plan.does_more,
+            values,
             found_by: Some(lookup.by.clone()),
             own_key: lookup.own_key,
             comparable: compare.iter().any(|(_, value)| value.is_some()),
@@ -401,6 +414,32 @@ impl Reader<'_> {
         };
         let repeat_blocked = kind == Kind::Create && key.blocks_repeat;
         Ok((effect, Some(Probe { lookup: lookup_name, raw, normalised, compare, sets }), repeat_blocked))
+    }
+
+    /// What tells this request from another under the same operation id: every kind of key, and every compared or written
+    /// field, with the digest of its value.
+    fn values_of(
+        &self,
+        plan: &EffectPlan,
+        (body, element, vars): (&Value, &Value, &Vars),
+        sets: &[SetProbe],
+        compare: &[(String, Option<String>)],
+    ) -> Vec<(String, Link)> {
+        let of_key = |key: &Key, raw: String| Some((key.lookup.as_ref().clone(), self.key_link(key, &raw)?));
+        let keys = plan.keys.iter().filter_map(|key| of_key(key, find(key, element, vars)?));
+        let owner = plan.owner.iter().filter_map(|key| of_key(key, find(key, body, vars)?));
+        let digest = |field: &str, value: &str| (field.to_owned(), self.link(field, value));
+        let compared = compare.iter().filter_map(|(field, value)| Some(digest(field, value.as_deref()?)));
+        let written = sets.iter().filter_map(|set| Some(digest(&set.field, set.sent.as_deref()?)));
+        keys.chain(owner).chain(compared).chain(written).collect()
+    }
+
+    /// The link of an owner's own record, where the plan has a lookup that finds it by the same request as its list.
+    fn owner_record(&self, key: &Key, raw: &str) -> Option<Link> {
+        let list = &self.plan.lookups[key.lookup.as_ref()];
+        let (name, lookup) = self.plan.lookups.iter().find(|(_, lookup)| lookup.finds_owner_of(list))?;
+        let normalised = normalise(&lookup.normalise, raw);
+        (!normalised.is_empty() && normalised.len() <= LONGEST_KEY).then(|| self.link(name, &normalised))
     }
 
     /// The link of a key, if anything can be looked up by it.
@@ -460,10 +499,13 @@ fn blind(name: String) -> Effect {
         key: None,
         also: Vec::new(),
         owner: None,
+        owner_record: None,
         found_by: None,
         own_key: false,
         comparable: false,
+        does_more: false,
         targets: Vec::new(),
+        values: Vec::new(),
     }
 }
 

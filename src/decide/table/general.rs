@@ -25,7 +25,7 @@ fn other_environment() {
 
 #[test]
 fn a_read_has_no_effect() {
-    assert_eq!(said([attempt(Kind::Create).class(Class::Read)]), ["resolved not-applied no-effect resend"]);
+    assert_eq!(said([attempt(Kind::Create).class(Class::Read)]), ["resolved not-applied no-effect none"]);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn the_rows_own_words_come_before_not_sent_and_before_any_look() {
     let told = |class| attempt(Kind::Create).not_sent().class(class).saw([present_at(1, record("a", 0))]);
     assert_eq!(said([told(bad())]), ["duplicate-risk unknown bad-row review"]);
     assert_eq!(said([told(Class::OtherEnvironment)]), ["pending other-environment review"]);
-    assert_eq!(said([told(Class::Read)]), ["resolved not-applied no-effect resend"]);
+    assert_eq!(said([told(Class::Read)]), ["resolved not-applied no-effect none"]);
     assert_eq!(said([told(Class::NoPlan)]), ["duplicate-risk unknown no-plan review"]);
     assert_eq!(said([told(Class::Planned)]), ["resolved not-applied never-sent resend"]);
 }
