@@ -236,6 +236,7 @@ fn report_row(row: &rusqlite::Row, entries: Entries) -> Result<ReportRow> {
     let verdict: Option<String> = row.get(13)?;
     let status: Status = row.get_ref(1)?.as_str()?.parse()?;
     let settled = status != Status::Pending;
+    let vanished = if settled { row.get::<_, Option<i64>>(32)?.map(Moment) } else { None };
     let of_verdict = |column: usize| Ok::<_, anyhow::Error>(if settled { word(column)? } else { None });
     Ok(ReportRow {
         entry: row.get(0)?,
@@ -249,7 +250,7 @@ fn report_row(row: &rusqlite::Row, entries: Entries) -> Result<ReportRow> {
         action: word(3)?.map(|text| text.parse()).transpose()?,
         server_id: of_verdict(11)?,
         matched_on: of_verdict(12)?,
-        explanation: if settled { verdict } else { deferral },
+        explanation: if settled { noting(verdict, vanished) } else { deferral },
         correction: settled && row.get::<_, Option<bool>>(14)?.unwrap_or(false),
         checks: row.get(6)?,
         first_checked: row.get::<_, Option<i64>>(7)?.map(Moment),
@@ -259,7 +260,17 @@ fn report_row(row: &rusqlite::Row, entries: Entries) -> Result<ReportRow> {
         decided: if settled { row.get::<_, Option<i64>>(30)?.map(Moment) } else { None },
         pseudonym: row.get(31)?,
         attempts: Vec::new(),
-        vanished: if settled { row.get::<_, Option<i64>>(32)?.map(Moment) } else { None },
+        vanished,
         found: Vec::new(),
     })
+}
+
+/// A verdict's explanation, and that its record was not found any more since.
+fn noting(explanation: Option<String>, vanished: Option<Moment>) -> Option<String> {
+    match vanished {
+        Some(moment) => {
+            explanation.map(|text| format!("{text}; when it was looked for at {moment}, it was not there any more"))
+        }
+        None => explanation,
+    }
 }

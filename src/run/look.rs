@@ -279,7 +279,7 @@ fn of_pending(decision: Decision, looks: &[Look], windows: &Windows, now: Moment
 fn of_reopened(attempt: &Attempt, decision: Decision, pending: bool, windows: &Windows, now: Moment) -> Told {
     let Some(before) = &attempt.verdict else { return of_pending(decision, &attempt.looks, windows, now) };
     match decision {
-        Decision::Settle(verdict) if says_the_same(before, &verdict) => {
+        Decision::Settle(verdict) if says_the_same(before, &verdict) || only_vanished(before, &verdict) => {
             let due = due::of_watched(before.outcome, before.reason, before.decided, windows.watch, now);
             Told::Stands { due, open: false }
         }
@@ -297,6 +297,12 @@ fn says_the_same(before: &Settled, verdict: &Verdict) -> bool {
         && before.reason == verdict.reason
         && before.action == verdict.action
         && before.server_id == verdict.server_id
+}
+
+/// What was there was there: that it is gone now is no other end of the request, and is noted beside the verdict.
+fn only_vanished(before: &Settled, verdict: &Verdict) -> bool {
+    let fulfilled = matches!(before.outcome, Outcome::Applied | Outcome::Satisfied) && before.server_id.is_some();
+    fulfilled && matches!(verdict.reason, Reason::RemovedSince | Reason::ConfirmedAbsent)
 }
 
 /// A watched verdict falls only to a record that turned up (or, for a webhook, to another state).
