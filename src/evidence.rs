@@ -187,6 +187,9 @@ pub struct Effect {
     /// For updates: digests of the fields that it writes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Link>,
+    /// Another reading of the effect before it: a server may read the request's URL in two ways, and did one of them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub alternative: bool,
 }
 
 impl Effect {

@@ -11,7 +11,7 @@
 //! | create listed under an owner | [`member`], on [`whose`], [`keyed`] and [`matching`] |
 //! | delete, update | [`change`] |
 //! | inbound webhook | [`inbound`] |
-//! | several effects, several bodies | [`fold`], [`mixed`] |
+//! | several effects, several bodies, several readings of a URL | [`fold`], [`mixed`], [`readings`] |
 //!
 //! What a look may be believed for (controls, settled, confirmed) is [`view`]; what the group knows is [`group`].
 
@@ -25,6 +25,7 @@ mod keyed;
 pub mod matching;
 mod member;
 mod mixed;
+mod readings;
 mod tally;
 mod view;
 mod whose;

@@ -10,6 +10,7 @@ mod create;
 mod general;
 mod member;
 mod overtaken;
+mod readings;
 mod several;
 mod streak;
 
@@ -45,6 +46,7 @@ pub fn effect(kind: Kind) -> Effect {
         own_key: false,
         comparable: true,
         targets: vec![link(220)],
+        alternative: false,
     }
 }
 

@@ -11,10 +11,12 @@ mod minimal;
 pub mod observe;
 pub mod parts;
 pub mod personal;
+mod query;
 mod read;
 pub mod search;
 mod shown;
 mod strict;
+mod values;
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::file::{Lookup, RecordShape, StatePart};
 use super::parts::{Form, moment, scalar};
 use super::read::{Probe, Reader};
-use super::search::Found;
+use super::search::{Found, id_at};
 use crate::clock::Moment;
 use crate::evidence::{Kind, Look, Record};
 use crate::words::{Compared, Control, Seen};
@@ -106,11 +106,17 @@ fn record(
                 };
                 look.records = records;
             }
-            Err(cause) => look.cause = Some(cause.to_owned()),
+            Err(cause) => look.cause = Some(cause),
         },
         _ => {
             let mut record = compared(shape, document, probe, own);
-            record.id = shape.id.as_ref().and_then(|path| path.text(document)).or_else(|| id.clone());
+            record.id = match record_id(shape, document) {
+                Ok(shown) => shown.or_else(|| id.clone()),
+                Err(cause) => {
+                    look.cause = Some(cause);
+                    return;
+                }
+            };
             record.is_key = lookup.own_key && record.id.as_deref() == Some(probe.raw.trim());
             if kind == Kind::Update {
                 write_compared(reader, document, probe, &mut record);
@@ -123,23 +129,30 @@ fn record(
 }
 
 /// The records of an owner's list that may be the entry's: none of the fields that both sides show differs.
-fn members(shape: &RecordShape, list: Option<&Value>, probe: &Probe) -> Result<Vec<Record>, &'static str> {
-    let Some(Value::Array(items)) = list else { return Err("the owner's record does not show the documented list") };
+fn members(shape: &RecordShape, list: Option<&Value>, probe: &Probe) -> Result<Vec<Record>, String> {
+    let Some(Value::Array(items)) = list else {
+        return Err("the owner's record does not show the documented list".to_owned());
+    };
     let mut records = Vec::new();
     for item in items {
         let mut record = compared(shape, item, probe, true);
-        record.id = shape.id.as_ref().and_then(|path| path.text(item));
+        record.id = record_id(shape, item)?;
         if record.id.is_none() {
-            return Err("a record of the list bears no id");
+            return Err("a record of the list bears no id".to_owned());
         }
         records.push(record);
     }
     records.sort_by(|a, b| a.id.cmp(&b.id));
     if records.windows(2).any(|pair| pair[0].id == pair[1].id) {
-        return Err("the list shows one id twice");
+        return Err("the list shows one id twice".to_owned());
     }
     records.retain(|record| !record.differs());
     Ok(records)
+}
+
+fn record_id(shape: &RecordShape, record: &Value) -> Result<Option<String>, String> {
+    let Some(path) = &shape.id else { return Ok(None) };
+    id_at(path, record).map_err(|what| format!("a record with {what}"))
 }
 
 fn compared(shape: &RecordShape, document: &Value, probe: &Probe, own: bool) -> Record {

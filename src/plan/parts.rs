@@ -53,6 +53,33 @@ impl Path {
     pub fn text(&self, document: &Value) -> Option<String> {
         self.first(document).and_then(scalar)
     }
+
+    /// The id or key at the path.
+    ///
+    /// # Errors
+    /// As [`identifier`].
+    pub fn identifier(&self, document: &Value) -> Result<Option<String>, &'static str> {
+        self.first(document).map_or(Ok(None), identifier)
+    }
+}
+
+/// A text or a whole number that names a record. An empty text, an array or an object is as good as none.
+///
+/// # Errors
+/// What the value is instead, when servers write it in more than one way, so that another record may bear the same text.
+pub fn identifier(value: &Value) -> Result<Option<String>, &'static str> {
+    match value {
+        Value::Number(number) if !is_whole(number) => Err("a number with a fraction or an exponent"),
+        Value::Bool(_) => Err("true or false"),
+        _ => Ok(scalar(value)),
+    }
+}
+
+/// Written with digits alone, so that every reader sees the same number. Of -0 some make 0.
+pub fn is_whole(number: &serde_json::Number) -> bool {
+    let text = number.as_str();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    text != "-0" && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Refuses a text that ends within quotes, where the parser panics in the midst of an escape, and one that nests so deep

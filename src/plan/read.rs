@@ -4,9 +4,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::file::{Effect as EffectPlan, EffectKind, Key, Operation, Source};
-use super::parts::{Form, Path, Template, Vars, normalise, path_literal, scalar};
-use super::{Lookup, Plan, strict};
+use super::file::{Effect as EffectPlan, EffectKind, Key, Operation};
+use super::parts::{Form, Path, Template, Vars, identifier, normalise};
+use super::values::{compared, find, set_probes};
+use super::{Plan, query, strict};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Class, Effect, Facts, Kind, Link, Window};
 use crate::mask;
@@ -106,10 +107,10 @@ const SET_BACK: Span = Span::seconds(2 * 3600);
 const LONGEST_KEY: usize = 2048;
 
 /// Another number whenever a row is read otherwise than before: then all are read anew.
-const READING: u32 = 2;
+const READING: u32 = 3;
 
 /// Why a row cannot be read: names the column or field, never its value.
-type Bad = String;
+pub(super) type Bad = String;
 
 impl Reader<'_> {
     /// Digest of what an entry is read under: the plan, the server and this reading of them.
@@ -215,7 +216,7 @@ impl Reader<'_> {
         };
         let read = matches!(facts.method.as_str(), "GET" | "HEAD");
         let matched = self.outbound_operation(&facts.method, path);
-        let Some((operation, template, mut vars)) = matched.filter(|_| !read) else {
+        let Some((operation, template, vars)) = matched.filter(|_| !read) else {
             let class = match (here, read) {
                 (false, _) => Class::OtherEnvironment,
                 (true, true) => Class::Read,
@@ -233,11 +234,14 @@ impl Reader<'_> {
                 ..Understood::nothing()
             });
         }
-        for (name, value) in query.into_iter().flat_map(Url::query_pairs) {
-            vars.entry(format!("query_{name}")).or_insert(value.into_owned());
-        }
         check_needs(operation, &body)?;
-        let understood = self.effects(operation, &body, &vars)?;
+        let query = query.and_then(Url::query).unwrap_or_default();
+        let readings = query::readings(operation, query)?.into_iter().map(|values| {
+            let mut vars = vars.clone();
+            values.into_iter().for_each(|(name, value)| drop(vars.entry(name).or_insert(value)));
+            self.effects(operation, &body, &vars)
+        });
+        let understood = query::merged(readings.collect::<Result<_, Bad>>()?)?;
         Ok(Understood { class: if here { Class::Planned } else { Class::OtherEnvironment }, path, ..understood })
     }
 
@@ -245,9 +249,11 @@ impl Reader<'_> {
         let Some(operation) = self.inbound_operation(body) else {
             return Understood { class: Class::NoPlan, ..Understood::nothing() };
         };
-        let event = operation.event.as_ref().and_then(|path| path.text(body));
-        match self.effects(operation, body, self.plan.params()) {
-            Ok(understood) => Understood { class: Class::Planned, event, ..understood },
+        let event = operation.event.as_ref().map_or(Ok(None), |path| path.identifier(body));
+        let event = event.map_err(|what| format!("the event's id is {what}"));
+        let understood = event.and_then(|event| Ok((event, self.effects(operation, body, self.plan.params())?)));
+        match understood {
+            Ok((event, understood)) => Understood { class: Class::Planned, event, ..understood },
             Err(why) => Understood { class: Class::BadRow { why }, ..Understood::nothing() },
         }
     }
@@ -316,7 +322,7 @@ impl Reader<'_> {
                 };
                 let mut vars = vars.clone();
                 if effect.each.is_some()
-                    && let Some(text) = scalar(element)
+                    && let Ok(Some(text)) = identifier(element)
                 {
                     vars.insert("element".to_owned(), text);
                 }
@@ -340,17 +346,20 @@ impl Reader<'_> {
         element: &Value,
         vars: &Vars,
     ) -> Result<(Effect, Option<Probe>, bool), Bad> {
-        let mut keys = plan.keys.iter().filter_map(|key| Some((key, find(key, element, vars)?)));
+        let found = |key, element| find(key, element, vars).map(|raw| raw.map(|raw| (key, raw)));
+        let keys: Vec<(&Key, String)> =
+            plan.keys.iter().filter_map(|key| found(key, element).transpose()).collect::<Result<_, Bad>>()?;
+        let mut keys = keys.into_iter();
         let own = keys.next();
         let also = match plan.kind {
             EffectKind::Create => keys.filter_map(|(key, raw)| self.key_link(key, &raw)).collect(),
             EffectKind::Delete | EffectKind::Update | EffectKind::Inbound => Vec::new(),
         };
-        let owner = || plan.owner.as_ref().and_then(|key| Some((key, find(key, body, vars)?)));
-        let listed = own.is_some().then(owner).flatten().and_then(|(key, raw)| self.key_link(key, &raw));
+        let owner = plan.owner.as_ref().map_or(Ok(None), |key| found(key, body))?;
+        let listed = owner.as_ref().filter(|_| own.is_some()).and_then(|(key, raw)| self.key_link(key, raw));
         let (kind, chosen) = match (plan.kind, own) {
             (EffectKind::Create, Some(own)) => (Kind::Create, Some(own)),
-            (EffectKind::Create, None) => match owner() {
+            (EffectKind::Create, None) => match owner {
                 Some(owner) => (Kind::Member, Some(owner)),
                 None => (Kind::Blind, None),
             },
@@ -398,6 +407,7 @@ impl Reader<'_> {
             own_key: lookup.own_key,
             comparable: compare.iter().any(|(_, value)| value.is_some()),
             targets: sets.iter().map(target).collect(),
+            alternative: false,
         };
         let repeat_blocked = kind == Kind::Create && key.blocks_repeat;
         Ok((effect, Some(Probe { lookup: lookup_name, raw, normalised, compare, sets }), repeat_blocked))
@@ -464,21 +474,23 @@ fn blind(name: String) -> Effect {
         own_key: false,
         comparable: false,
         targets: Vec::new(),
+        alternative: false,
     }
 }
 
-struct Understood {
+/// What a row means, before its facts are put together.
+pub(super) struct Understood {
     class: Class,
     operation: Option<String>,
     path: Option<String>,
     event: Option<String>,
     subject: Option<String>,
-    repeat_blocked: bool,
-    effects: Vec<(Effect, Option<Probe>)>,
+    pub(super) repeat_blocked: bool,
+    pub(super) effects: Vec<(Effect, Option<Probe>)>,
 }
 
 impl Understood {
-    fn nothing() -> Understood {
+    pub(super) fn nothing() -> Understood {
         Understood {
             class: Class::NoPlan,
             operation: None,
@@ -549,41 +561,4 @@ fn check_needs(operation: &Operation, body: &Value) -> Result<(), Bad> {
             number + 1
         )),
     }
-}
-
-fn find(key: &Key, element: &Value, vars: &Vars) -> Option<String> {
-    key.value.iter().find_map(|source| value_of(source, element, vars))
-}
-
-fn value_of(source: &Source, element: &Value, vars: &Vars) -> Option<String> {
-    match source {
-        Source::Body(path) => path.text(element),
-        Source::Url(template) => template.fill(vars, str::to_owned).filter(|text| !text.trim().is_empty()),
-    }
-}
-
-fn compared(plan: &EffectPlan, lookup: &Lookup, element: &Value) -> Vec<(String, Option<String>)> {
-    let value = |field: &str, paths: &[Path]| {
-        let form = lookup.record.fields.get(field)?.form;
-        paths.iter().find_map(|path| form.of(path.first(element)?))
-    };
-    plan.compare.iter().map(|(field, paths)| (field.clone(), value(field, paths))).collect()
-}
-
-fn set_probes(plan: &EffectPlan, element: &Value, vars: &Vars) -> Result<Vec<SetProbe>, Bad> {
-    plan.sets
-        .iter()
-        .map(|set| {
-            let path =
-                set.record.fill(vars, path_literal).ok_or_else(|| format!("field `{}` lacks a variable", set.field))?;
-            let record =
-                Path::try_from(path).map_err(|_| format!("field `{}` names no place in a record", set.field))?;
-            let sent = set.value.iter().find_map(|source| match source {
-                Source::Body(path) => set.form.of(path.first(element)?),
-                Source::Url(template) => set.form.of(&Value::String(template.fill(vars, str::to_owned)?)),
-            });
-            let sent = Some(sent.ok_or_else(|| format!("`body` lacks the new value of `{}`", set.field))?);
-            Ok(SetProbe { field: set.field.clone(), record, form: set.form, sent, before: set.before.clone() })
-        })
-        .collect()
 }
