@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::parts::{Form, Normalisation, Path, Template};
+use super::compare::Form;
+use super::parts::{Normalisation, Path, Template};
 use crate::words::Direction;
 
 /// The whole file.

@@ -102,8 +102,8 @@ pub fn values(row: &Row, reading: &Reading) -> BTreeSet<String> {
     let mut values = Vec::new();
     for probe in reading.probes.iter().flatten() {
         values.extend([&probe.raw, &probe.normalised].map(String::clone));
-        values.extend(probe.compare.iter().filter_map(|(_, value)| value.clone()));
-        values.extend(probe.sets.iter().filter_map(|set| set.sent.clone()));
+        let compared = probe.compare.iter().filter_map(|(_, value)| value.as_ref());
+        compared.chain(probe.sets.iter().map(|set| &set.sent)).for_each(|value| scalars(value, &mut values));
     }
     if reading.probes.is_empty()
         && let Some(body) = cell(&row.body).and_then(|text| strict::every_value(text.as_bytes()))

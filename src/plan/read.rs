@@ -4,8 +4,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::compare::Form;
 use super::file::{Effect as EffectPlan, EffectKind, Key, Operation};
-use super::parts::{Form, Path, Template, Vars, identifier, normalise};
+use super::parts::{Path, Template, Vars, identifier, normalise};
 use super::values::{compared, find, set_probes};
 use super::{Plan, query, strict};
 use crate::clock::{Moment, Span};
@@ -74,8 +75,8 @@ pub struct Probe {
     pub raw: String,
     /// The key as the plan normalises it.
     pub normalised: String,
-    /// Per compared field: its value in comparable form; `None` when the body does not have it.
-    pub compare: Vec<(String, Option<String>)>,
+    /// Per compared field: its value; `None` when the body does not have it.
+    pub compare: Vec<(String, Option<Value>)>,
     pub sets: Vec<SetProbe>,
 }
 
@@ -85,8 +86,7 @@ pub struct SetProbe {
     pub field: String,
     pub record: Path,
     pub form: Form,
-    /// What was sent, in comparable form.
-    pub sent: Option<String>,
+    pub sent: Value,
     pub before: Vec<String>,
 }
 
@@ -238,7 +238,9 @@ impl Reader<'_> {
         let query = query.and_then(Url::query).unwrap_or_default();
         let readings = query::readings(operation, query)?.into_iter().map(|values| {
             let mut vars = vars.clone();
-            values.into_iter().for_each(|(name, value)| drop(vars.entry(name).or_insert(value)));
+            for (name, value) in values {
+                vars.entry(name).or_insert(value);
+            }
             self.effects(operation, &body, &vars)
         });
         let understood = query::merged(readings.collect::<Result<_, Bad>>()?)?;
@@ -383,7 +385,7 @@ impl Reader<'_> {
             return Err(format!("the {} of `{name}` is longer than {LONGEST_KEY} bytes", lookup.by));
         }
         let sets = set_probes(plan, element, vars)?;
-        let compare = compared(plan, lookup, element);
+        let compare = compared(plan, element);
         let lookup_name = key.lookup.as_ref().clone();
         let link = self.link(&lookup_name, &normalised);
         let target = |set: &SetProbe| {

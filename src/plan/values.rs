@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::Lookup;
 use super::file::{Effect as EffectPlan, Key, Source};
 use super::parts::{Path, Vars, identifier, path_literal};
 use super::read::{Bad, SetProbe};
@@ -27,12 +26,16 @@ fn value_of(source: &Source, element: &Value, vars: &Vars) -> Result<Option<Stri
     }
 }
 
-pub(super) fn compared(plan: &EffectPlan, lookup: &Lookup, element: &Value) -> Vec<(String, Option<String>)> {
-    let value = |field: &str, paths: &[Path]| {
-        let form = lookup.record.fields.get(field)?.form;
-        paths.iter().find_map(|path| form.of(path.first(element)?))
-    };
-    plan.compare.iter().map(|(field, paths)| (field.clone(), value(field, paths))).collect()
+/// The compared fields, each as the entry has it: whether it can be read is seen when it is compared.
+pub(super) fn compared(plan: &EffectPlan, element: &Value) -> Vec<(String, Option<Value>)> {
+    let value =
+        |paths: &[Path]| paths.iter().find_map(|path| path.first(element).filter(|value| says_something(value)));
+    plan.compare.iter().map(|(field, paths)| (field.clone(), value(paths).cloned())).collect()
+}
+
+/// An empty text is as good as none.
+fn says_something(value: &Value) -> bool {
+    value.as_str().is_none_or(|text| !text.trim().is_empty())
 }
 
 pub(super) fn set_probes(plan: &EffectPlan, element: &Value, vars: &Vars) -> Result<Vec<SetProbe>, Bad> {
@@ -44,10 +47,10 @@ pub(super) fn set_probes(plan: &EffectPlan, element: &Value, vars: &Vars) -> Res
             let record =
                 Path::try_from(path).map_err(|_| format!("field `{}` names no place in a record", set.field))?;
             let sent = set.value.iter().find_map(|source| match source {
-                Source::Body(path) => set.form.of(path.first(element)?),
-                Source::Url(template) => set.form.of(&Value::String(template.fill(vars, str::to_owned)?)),
+                Source::Body(path) => path.first(element).filter(|value| says_something(value)).cloned(),
+                Source::Url(template) => template.fill(vars, str::to_owned).map(Value::String).filter(says_something),
             });
-            let sent = Some(sent.ok_or_else(|| format!("`body` lacks the new value of `{}`", set.field))?);
+            let sent = sent.ok_or_else(|| format!("`body` lacks the new value of `{}`", set.field))?;
             Ok(SetProbe { field: set.field.clone(), record, form: set.form, sent, before: set.before.clone() })
         })
         .collect()
