@@ -148,6 +148,7 @@ pub fn look(minute: i64, seen: Seen, records: Vec<Record>) -> Look {
         state: None,
         known: Control::Held,
         random: Control::Held,
+        ..Look::default()
     }
 }
 

@@ -56,12 +56,9 @@ pub fn look(
         asked,
         answered,
         server: sightings.iter().map(|(_, sighting)| sighting.server).min().flatten(),
-        seen: Seen::Inconclusive,
-        cause: None,
-        records: Vec::new(),
-        state: None,
         known: controls.0,
         random: controls.1,
+        ..Look::default()
     };
     let chosen =
         own.filter(|(_, s)| matches!(s.found, Found::Record { .. })).map(|found| (found, true)).or_else(|| {

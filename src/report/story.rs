@@ -75,6 +75,7 @@ fn look_json(told: &StoryLook) -> Value {
         "state": look.state,
         "known_control": look.known,
         "random_control": look.random,
+        "near_control": look.near,
     })
 }
 

@@ -72,6 +72,7 @@ mod tests {
             state: None,
             known: Control::Held,
             random: Control::Held,
+            ..Look::default()
         }
     }
 

@@ -324,6 +324,7 @@ mod tests {
             state: Some(state.to_owned()),
             known: Control::Held,
             random: Control::Held,
+            ..Look::default()
         }
     }
 
