@@ -92,7 +92,7 @@ pub fn sound(look: &Look) -> bool {
     controls(look, false).is_ok()
 }
 
-/// Whether the controls stand behind what a look saw; an absence needs both.
+/// Whether the controls stand behind what a look saw; an absence needs the known key's, too.
 fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
     let wait = |why: String| Err(defer(Reason::Inconclusive, Action::Wait).because(why));
     let review = |why: &str| Err(defer(Reason::Uncontrolled, Action::Review).because(why.to_owned()));
@@ -114,6 +114,14 @@ fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
     }
     if look.random != Control::Held {
         return wait("the control with a random key got no answer".into());
+    }
+    if look.near == Control::Contradicted {
+        return review(
+            "a key that is nearly the known one was found: this lookup finds by parts of the key; give the plan's lookup `record.key`, or an exact search",
+        );
+    }
+    if look.near == Control::Unanswered {
+        return wait("the control with a key that is nearly the known one got no answer".into());
     }
     match look.known {
         Control::Missing if absent => {

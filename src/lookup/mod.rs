@@ -5,6 +5,8 @@
 
 mod adapt;
 mod control;
+#[cfg(test)]
+mod control_tests;
 pub mod pace;
 mod token;
 
@@ -143,6 +145,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
             answered: Moment(i64::MIN),
             server: None,
             failed: false,
+            refused: false,
         };
         loop {
             let request = match search.request() {
@@ -186,6 +189,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
             if let Some(found) = search.take(&heard.answer) {
                 sighting.found = found;
                 sighting.failed = heard.answer.status >= 500;
+                sighting.refused = search.at_first_step() && (400..500).contains(&heard.answer.status);
                 return Ok(sighting);
             }
         }

@@ -24,6 +24,8 @@ pub struct Sighting {
     pub server: Option<Moment>,
     /// It is inconclusive for want of an answer (no connection, timeout, 5xx): asking again may help.
     pub failed: bool,
+    /// The first step was answered 4xx: the key was not found, or is none that the server takes.
+    pub refused: bool,
 }
 
 /// The spellings under which a group's key is looked up: every one that an entry uses, and the normalised one.
@@ -37,14 +39,14 @@ pub fn spellings<'a>(lookup: &Lookup, probes: impl Iterator<Item = &'a Probe>) -
     spellings
 }
 
-/// What the sightings of a key's spellings say of one effect. `controls` are the known and the random control's.
+/// What the sightings of a key's spellings say of one effect. `controls` are the known, the random and the near-miss one.
 pub fn look(
     reader: &Reader,
     effect: usize,
     kind: Kind,
     probe: &Probe,
     sightings: &[(&str, &Sighting)],
-    controls: (Control, Control),
+    controls: (Control, Control, Control),
 ) -> Look {
     let lookup = &reader.plan.lookups[&probe.lookup];
     let own = sightings.iter().find(|(spelling, _)| *spelling == probe.raw.trim());
@@ -58,6 +60,8 @@ pub fn look(
         server: sightings.iter().map(|(_, sighting)| sighting.server).min().flatten(),
         known: controls.0,
         random: controls.1,
+        near: controls.2,
+        made_error: lookup.record.made_error.0,
         ..Look::default()
     };
     let chosen =
@@ -264,8 +268,15 @@ mod tests {
         let probe = probe.as_ref().unwrap();
         let found = Found::Record { id: Some("s1".to_owned()), document };
         let (asked, answered) = (Moment(0), Moment(1));
-        let sighting = Sighting { found, asked, answered, server: None, failed: false };
-        look(&reader, 0, effect.kind, probe, &[(probe.raw.trim(), &sighting)], (Control::Held, Control::Held))
+        let sighting = Sighting { found, asked, answered, server: None, failed: false, refused: false };
+        look(
+            &reader,
+            0,
+            effect.kind,
+            probe,
+            &[(probe.raw.trim(), &sighting)],
+            (Control::Held, Control::Held, Control::Held),
+        )
     }
 
     /// The ids of the children that may be Kim, born on 14 March 2015.

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::file::{Condition, Lookup, Shape, Step};
-use super::parts::{Path, Vars, is_whole, percent_encode};
+use super::parts::{Path, Vars, identifier, is_whole, normalise, percent_encode};
 use super::strict;
 use crate::clock::Moment;
 
@@ -95,6 +95,9 @@ impl<'p> Search<'p> {
                     self.vars.insert("id".to_owned(), id);
                 }
                 if last {
+                    if shown_keys(self.lookup, &document).is_some_and(|keys| !keys.contains(&self.key())) {
+                        return Some(Found::Inconclusive(ANOTHER.to_owned()));
+                    }
                     return Some(Found::Record { id: self.vars.get("id").cloned(), document });
                 }
                 self.step += 1;
@@ -102,6 +105,32 @@ impl<'p> Search<'p> {
             }
         }
     }
+
+    /// The key that is looked up, as the plan normalises it.
+    fn key(&self) -> String {
+        normalise(&self.lookup.normalise, self.vars.get("key").map_or("", String::as_str))
+    }
+
+    /// No step has found anything yet.
+    pub fn at_first_step(&self) -> bool {
+        self.step == 0
+    }
+}
+
+/// What is said of an answer about another record than the one that was asked for.
+const ANOTHER: &str = "the record shows another key than the one that it was looked up by, so it may be another record (if the \
+                       server takes both for one key, say so by `normalise` in the plan)";
+
+/// The keys that a record shows, as the plan normalises them. `None`: it shows none.
+fn shown_keys(lookup: &Lookup, document: &Value) -> Option<Vec<String>> {
+    let shown = lookup.record.key.as_ref()?.all(document).into_iter();
+    let keys = shown.filter_map(|key| identifier(key).ok()?).map(|key| normalise(&lookup.normalise, &key));
+    Some(keys.collect::<Vec<_>>()).filter(|keys| !keys.is_empty())
+}
+
+/// Whether a record shows the key that it was looked up by.
+pub fn shows_its_key(lookup: &Lookup, document: &Value) -> bool {
+    shown_keys(lookup, document).is_some()
 }
 
 fn request(step: &Step, vars: &Vars) -> Request {
