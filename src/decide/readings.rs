@@ -41,9 +41,9 @@ fn agreed(mut readings: Vec<Decision>) -> Decision {
     }
     let each: Vec<String> = verdicts.iter().map(|v| format!("{}: {}", v.outcome, v.reason)).collect();
     settle(Status::DuplicateRisk, Outcome::Unknown, Reason::BadRow, Action::Review).because(format!(
-        "servers read the URL's query in two ways (a raw `+`, or a parameter that is there twice), and which one was done is not \
-         known; the readings come to different ends ({}); find out which the server takes and correct the row's `url` by UPDATE \
-         (%2B for a plus, %20 for a space)",
+        "servers read the URL's query in two ways (a raw `+`, or a parameter that is there twice), and which one this server did \
+         is not known; the readings come to different ends ({}); find that out, record the request under another request_id with \
+         the `url` that says so (%2B for a plus, %20 for a space), and close this one",
         each.join("; ")
     ))
 }

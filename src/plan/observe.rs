@@ -8,7 +8,7 @@ use super::file::{Field, Lookup, RecordShape, StatePart};
 use super::parts::{moment, scalar};
 use super::read::{Probe, Reader, SetProbe};
 use super::search::{Found, id_at};
-use crate::clock::Moment;
+use crate::clock::{Moment, Span};
 use crate::evidence::{Kind, Look, Record};
 use crate::words::{Compared, Control, Seen};
 
@@ -22,6 +22,8 @@ pub struct Sighting {
     pub answered: Moment,
     /// The last answer's `Date` header.
     pub server: Option<Moment>,
+    /// What to add to a time of the job's clock to have the server's, at least and at most, by all answers of the run so far.
+    pub skew: Option<(Span, Span)>,
     /// It is inconclusive for want of an answer (no connection, timeout, 5xx): asking again may help.
     pub failed: bool,
     /// The first step was answered 4xx: the key was not found, or is none that the server takes.
@@ -61,6 +63,7 @@ pub fn look(
         known: controls.0,
         random: controls.1,
         near: controls.2,
+        skew: sightings.iter().filter_map(|(_, sighting)| sighting.skew).reduce(hull),
         made_error: lookup.record.made_error.0,
         ..Look::default()
     };
@@ -83,6 +86,10 @@ pub fn look(
     look
 }
 
+fn hull(one: (Span, Span), other: (Span, Span)) -> (Span, Span) {
+    (one.0.min(other.0), one.1.max(other.1))
+}
+
 fn record(
     reader: &Reader,
     lookup: &Lookup,
@@ -96,6 +103,7 @@ fn record(
     look.asked = sighting.asked;
     look.answered = sighting.answered;
     look.server = sighting.server;
+    look.skew = sighting.skew;
     let shape = &lookup.record;
     match (kind, &shape.list) {
         (Kind::Member, Some(list)) => match members(shape, list.first(document), probe) {
@@ -268,7 +276,7 @@ mod tests {
         let probe = probe.as_ref().unwrap();
         let found = Found::Record { id: Some("s1".to_owned()), document };
         let (asked, answered) = (Moment(0), Moment(1));
-        let sighting = Sighting { found, asked, answered, server: None, failed: false, refused: false };
+        let sighting = Sighting { found, asked, answered, server: None, failed: false, refused: false, skew: None };
         look(
             &reader,
             0,

@@ -138,7 +138,13 @@ fn clock(origin: &str, ahead: Span, findings: &mut Findings) -> Result<()> {
     let by = Span(ahead.0.saturating_abs());
     let side = if ahead < Span::ZERO { "behind" } else { "ahead of" };
     let said = format!("server {origin}: its clock is {}s {side} this host's", by.0 / 1000);
-    if by > TOO_FAR {
+    if by > TOO_FAR && ahead < Span::ZERO {
+        findings.bad(format!(
+            "{said}; nothing is settled by an absence before that clock has passed the waiting window, and `created` and \
+             `preexisting` cannot be told apart (set this host's clock by NTP; if it is right, the server's is wrong: tell its \
+             operator)"
+        ))
+    } else if by > TOO_FAR {
         findings.bad(format!("{said}; `created` and `preexisting` cannot be told apart (set this host's clock by NTP)"))
     } else if by > NOTED {
         findings.note(format!("{said} (set this host's clock by NTP)"))

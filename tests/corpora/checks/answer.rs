@@ -133,7 +133,8 @@ fn probes(plan: usize, lookup: &str) -> Vec<(Probe, Kind)> {
 fn look(plan: usize, probe: &Probe, kind: Kind, found: &Found) {
     let told = |found: Found| {
         let at = Moment(1_800_000_000_000);
-        let sighting = Sighting { found, asked: at, answered: at, server: None, failed: false, refused: false };
+        let sighting =
+            Sighting { found, asked: at, answered: at, server: None, failed: false, refused: false, skew: None };
         let spelling = probe.raw.trim().to_owned();
         let sightings = [(spelling.as_str(), &sighting)];
         observe::look(&reader(plan), 0, kind, probe, &sightings, (Control::Held, Control::Held, Control::Missing))
