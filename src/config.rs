@@ -20,6 +20,7 @@ use crate::import::Mapping;
 use crate::log;
 use crate::mistake::{line_of, toml_error};
 use crate::notice::{AlertFile, HookFile, MetricsFile, Notices, PingFile, Sections};
+use crate::plan::parts::normalise;
 use crate::plan::{Plan, SHIPPED, UnknownParam};
 use crate::pseudonym::{Key, Keys, SHORTEST_KEY};
 use crate::retention::Retention;
@@ -27,7 +28,7 @@ pub use credential::Credential;
 pub(crate) use credential::Secret;
 use places::Places;
 pub(crate) use values::Length;
-use values::{WebAddress, concurrency, rate, some_time};
+use values::{NearKeys, WebAddress, concurrency, rate, some_time};
 
 pub use schedule::{STOP_TIMEOUT, Scheduled};
 
@@ -102,6 +103,8 @@ pub struct Known {
     pub key: String,
     /// Of a list: the server's id of a record that the owner is known to have.
     pub member: Option<String>,
+    /// Keys that are nearly this one, and that nothing bears. `None`: this one without its first, and without its last letter.
+    pub near: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -193,6 +196,8 @@ struct ControlFile {
     #[serde(alias = "owner")]
     key: String,
     member: Option<String>,
+    #[serde(default)]
+    near: NearKeys,
 }
 
 #[derive(Deserialize)]
@@ -364,7 +369,15 @@ fn known(plan: &Plan, control: &ControlFile) -> Result<Known> {
     if lookup.record.list.is_some() && control.member.is_none() {
         bail!("a control of a list needs `member` (the server's id of a record that the owner `key` is known to have)");
     }
-    Ok(Known { lookup: control.lookup.as_ref().clone(), key: control.key.clone(), member: control.member.clone() })
+    let normal = |key: &str| normalise(&lookup.normalise, key);
+    let near = control.near.0.clone();
+    if near.iter().flatten().any(|near| near.trim().is_empty() || normal(near) == normal(&control.key)) {
+        bail!(
+            "the control's `near` names an empty key or the known key itself (name keys that nothing bears, or write `near = false`)"
+        );
+    }
+    let (lookup, key) = (control.lookup.as_ref().clone(), control.key.clone());
+    Ok(Known { lookup, key, member: control.member.clone(), near })
 }
 
 impl ServerFile {

@@ -249,6 +249,9 @@ pub struct Effect {
     /// field, with the digest of its value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<(String, Link)>,
+    /// Another reading of the effect before it: a server may read the request's URL in two ways, and did one of them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub alternative: bool,
 }
 
 impl Effect {
@@ -359,9 +362,42 @@ pub struct Look {
     pub known: Control,
     /// A random key was absent.
     pub random: Control,
-    /// How far the clock that dates records may be from the one of the `Date` header, as the plan says.
+    /// Keys that are nearly the known one were absent. [`Control::Missing`]: not asked.
+    #[serde(default = "missing")]
+    pub near: Control,
+    /// What to add to a time of the job's clock to have the server's, at least and at most, by all answers of the run so
+    /// far. `None`: no answer showed a `Date`.
+    #[serde(default)]
+    pub skew: Option<(Span, Span)>,
+    /// How far the clock of `made` and `changed` may be from that of the `Date` header.
     #[serde(default)]
     pub made_error: Span,
+}
+
+fn missing() -> Control {
+    Control::Missing
+}
+
+/// A look that was never made: tests fill in what they are about.
+impl Default for Look {
+    fn default() -> Look {
+        Look {
+            effect: 0,
+            current: true,
+            asked: Moment(0),
+            answered: Moment(0),
+            server: None,
+            seen: Seen::Inconclusive,
+            cause: None,
+            records: Vec::new(),
+            state: None,
+            known: Control::Missing,
+            random: Control::Missing,
+            near: Control::Missing,
+            skew: None,
+            made_error: Span::ZERO,
+        }
+    }
 }
 
 /// A clock that is further from the server's than this was set, or will be.
@@ -378,9 +414,13 @@ impl Look {
     }
 
     /// The error bounds of the server's clock against the job's: what to add to a job's time to have the server's, at
-    /// least and at most. Without a `Date` header five minutes either way are assumed.
+    /// least and at most. Where no answer of the run bounds them, by this look's own `Date`, and without any five minutes
+    /// either way are assumed.
     pub fn skew(&self) -> (Span, Span) {
         const UNKNOWN: Span = Span(5 * 60_000);
+        if let Some(bounds) = self.skew {
+            return bounds;
+        }
         match self.server {
             Some(server) => (server.since(self.answered), (server + Span(999)).since(self.asked)),
             None => (Span(-UNKNOWN.0), UNKNOWN),
@@ -398,7 +438,8 @@ impl Look {
     /// The job's clock was more than a minute from the server's, so that its times and a writer's need not be of one clock.
     pub fn clock_is_far_off(&self) -> bool {
         let shown = self.skew();
-        self.server.is_some() && (shown.0 > SLOW || shown.1 < FAST)
+        let known = self.skew.is_some() || self.server.is_some();
+        known && (shown.0 > SLOW || shown.1 < FAST)
     }
 
     /// When it was answered, by the later of the two clocks: a job whose clock was set back did not look earlier.

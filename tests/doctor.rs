@@ -190,6 +190,8 @@ fn a_clock_that_is_wrong_is_told() {
         (-30, "note", "behind this host's (set this host's clock by NTP)"),
         (90, "BAD", "`created` and `preexisting` cannot be told apart"),
         (-90, "BAD", "`created` and `preexisting` cannot be told apart"),
+        (-3600, "BAD", "nothing is settled by an absence before that clock has passed the waiting window"),
+        (-3600, "BAD", "set this host's clock by NTP; if it is right, the server's is wrong"),
     ] {
         let server = Hostile::start(move |asked, _| {
             let body = if asked.for_token() { r#"{"access_token":"t","expires_in":60}"# } else { "{}" };

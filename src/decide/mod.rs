@@ -11,7 +11,7 @@
 //! | create listed under an owner | [`member`], on [`whose`], [`keyed`] and [`matching`] |
 //! | delete, update | [`change`] |
 //! | inbound webhook | [`inbound`] |
-//! | several effects, several bodies | [`fold`], [`mixed`] |
+//! | several effects, several bodies, several readings of a URL | [`fold`], [`mixed`], [`readings`] |
 //! | several attempts of one operation, several operations under one id | [`together`], [`requests`] |
 //!
 //! What a look may be believed for (controls, settled, confirmed) is [`view`]; what the group knows is [`group`].
@@ -26,6 +26,7 @@ mod keyed;
 pub mod matching;
 mod member;
 mod mixed;
+mod readings;
 mod requests;
 mod tally;
 mod together;

@@ -10,6 +10,7 @@ mod create;
 mod general;
 mod member;
 mod overtaken;
+mod readings;
 mod several;
 mod streak;
 
@@ -48,6 +49,7 @@ pub fn effect(kind: Kind) -> Effect {
         does_more: false,
         targets: vec![link(220)],
         values: vec![],
+        alternative: false,
     }
 }
 
@@ -159,7 +161,7 @@ pub fn look(minute: i64, seen: Seen, records: Vec<Record>) -> Look {
         state: None,
         known: Control::Held,
         random: Control::Held,
-        made_error: Span::ZERO,
+        ..Look::default()
     }
 }
 

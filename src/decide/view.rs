@@ -112,7 +112,7 @@ pub fn sound_absence(look: &Look) -> bool {
     look.seen == Seen::Absent && controls(look, true).is_ok()
 }
 
-/// Whether the controls stand behind what a look saw; an absence needs both.
+/// Whether the controls stand behind what a look saw; an absence needs the known key's, too.
 fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
     let wait = |why: String| Err(defer(Reason::Inconclusive, Action::Wait).because(why));
     let review = |why: &str| Err(defer(Reason::Uncontrolled, Action::Review).because(why.to_owned()));
@@ -134,6 +134,14 @@ fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
     }
     if look.random != Control::Held {
         return wait("the control with a random key got no answer".into());
+    }
+    if look.near == Control::Contradicted {
+        return review(
+            "a key that is nearly the known one was found: this lookup finds by parts of the key; give the plan's lookup `record.key`, or an exact search",
+        );
+    }
+    if look.near == Control::Unanswered {
+        return wait("the control with a key that is nearly the known one got no answer".into());
     }
     match look.known {
         Control::Missing if absent => {

@@ -8,8 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::Ledger;
 use super::fellows::{Fellows, entries_of};
 use super::intake::row_of;
-use crate::clock::Moment;
-use crate::clock::Span;
+use crate::clock::{Moment, Span};
 use crate::evidence::{Attempt, Case, Facts, Link, Look, Record, Settled};
 use crate::plan::Row;
 use crate::words::{Failure, Status};
@@ -244,7 +243,8 @@ pub(super) fn told_before(connection: &Connection, entry: i64, before: i64) -> R
 /// The looks at an entry in the order in which they were stored, up to an observation.
 pub(super) fn looks_of(connection: &Connection, entry: i64, basis: &str, last: i64) -> Result<Vec<Look>> {
     let mut statement = connection.prepare_cached(
-        "SELECT effect, basis, asked_ms, seen_ms, server_ms, seen, cause, records, state, known_control, random_control
+        "SELECT effect, basis, asked_ms, seen_ms, server_ms, seen, cause, records, state, known_control, random_control,
+           near_control, skew_least_ms, skew_most_ms, made_error_ms
          FROM observations WHERE entry_id = ? AND id <= ? ORDER BY id",
     )?;
     let mut rows = statement.query([entry, last])?;
@@ -264,7 +264,9 @@ pub(super) fn looks_of(connection: &Connection, entry: i64, basis: &str, last: i
             state: row.get(8)?,
             known: row.get_ref(9)?.as_str()?.parse()?,
             random: row.get_ref(10)?.as_str()?.parse()?,
-            made_error: Span::ZERO,
+            near: row.get_ref(11)?.as_str()?.parse()?,
+            skew: row.get::<_, Option<i64>>(12)?.map(Span).zip(row.get::<_, Option<i64>>(13)?.map(Span)),
+            made_error: Span(row.get(14)?),
         });
     }
     Ok(looks)

@@ -242,7 +242,9 @@ fn falls(reason: Reason, facts: &Facts) -> bool {
         Class::BadRow { .. } | Class::NoPlan | Class::OtherEnvironment => false,
         Class::Read => matches!(reason, Reason::BadRow | Reason::NoPlan | Reason::Unobservable),
         Class::Planned => match reason {
-            Reason::BadRow | Reason::NoPlan => true,
+            // A URL that servers read in two ways was understood before, and is not any better now.
+            Reason::BadRow => !facts.effects.iter().any(|effect| effect.alternative),
+            Reason::NoPlan => true,
             Reason::Unobservable => !facts.effects.iter().any(blind),
             _ => false,
         },

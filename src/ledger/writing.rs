@@ -43,8 +43,9 @@ impl<'c> Writing<'c> {
             revision: connection.prepare_cached("SELECT revision, reading_id FROM standings WHERE entry_id = ?")?,
             look: connection.prepare_cached(
                 "INSERT INTO observations (run_id, entry_id, effect, basis, lookup, asked_ms, seen_ms, server_ms, seen, cause,
-                                           records, state, known_control, random_control)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                           records, state, known_control, random_control, near_control, skew_least_ms,
+                                           skew_most_ms, made_error_ms)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
             decision: connection
                 .prepare_cached("INSERT INTO decisions (run_id, evidence, last_observation, removals) VALUES (?, ?, ?, ?)")?,
@@ -148,6 +149,10 @@ impl<'c> Writing<'c> {
             look.state,
             look.known.text(),
             look.random.text(),
+            look.near.text(),
+            look.skew.map(|(least, _)| least.0),
+            look.skew.map(|(_, most)| most.0),
+            look.made_error.0,
         ])?;
         Ok(())
     }

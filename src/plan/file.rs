@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::parts::{Form, Normalisation, Path, Template, Vars};
+use super::compare::Form;
+use super::parts::{Normalisation, Path, Template, Vars};
+use crate::clock::Span;
 use crate::words::Direction;
 
 /// The whole file.
@@ -152,8 +154,13 @@ pub struct RecordShape {
     /// The array that lists the owner's records.
     pub list: Option<Path>,
     pub id: Option<Path>,
+    /// Where the whole answer shows the key that it was looked up by.
+    pub key: Option<Path>,
     pub made: Option<Path>,
     pub changed: Option<Path>,
+    /// How far the clock of these may be from that of the `Date` header.
+    #[serde(default)]
+    pub made_error: MadeError,
     #[serde(default)]
     pub fields: BTreeMap<String, Field>,
     /// What a webhook's state consists of.
@@ -170,6 +177,26 @@ pub struct RecordShape {
 pub struct ShowsMore {
     pub path: Path,
     pub values: Vec<String>,
+}
+
+/// `made` often comes from a database, `Date` from a gateway: two clocks.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MadeError(pub Span);
+
+impl Default for MadeError {
+    fn default() -> MadeError {
+        MadeError(Span::seconds(2))
+    }
+}
+
+impl TryFrom<String> for MadeError {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<MadeError, Self::Error> {
+        let span = Span::parse(&text).ok_or("not a duration (write <integer>s, m, h or d, like \"2s\")")?;
+        Ok(MadeError(span))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -6,15 +6,18 @@
 //! [`search::Search`] makes the requests of a lookup and reads its answers, and [`observe`] turns what was found into
 //! looks. No I/O happens here.
 
+pub mod compare;
 mod file;
 mod minimal;
 pub mod observe;
 pub mod parts;
 pub mod personal;
+mod query;
 mod read;
 pub mod search;
 mod shown;
 mod strict;
+mod values;
 
 use std::collections::BTreeMap;
 

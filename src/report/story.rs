@@ -75,6 +75,7 @@ fn look_json(told: &StoryLook) -> Value {
         "state": look.state,
         "known_control": look.known,
         "random_control": look.random,
+        "near_control": look.near,
     })
 }
 
@@ -153,7 +154,7 @@ fn look_text(story: &Story, told: &StoryLook) -> String {
     ];
     let what = what.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     let what = if what.is_empty() { what } else { format!(" ({what})") };
-    let controls = format!("controls: known key {}, random key {}", look.known, look.random);
+    let controls = format!("controls: known key {}, random key {}, near key {}", look.known, look.random, look.near);
     format!("{} run {} {}: {}{what} [{controls}]", look.asked, told.run, name_of(story, look), look.seen)
 }
 

@@ -72,7 +72,7 @@ mod tests {
             state: None,
             known: Control::Held,
             random: Control::Held,
-            made_error: Span::ZERO,
+            ..Look::default()
         }
     }
 

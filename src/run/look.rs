@@ -11,7 +11,7 @@ use crate::lookup::{Controls, Lookups, Shared, Stop};
 use crate::plan::observe::{self, Sighting};
 use crate::plan::{Probe, Reader};
 use crate::run::due;
-use crate::words::{Action, Control, Failure, Outcome, Reason, Seen, Status};
+use crate::words::{Action, Failure, Outcome, Reason, Seen, Status};
 
 /// Which effects are looked up under one key.
 struct Wanted<'a> {
@@ -130,7 +130,7 @@ impl Turn {
                         let kind = self.group.case.attempts[member].facts.effects[effect].kind;
                         let spelled: Vec<(&str, &Sighting)> =
                             sightings.iter().map(|(key, s)| (key.as_str(), s)).collect();
-                        let controls = (controls.known, controls.random);
+                        let controls = (controls.known, controls.random, controls.near);
                         looks[member].push(observe::look(reader, effect, kind, probe, &spelled, controls));
                     }
                 }
@@ -240,23 +240,13 @@ fn held_back(decision: Decision, lookup: &str, controls: &Controls) -> Decision 
     ) {
         return decision;
     }
-    let contradicted = controls.known == Control::Contradicted || controls.random == Control::Contradicted;
-    let (reason, action, explanation) = if contradicted {
-        let which = if controls.random == Control::Contradicted {
-            "a random key was found"
-        } else {
-            "the configured known key was not found"
-        };
-        (
-            Reason::Uncontrolled,
-            Action::Review,
-            format!(
-                "lookup {lookup}: {which}, so no answer of this server can be believed; check base_url, the control and the plan"
-            ),
-        )
-    } else {
-        let why = controls.cause.as_deref().unwrap_or("no answer");
-        (Reason::Inconclusive, Action::Wait, format!("lookup {lookup}: a control got no answer to rely on ({why})"))
+    let (reason, action, explanation) = match controls.contradiction() {
+        Some(what) => (Reason::Uncontrolled, Action::Review, format!("lookup {lookup}: {what}")),
+        None => {
+            let why = controls.cause.as_deref().unwrap_or("no answer");
+            let explanation = format!("lookup {lookup}: a control got no answer to rely on ({why})");
+            (Reason::Inconclusive, Action::Wait, explanation)
+        }
     };
     Decision::Defer(Deferral { reason, action, not_before: None, explanation })
 }
@@ -347,7 +337,7 @@ fn state_changed(looks: &[Look], known: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Span;
+    use crate::words::Control;
 
     fn state(asked: i64, state: &str) -> Look {
         Look {
@@ -362,7 +352,7 @@ mod tests {
             state: Some(state.to_owned()),
             known: Control::Held,
             random: Control::Held,
-            made_error: Span::ZERO,
+            ..Look::default()
         }
     }
 

@@ -107,6 +107,23 @@ fn uncontrolled_a_contradicted_control_voids_presence_too() {
     }
 }
 
+/// A search by parts of the key may have found somebody else's record, and missed the one that was asked for.
+#[test]
+fn uncontrolled_a_key_near_the_known_one_was_found() {
+    for kind in [Kind::Create, Kind::Member, Kind::Delete, Kind::Update, Kind::Inbound] {
+        for seen in [absent_at(3 * DAY), present_at(3 * DAY, record("a", 1))] {
+            let said = |near| said([attempt(kind).saw([Look { near, ..seen.clone() }])])[0].clone();
+            assert_eq!(said(Control::Contradicted), "pending uncontrolled review", "{kind:?}");
+            assert_eq!(said(Control::Unanswered), "pending inconclusive wait", "{kind:?}");
+            assert_eq!(said(Control::Held), said(Control::Missing), "{kind:?}");
+        }
+    }
+    let near = Control::Contradicted;
+    let decision = &decided(&Windows::default(), [attempt(Kind::Create).saw([Look { near, ..absent_at(3) }])])[0];
+    let Decision::Defer(deferral) = decision else { unreachable!() };
+    assert!(deferral.explanation.contains("finds by parts of the key") && deferral.explanation.contains("record.key"));
+}
+
 #[test]
 fn an_unanswered_control_is_inconclusive() {
     let absent = absent_at(3 * DAY);
