@@ -103,7 +103,7 @@ fn more_children_than_attempts_are_foreign() {
     let dir = Dir::of(&platform);
     dir.attempt(&platform, child("r1", &platform), "twice");
     settle(&dir);
-    assert_eq!(dir.says("r1"), "duplicate-risk unknown foreign-records review");
+    assert_eq!(dir.says("r1"), "duplicate-risk unknown foreign-records ask-privo");
 }
 
 #[test]

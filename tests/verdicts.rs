@@ -94,7 +94,7 @@ fn a_read_had_no_effect() {
         ("POST", "/oauth/token"),
     ] {
         let entry = Entry::new("r1", method, &format!("{}{path}", platform.url)).body("{}");
-        assert_eq!(verdict(&platform, &entry), "resolved not-applied no-effect resend", "{method} {path}");
+        assert_eq!(verdict(&platform, &entry), "resolved not-applied no-effect none", "{method} {path}");
     }
 }
 

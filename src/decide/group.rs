@@ -9,7 +9,7 @@ use super::tally::{self, OfKey, Operation};
 use super::{keyed, view};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Record, Sending, Window, Windows};
-use crate::words::{Control, Direction, Failure};
+use crate::words::{Direction, Failure};
 
 pub struct Group<'a> {
     pub windows: &'a Windows,
@@ -30,6 +30,10 @@ pub struct Group<'a> {
     keys: BTreeMap<Link, OfKey<'a>>,
     /// The ids of records that an operation which asked for their unique key can have made.
     keyed: BTreeSet<&'a str>,
+    /// When each record was first known to be there, by whichever look.
+    first_seen_at_all: BTreeMap<&'a str, Moment>,
+    /// Of each record operations that it matches and that may have been applied, two at the most.
+    matched: BTreeMap<&'a str, Vec<Link>>,
 }
 
 impl<'a> Group<'a> {
@@ -51,8 +55,15 @@ impl<'a> Group<'a> {
             operations: tally::operations(requests, windows),
             keys: tally::keys(requests, windows),
             keyed: BTreeSet::new(),
+            first_seen_at_all: BTreeMap::new(),
+            matched: BTreeMap::new(),
         };
-        group.keyed = keyed::made(&group);
+        let mut effects = case.attempts.iter().flat_map(|attempt| &attempt.facts.effects);
+        if effects.any(|effect| effect.kind == Kind::Member) {
+            group.first_seen_at_all = keyed::first_seen(&case.attempts);
+            group.matched = matched(&case.attempts);
+            group.keyed = keyed::made(&group);
+        }
         group
     }
 
@@ -148,16 +159,10 @@ impl<'a> Group<'a> {
         self.made(key, record, look).age(self.first(identity), self.spans(identity))
     }
 
-    /// When a record of a list was not there yet: by the last look before this one, by an attempt of the operation at the
-    /// same effect, that shows the list without it.
+    /// When a record of a list was not there yet: by the last look of the operation at the same effect before the first one
+    /// that shows it.
     pub fn unlisted_before(&self, identity: Link, record: &Record, look: &Look) -> Option<Moment> {
-        let looks = self.operation(identity).flat_map(|attempt| &attempt.looks);
-        let without = looks.filter(|earlier| {
-            let lists = earlier.effect == look.effect && earlier.asked < look.asked && earlier.current;
-            let sound = view::sound(earlier) && earlier.known == Control::Held && !earlier.clock_is_far_off();
-            lists && sound && earlier.records.iter().all(|other| other.id != record.id)
-        });
-        without.map(|earlier| earlier.surely_asked() - self.windows.replica_lag).max()
+        self.operations.get(&identity)?.unlisted_before(look.effect, record.id.as_deref()?)
     }
 
     /// The key was looked for after this moment and nothing was there, whatever was seen later.
@@ -232,20 +237,21 @@ impl<'a> Group<'a> {
         record.id.as_deref().is_some_and(|id| self.keyed.contains(id))
     }
 
-    /// A record was listed before the operation was sent, by whichever attempt's look.
+    /// When a record was first known to be there, by whichever look.
+    pub fn seen_by(&self, id: &str) -> Option<Moment> {
+        self.first_seen_at_all.get(id).copied()
+    }
+
+    /// A record was there before the operation was sent, by whichever attempt's look.
     pub fn seen_before(&self, identity: Link, record: &Record) -> bool {
-        let first = self.first(identity).earliest;
-        let earlier = |look: &&Look| look.current && view::sound(look) && look.surely_answered() < first;
-        let looks = self.attempts.iter().flat_map(|attempt| &attempt.looks).filter(earlier);
-        let mut records = looks.flat_map(|look| &look.records);
-        record.id.is_some() && records.any(|other| other.id == record.id)
+        let seen = record.id.as_deref().and_then(|id| self.first_seen_at_all.get(id));
+        seen.is_some_and(|seen| *seen < self.first(identity).earliest)
     }
 
     /// What another operation asked for matches the record, and it may have been applied.
     pub fn explained_by_another(&self, identity: Link, record: &Record) -> bool {
-        let others = self.attempts.iter().filter(|other| other.facts.identity != identity && maybe_applied(other));
-        let mut records = others.flat_map(|other| &other.looks).filter(|look| look.current).flat_map(|l| &l.records);
-        record.id.is_some() && records.any(|other| other.id == record.id && !other.differs())
+        let makers = record.id.as_deref().and_then(|id| self.matched.get(id));
+        makers.is_some_and(|makers| makers.iter().any(|maker| *maker != identity))
     }
 
     /// A create of the record whose outcome is not known.
@@ -315,6 +321,21 @@ impl<'a> Group<'a> {
     pub fn seen_present(&self, key: Link) -> bool {
         self.keys.get(&key).is_some_and(|of| of.found || of.told_there)
     }
+}
+
+/// Which operations each record of a look matches, of those that may have been applied.
+fn matched(attempts: &[Attempt]) -> BTreeMap<&str, Vec<Link>> {
+    let mut matched: BTreeMap<&str, Vec<Link>> = BTreeMap::new();
+    for attempt in attempts.iter().filter(|attempt| maybe_applied(attempt)) {
+        let records = attempt.looks.iter().filter(|look| look.current).flat_map(|look| &look.records);
+        for id in records.filter(|record| !record.differs()).filter_map(|record| record.id.as_deref()) {
+            let operations = matched.entry(id).or_default();
+            if operations.len() < 2 && !operations.contains(&attempt.facts.identity) {
+                operations.push(attempt.facts.identity);
+            }
+        }
+    }
+    matched
 }
 
 /// When each operation is settled with all that it shares a key with, directly or through others.

@@ -9,7 +9,7 @@ use super::requests::Requests;
 use super::view;
 use crate::clock::{Moment, Span};
 use crate::evidence::{Attempt, Effect, Kind, Link, Look, Sending, Windows};
-use crate::words::{Failure, Seen};
+use crate::words::{Control, Failure, Seen};
 
 /// When something was sent; unknown is earlier than all that is known.
 type Sent = Option<Moment>;
@@ -32,11 +32,18 @@ pub struct Operation<'a> {
     pub answered_success: bool,
     /// Others that have its key may be known no more.
     pub overtaken: bool,
+    /// Of each effect in a list, and each record that its looks showed: when it was not listed yet.
+    unlisted: BTreeMap<(usize, &'a str), Moment>,
     /// The looks at an effect that several of its attempts have alike.
     shared: Vec<(usize, &'a Effect, Vec<&'a Look>)>,
 }
 
 impl<'a> Operation<'a> {
+    /// When a record was not listed yet, by the last look at the effect before the first one that shows it.
+    pub fn unlisted_before(&self, effect: usize, id: &str) -> Option<Moment> {
+        self.unlisted.get(&(effect, id)).copied()
+    }
+
     /// The looks at an effect, by whichever attempt that has the same.
     pub fn looks(&self, attempt: &'a Attempt, index: usize) -> Vec<&'a Look> {
         let effect = attempt.facts.effects.get(index);
@@ -54,10 +61,34 @@ impl<'a> Operation<'a> {
             spans_longest: spans(&attempts, windows, |attempt| alone_settled_longest(windows, attempt)),
             answered_success: attempts.iter().any(|attempt| maybe_succeeded(attempt)),
             overtaken: attempts.iter().any(|attempt| attempt.facts.overtaken),
+            unlisted: unlisted(&attempts, windows),
             shared: shared_looks(&attempts),
             attempts,
         }
     }
+}
+
+/// When each record of a list was not listed yet, by the last usable look before the first one that shows it.
+fn unlisted<'a>(attempts: &[&'a Attempt], windows: &Windows) -> BTreeMap<(usize, &'a str), Moment> {
+    let listed = |attempt: &&Attempt| attempt.facts.effects.iter().any(|effect| effect.kind == Kind::Member);
+    if !attempts.iter().any(listed) {
+        return BTreeMap::new();
+    }
+    let usable =
+        |look: &&Look| look.current && view::sound(look) && look.known == Control::Held && !look.clock_is_far_off();
+    let mut looks: Vec<&Look> = attempts.iter().flat_map(|attempt| &attempt.looks).filter(usable).collect();
+    looks.sort_by_key(|look| look.asked);
+    let mut before: BTreeMap<usize, Moment> = BTreeMap::new();
+    let mut seen: BTreeMap<(usize, &str), Option<Moment>> = BTreeMap::new();
+    for same in looks.chunk_by(|a, b| a.asked == b.asked) {
+        for look in same {
+            for id in look.records.iter().filter_map(|record| record.id.as_deref()) {
+                seen.entry((look.effect, id)).or_insert_with(|| before.get(&look.effect).copied());
+            }
+        }
+        before.extend(same.iter().map(|look| (look.effect, look.surely_asked() - windows.replica_lag)));
+    }
+    seen.into_iter().filter_map(|(place, before)| Some((place, before?))).collect()
 }
 
 /// The looks at each effect that several attempts have alike.

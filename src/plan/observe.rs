@@ -159,7 +159,9 @@ fn members(shape: &RecordShape, list: Option<&Value>, probe: &Probe) -> Result<V
     if records.windows(2).any(|pair| pair[0].id == pair[1].id) {
         return Err("the list shows one id twice".to_owned());
     }
-    records.retain(|record| !record.differs() || record.nearly_matches());
+    // Where one matches, it is not the one that is written otherwise.
+    let matches = records.iter().any(|record| !record.differs());
+    records.retain(|record| !record.differs() || (!matches && record.nearly_matches()));
     Ok(records)
 }
 
@@ -317,7 +319,9 @@ mod tests {
         {
             assert_eq!(children(&[name.clone(), shown.clone()]), ["0"], "{shown}");
         }
-        assert_eq!(children(&[json!("Mary"), born, name, json!("2015-03-15")]), [""; 0]);
+        // Equal in one and not in the other: it may be the child, written otherwise.
+        assert_eq!(children(&[json!("Mary"), born.clone(), name, json!("2015-03-15")]), ["0", "1"]);
+        assert_eq!(children(&[json!("Mary"), json!("2015-03-15")]), [""; 0]);
     }
 
     #[test]
