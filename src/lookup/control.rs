@@ -125,6 +125,8 @@ impl<T: Transport> Lookups<'_, T> {
                 if controls.known == Control::Missing || this != Control::Held { this } else { controls.known };
             match near {
                 Some(near) => controls.near = near,
+                // Nothing more can be learned of a server that knows everybody.
+                None if controls.random != Control::Held => {}
                 None => self.ask_near(control, &found, &mut controls).await?,
             }
         }
