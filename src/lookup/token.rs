@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_by_its_code_alone() {
+    fn an_error_is_named_by_its_code_alone() {
         let said = |body: &str| why_none(body.as_bytes());
         assert_eq!(
             said(r#"{"error":"invalid_client","error_description":"hush"}"#),
