@@ -494,6 +494,21 @@ key = "canary@partner.example"
             ("[ledger]\npath =", "ledger =", "line 3, `ledger`: invalid type: string, expected a table, [ledger]"),
             ("http://127.0.0.1:1\"", "127.0.0.1\"", "line 6, `server.base_url`: not a URL"),
             ("[ledger]", "[ledger", "line 3"),
+            (
+                "key = \"canary@partner.example\"",
+                "key = \"canary@partner.example\"\nnear = \"canary\"",
+                "line 16, `control[0].near`: invalid type: string, expected keys that nothing bears",
+            ),
+            (
+                "key = \"canary@partner.example\"",
+                "key = \"canary@partner.example\"\nnear = [\"x\", \" Canary@partner.example\"]",
+                "line 14: the control's `near` names an empty key or the known key itself",
+            ),
+            (
+                "key = \"canary@partner.example\"",
+                "key = \"canary@partner.example\"\nnear = [\"\"]",
+                "line 14: the control's `near` names an empty key",
+            ),
         ] {
             assert!(GOOD.contains(from), "{from}");
             let said = message(&GOOD.replacen(from, to, 1));

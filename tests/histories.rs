@@ -50,8 +50,11 @@ fn a_state_that_changed_while_another_effects_look_was_inconclusive_is_told() {
         if asked.path.ends_with("/accounts/sid/s1") && phase == 1 {
             return Answer::html("200 OK");
         }
-        if asked.path.ends_with("/accounts/sid/s1") || asked.path.ends_with("/accounts/sid/canary") {
-            return Answer::json("200 OK", r#"{"sid":"s1","features":[{"identifier":"chat","state":"on"}]}"#);
+        if let Some(sid) =
+            ["s1", "canary"].into_iter().find(|sid| asked.path.ends_with(&format!("/accounts/sid/{sid}")))
+        {
+            let features = r#"[{"identifier":"chat","state":"on"}]"#;
+            return Answer::json("200 OK", &format!(r#"{{"sid":"{sid}","features":{features}}}"#));
         }
         Answer::json("404 Not Found", "{}")
     });
@@ -399,8 +402,11 @@ fn a_state_that_changed_while_another_effects_control_failed_is_told() {
         if asked.path.contains("/accounts/sid/") && phase == 1 {
             return Answer::html("200 OK");
         }
-        if asked.path.ends_with("/accounts/sid/s1") || asked.path.ends_with("/accounts/sid/canary") {
-            return Answer::json("200 OK", r#"{"sid":"s1","features":[{"identifier":"chat","state":"on"}]}"#);
+        if let Some(sid) =
+            ["s1", "canary"].into_iter().find(|sid| asked.path.ends_with(&format!("/accounts/sid/{sid}")))
+        {
+            let features = r#"[{"identifier":"chat","state":"on"}]"#;
+            return Answer::json("200 OK", &format!(r#"{{"sid":"{sid}","features":{features}}}"#));
         }
         Answer::json("404 Not Found", "{}")
     });

@@ -41,11 +41,16 @@ const QUICK: Reply = Reply { stamped: 10, there: 20, status: 404, offset: Some(0
 /// Gives its replies in turn, and the last one for ever.
 struct Server(RefCell<Vec<Reply>>);
 
+impl Server {
+    fn next(&self) -> Reply {
+        let mut replies = self.0.borrow_mut();
+        if replies.len() > 1 { replies.remove(0) } else { replies[0] }
+    }
+}
+
 impl Transport for Server {
     async fn send(&self, _: &Outgoing<'_>) -> Result<Exchange, Broken> {
-        let mut replies = self.0.borrow_mut();
-        let reply = if replies.len() > 1 { replies.remove(0) } else { replies[0] };
-        drop(replies);
+        let reply = self.next();
         tokio::time::sleep(std::time::Duration::from_millis(reply.stamped)).await;
         let date = reply.offset.map(|offset| Moment((true_ms() + offset).div_euclid(1000) * 1000));
         tokio::time::sleep(std::time::Duration::from_millis(reply.there - reply.stamped)).await;

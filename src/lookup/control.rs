@@ -125,6 +125,8 @@ impl<T: Transport> Lookups<'_, T> {
                 if controls.known == Control::Missing || this != Control::Held { this } else { controls.known };
             match near {
                 Some(near) => controls.near = near,
+                // Nothing more can be learned of a server that knows everybody.
+                None if controls.random != Control::Held => {}
                 None => self.ask_near(control, &found, &mut controls).await?,
             }
         }
@@ -132,7 +134,7 @@ impl<T: Transport> Lookups<'_, T> {
     }
 
     /// Keys that are nearly the known one find nothing, unless the lookup is a search by parts, and would find somebody else's
-    /// record. Where the record shows the key that it was looked up by, every answer says by itself whose it is.
+    /// record. Where the record shows the key that it was looked up by, every answer says by itself which record it is about.
     async fn ask_near(&self, control: &Known, known: &Found, controls: &mut Controls) -> Result<(), Stop> {
         let lookup = self.config.plan.lookup(&control.lookup).map_err(Stop::Fatal)?;
         let Found::Record { id: known_id, document } = known else { return Ok(()) };

@@ -65,7 +65,8 @@ const SUSAN: &str = "key = \"susan-marie\"";
 
 #[tokio::test(start_paused = true)]
 async fn a_search_by_parts_is_found_out() {
-    let finds: [(&str, fn(&str) -> bool); 4] = [
+    type Finds = fn(&str) -> bool;
+    let finds: [(&str, Finds); 4] = [
         ("by prefix", |key| "susan-marie".starts_with(key)),
         ("by suffix", |key| "susan-marie".ends_with(key)),
         ("by parts", |key| "susan-marie".contains(key)),

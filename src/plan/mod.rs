@@ -297,6 +297,23 @@ mod tests {
     }
 
     #[test]
+    fn the_error_of_a_records_times_is_a_duration() {
+        let (name, text) = SHIPPED[0];
+        let with = |made_error: &str| {
+            let text = text.replacen("made = ", &format!("made_error = {made_error}\nmade = "), 1);
+            Plan::load(name, &text, &Vars::new()).map_err(|error| format!("{error:#}"))
+        };
+        let error = |plan: Plan| plan.lookups["account-by-email"].record.made_error.0;
+        assert_eq!(error(with("\"0s\"").unwrap()), crate::clock::Span::ZERO);
+        assert_eq!(error(with("\"1m\"").unwrap()), crate::clock::Span::seconds(60));
+        assert_eq!(error(Plan::load(name, text, &Vars::new()).unwrap()), crate::clock::Span::seconds(2));
+        for wrong in ["\"2 s\"", "\"-2s\"", "\"\"", "2"] {
+            let said = with(wrong).unwrap_err();
+            assert!(said.contains("line ") && said.contains("made_error"), "{said}");
+        }
+    }
+
+    #[test]
     fn a_lookup_asks_a_path_and_no_host() {
         let (name, text) = SHIPPED[0];
         assert!(Plan::load(name, text, &Vars::new()).is_ok());

@@ -197,7 +197,7 @@ fn write_compared(reader: &Reader, document: &Value, probe: &Probe, record: &mut
     let mut left = fields.iter().filter(|field| field.compared != Compared::Equal).peekable();
     record.as_before = left.peek().is_some() && left.all(Written::is_from_before);
     // Where it cannot be said whether a field holds what was sent, it cannot be said that it holds what was there before.
-    let values = |field: &Written| field.tells().then(|| format!("{}={:?}", field.set.field, field.shown));
+    let values = |field: &Written| field.is_clear().then(|| format!("{}={:?}", field.set.field, field.shown));
     let values: Option<Vec<String>> = fields.iter().map(values).collect();
     record.values = values.map(|values| reader.values(&format!("{} {}", probe.normalised, values.join("\0"))));
 }
@@ -226,7 +226,7 @@ impl<'a> Written<'a> {
     }
 
     /// It shows whether what was sent stands there: a value of its own, or none at all.
-    fn tells(&self) -> bool {
+    fn is_clear(&self) -> bool {
         self.compared != Compared::NotShown || (self.shown.is_none() && self.set.form.of(&self.set.sent).is_some())
     }
 }

@@ -118,8 +118,7 @@ impl<'p> Search<'p> {
 }
 
 /// What is said of an answer about another record than the one that was asked for.
-const ANOTHER: &str = "the record shows another key than the one that it was looked up by, so it may be another record (if the \
-                       server takes both for one key, say so by `normalise` in the plan)";
+const ANOTHER: &str = "the record shows another key than the one that it was looked up by";
 
 /// The keys that a record shows, as the plan normalises them. `None`: it shows none.
 fn shown_keys(lookup: &Lookup, document: &Value) -> Option<Vec<String>> {

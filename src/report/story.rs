@@ -10,7 +10,7 @@ use crate::clock::Moment;
 use crate::evidence::{Effect, Look};
 use crate::mask;
 use crate::standing::{Audience, Story, StoryLook, StoryVerdict};
-use crate::words::Status;
+use crate::words::{Control, Status};
 
 /// Where the values of a story begin.
 const INDENT: usize = 15;
@@ -154,7 +154,8 @@ fn look_text(story: &Story, told: &StoryLook) -> String {
     ];
     let what = what.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     let what = if what.is_empty() { what } else { format!(" ({what})") };
-    let controls = format!("controls: known key {}, random key {}, near key {}", look.known, look.random, look.near);
+    let near = if look.near == Control::Missing { String::new() } else { format!(", near key {}", look.near) };
+    let controls = format!("controls: known key {}, random key {}{near}", look.known, look.random);
     format!("{} run {} {}: {}{what} [{controls}]", look.asked, told.run, name_of(story, look), look.seen)
 }
 

@@ -119,10 +119,10 @@ pub fn honest(asked: &Asked) -> Answer {
     let absent = || Answer::json("404 Not Found", r#"{"message":"not found"}"#);
     if asked.for_token() {
         token()
-    } else if asked.path.contains("canary%40") {
-        Answer::json("200 OK", r#"{"sid":"canary"}"#)
+    } else if ["canary%40control", "canary%40control.example"].iter().any(|key| asked.path.ends_with(key)) {
+        Answer::json("200 OK", r#"{"sid":"canary","eid":"canary@control"}"#)
     } else if asked.path.ends_with("service_id=canary") {
-        Answer::json("200 OK", r#"{"sub":"canary","given_name":"Canary"}"#)
+        Answer::json("200 OK", r#"{"sub":"canary","email":"canary@control.example","given_name":"Canary"}"#)
     } else if let Some(n) = number("service_id=child-") {
         Answer::json("200 OK", &record(n))
     } else {

@@ -24,10 +24,10 @@ fn token() -> Answer {
 fn honest(asked: &Asked) -> Answer {
     if asked.for_token() {
         token()
-    } else if asked.path.contains("canary%40") {
+    } else if asked.path.ends_with("email=canary%40control.example") {
         Answer::json("200 OK", r#"{"sid":"canary"}"#)
-    } else if asked.path.contains("service_id=canary") {
-        Answer::json("200 OK", r#"{"sub":"canary"}"#)
+    } else if asked.path.ends_with("service_id=canary") {
+        Answer::json("200 OK", r#"{"sub":"canary","email":"canary@control.example"}"#)
     } else {
         Answer::json("404 Not Found", r#"{"message":"not found"}"#)
     }
