@@ -43,6 +43,12 @@ impl Truth {
         self.journal.per_request.get(request_id).map_or(&[], Vec::as_slice)
     }
 
+    /// The account that a request for consent is about.
+    pub fn asked_of(&self, consent: &str) -> Option<&Account> {
+        let consent = self.journal.consents.iter().find(|one| one.consent_identifier == consent)?;
+        self.account(&consent.sid)
+    }
+
     /// Who deleted an account.
     pub fn deleter(&self, id: &str) -> Option<&str> {
         self.deleted_by.get(id).map(String::as_str)
