@@ -12,6 +12,7 @@
 //!   can be asked tells: that is `unknowable`.
 //! - `unsafe_resend`: the advice is to resend, and that would make a second record or consent.
 //! - `undecided`: pending or duplicate-risk at the end, although what can be looked up decides it; see [`super::excuse`].
+//! - `split operation`: after a run, rows of one operation bear different verdicts or advices; see [`super::reports`].
 //!
 //! In a world that breaks the windows an application after them is `late`, and `missed` if the verdict still stands when
 //! its watch has ended.
@@ -22,7 +23,7 @@ use anyhow::Result;
 use privo_reconcile::standing::{Entries, Filter};
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
 
-use super::excuse;
+use super::excuse::Undecided;
 use super::figures::Figures;
 use super::play::told_of;
 use super::ruling::Ruling;
@@ -42,7 +43,7 @@ pub const MISSED: &str = "missed by the watch";
 /// # Errors
 /// When the ledger cannot be read.
 pub fn judge(stage: &mut Stage) -> Result<Figures> {
-    let truth = Truth::of(stage.server.world.borrow_mut().truth(time::true_ms()), &stage.story.windows);
+    let truth = Truth::of(stage.server.world.borrow_mut().truth(time::true_ms()), &stage.story);
     let mut figures = Figures {
         worlds: 1,
         requests: stage.server.requests.get(),
@@ -195,7 +196,8 @@ impl Bench<'_> {
             return;
         }
         let reason = told.reason.map_or("none".to_owned(), |reason| reason.to_string());
-        if excuse::undecidable(self.stage, self.truth, op, told) {
+        let undecided = Undecided { stage: self.stage, truth: self.truth, op, told };
+        if undecided.is_excused() {
             *self.figures.by_reason.entry(format!("{} {reason}", told.status)).or_default() += 1;
         } else if !self.stage.story.breaks_windows {
             let line = format!("{:?} {} {reason} {:?}: {}", op.kind, told.status, told.server_id, told.explanation);

@@ -103,8 +103,8 @@ pub struct Op {
     pub host_ms: i64,
     /// Its client records what went well at once, too.
     pub keeps_success: bool,
-    /// Its rows' bodies say a name twice.
-    pub doubled: bool,
+    /// The name that its rows' bodies say twice; an empty one: the first.
+    pub doubled: Option<&'static str>,
     /// A `+` in its URL is not escaped.
     pub raw_plus: bool,
     /// Its rows hold a long number as a number.
@@ -125,7 +125,7 @@ impl Op {
             shared_id: None,
             host_ms: 0,
             keeps_success: false,
-            doubled: false,
+            doubled: None,
             raw_plus: false,
             numbered: false,
         }
@@ -266,8 +266,10 @@ impl Op {
         {
             text = text.replace(&format!("\"{number}\""), number);
         }
-        match body.as_object().and_then(|fields| fields.keys().next()) {
-            Some(name) if self.doubled => text.replacen('{', &format!("{{{}:\"else\",", json!(name)), 1),
+        let first = body.as_object().and_then(|fields| fields.keys().next());
+        match (self.doubled, first) {
+            (Some(""), Some(first)) => text.replacen('{', &format!("{{{}:\"else\",", json!(first)), 1),
+            (Some(name), _) => text.replacen(&format!("\"{name}\":"), &format!("\"{name}\":\"else\",\"{name}\":"), 1),
             _ => text,
         }
     }

@@ -41,12 +41,19 @@ impl Turn<'_> {
             Twist::Hosts => {
                 let hosts = &self.stage.story.hosts;
                 self.stage.ops[self.op].host_ms = hosts[self.rng.usize(..hosts.len())];
+                self.just_before(4 * SECOND);
             }
+            Twist::SlowLooks => self.just_before(20 * SECOND),
+            Twist::TwoClocks => self.just_before(4 * SECOND),
+            Twist::NoDate => self.just_before(5 * MINUTE),
+            Twist::ServerHour => self.just_before(4 * SECOND),
             Twist::SharedIds => self.shared_id(),
             Twist::OddKeys => self.odd_key(seeded),
             Twist::DoubledNames => {
                 let op = &mut self.stage.ops[self.op];
-                op.doubled = op.kind.creates() && self.rng.u8(..8) == 0;
+                let name = if self.stage.story.consent { "given_name" } else { "first_name" };
+                let doubled = op.kind.creates() && self.rng.u8(..8) == 0;
+                op.doubled = doubled.then(|| if self.rng.bool() { name } else { "" });
             }
             Twist::NearLists => self.near_list(),
             Twist::Shown => self.named_for_show(),
@@ -56,14 +63,7 @@ impl Turn<'_> {
             Twist::Replaced => self.replaced(),
             Twist::Refusals => self.second_key(),
             // These show in the course of the world, or are habits of its server alone.
-            Twist::LateRows
-            | Twist::Advice
-            | Twist::SlowLooks
-            | Twist::TwoClocks
-            | Twist::NoDate
-            | Twist::ServerHour
-            | Twist::DeletedIntents
-            | Twist::Vanishing => {}
+            Twist::LateRows | Twist::Advice | Twist::DeletedIntents | Twist::Vanishing => {}
         }
     }
 
@@ -183,6 +183,27 @@ impl Turn<'_> {
             let at = self.sent + self.rng.i64(0..MINUTE);
             self.stage.at(at, Event::Send(number, 1));
         }
+    }
+
+    /// Others make the same record just before it is asked for.
+    fn just_before(mut self, most: i64) {
+        if !self.creates() || self.kind() == Kind::Family || !self.one_in(4) {
+            return;
+        }
+        let (person, owner) = (self.person().clone(), self.stage.ops[self.op].owner.clone());
+        let account = NewAccount {
+            email: person.email,
+            user_name: person.user_name,
+            external_user_identifier: person.external,
+            display_name: person.display,
+            eid: person.eid,
+            given_name: Some(person.given_name),
+            birth_date_yyyymmdd: Some(person.birth_date),
+            parent_email: owner,
+            ..NewAccount::default()
+        };
+        let at = self.sent - self.rng.i64(50..most);
+        self.stage.at(at.max(time::BEGINNING + SECOND), Event::Foreign(Box::new(account)));
     }
 
     fn odd_key(mut self, seeded: &[Seeded]) {
@@ -351,9 +372,9 @@ impl Turn<'_> {
         };
         let other =
             || NewAccount { eid: Some(eid.clone()), given_name: Some("Kim".to_owned()), ..NewAccount::default() };
-        match self.rng.u8(..4) {
+        match self.rng.u8(..5) {
             // Asked for before, so that its record was seen; then others replace it, and only then the delete is sent.
-            0 => {
+            0 | 3 => {
                 self.stage.ops.push(asks);
                 self.stage.at(time::BEGINNING + 10 * SECOND, Event::Send(number, 0));
                 self.stage.at(self.sent - 20 * SECOND, Event::RemoveUnder(eid.clone()));
@@ -374,19 +395,20 @@ impl Turn<'_> {
 
     /// It bears two keys, and somebody else has one of them.
     fn second_key(mut self) {
-        if self.kind() != Kind::Email || !self.one_in(3) {
+        let op = self.op;
+        if self.kind() == Kind::Child {
+            self.stage.ops[op].keeps_success = self.rng.bool();
+        }
+        if self.kind() != Kind::Email || !self.rng.bool() {
             return;
         }
-        let op = self.op;
         self.person().user_name = Some(format!("second{op}"));
         let account = NewAccount {
             user_name: Some(format!("second{op}")),
             given_name: Some("Somebody".to_owned()),
             ..NewAccount::default()
         };
-        if self.rng.bool() {
-            let at = self.sent + self.rng.i64(-MINUTE / 2..HOUR);
-            self.stage.at(at, Event::Foreign(Box::new(account)));
-        }
+        let at = self.sent + if self.rng.bool() { -MINUTE / 2 } else { self.rng.i64(-MINUTE / 2..HOUR) };
+        self.stage.at(at, Event::Foreign(Box::new(account)));
     }
 }

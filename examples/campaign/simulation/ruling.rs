@@ -6,7 +6,7 @@ use privo_reconcile::words::{Action, Outcome, Reason};
 use super::judge::Bench;
 use super::ops::{Attempt, Kind, Op, Person};
 use super::stage::Told;
-use super::truth::{same_fields, same_key, what};
+use super::truth::{same_fields, what};
 
 /// What the judge says of one verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Bench<'_> {
         if !op.kind.creates() {
             if told.reason == Some(Reason::NotDeleted) && told.action == Some(Action::Resend) {
                 let since = |account: &&Account| account.made_ms > self.began(op, told) && account.exists_at(told.to);
-                if self.under_key(op).iter().any(since) {
+                if self.truth.under_key(op).iter().any(since) {
                     return Ruling::Wrong("the record that would be deleted was made since");
                 }
             }
@@ -37,7 +37,8 @@ impl Bench<'_> {
             let applied = known.flat_map(|attempt| self.truth.applied(&attempt.request_id));
             // A change that came to pass before the account was deleted left no trace that could be looked up.
             let applied: Vec<&Applied> = applied.filter(|applied| applied.what == what(op.kind)).collect();
-            return match applied.iter().all(|applied| self.written_over(op, applied, told)) {
+            let hidden = |applied: &&Applied| self.written_over(op, applied, told) || self.made_anew(op, applied, told);
+            return match applied.iter().all(hidden) {
                 true if applied.is_empty() => Ruling::Right,
                 true => Ruling::Unknowable,
                 false => Ruling::Wrong("an attempt was or will be applied"),
@@ -102,6 +103,15 @@ impl Bench<'_> {
         let may_have_left = |attempt: &&Attempt| attempt.sent || attempt.open_until > i64::MIN;
         let known = op.attempts.iter().filter(|attempt| self.known(&attempt.request_id, told));
         known.filter(may_have_left).map(|attempt| attempt.sent_ms).min().unwrap_or(i64::MAX)
+    }
+
+    /// What it deleted was made anew by somebody whom the ledger does not know, as if it had never been deleted.
+    fn made_anew(&self, op: &Op, applied: &Applied, told: &Told) -> bool {
+        let since = |account: &&Account| account.made_ms >= applied.applied_ms && account.exists_at(told.to);
+        let accounts = self.truth.under_key(op);
+        let anew: Vec<&&Account> = accounts.iter().filter(|account| since(account)).collect();
+        let unknown = |account: &&&Account| account.cause == BY_HAND || !self.known(&account.cause, told);
+        op.kind.deletes() && !anew.is_empty() && anew.iter().all(unknown)
     }
 
     /// The level that it set was set otherwise by a request that the ledger does not know, as if it had never been there.
@@ -169,7 +179,7 @@ impl Bench<'_> {
         if !self.truth.seen_alive(account, told.from, told.to) {
             return Ruling::Wrong("the record was not there");
         }
-        let same = if person.keyed() { same_key(person, account) } else { self.listed(op, account) };
+        let same = if person.keyed() { self.truth.same_key(person, account) } else { self.listed(op, account) };
         if !same || !same_fields(person, account) {
             return Ruling::Wrong("the record is somebody else's");
         }
@@ -231,7 +241,7 @@ impl Bench<'_> {
     }
 
     fn deleted(&self, op: &Op, told: &Told) -> Ruling {
-        let accounts = self.under_key(op);
+        let accounts = self.truth.under_key(op);
         let began = self.began(op, told);
         // Those that the delete was about are gone, and another one is there.
         let replaced = || {
@@ -246,19 +256,6 @@ impl Bench<'_> {
             Some(Reason::Recreated) if replaced() => Ruling::Right,
             _ => Ruling::Wrong("the account was there"),
         }
-    }
-
-    /// The accounts under the key of a delete, of whatever time.
-    fn under_key(&self, op: &Op) -> Vec<&Account> {
-        let target = op.target.as_deref().unwrap_or_default();
-        let of_key = |account: &&Account| match op.kind {
-            Kind::DeleteEid => account.details.eid.as_deref() == Some(target),
-            Kind::DeleteByEmail => {
-                account.details.email.as_deref().is_some_and(|email| email.trim().eq_ignore_ascii_case(target.trim()))
-            }
-            _ => account.service_id == target,
-        };
-        self.truth.journal.accounts.iter().filter(of_key).collect()
     }
 
     fn written(&self, op: &Op, told: &Told) -> Ruling {

@@ -259,7 +259,10 @@ impl Stage {
         self.ledger.write_row(row)?;
         self.ops[op].attempts[attempt].recorded = true;
         self.of_request.insert(row.request_id.clone(), op);
-        self.recorded_at.insert(row.request_id.clone(), time::true_ms());
+        if self.ops[op].doubled.is_none() {
+            // Whoever cannot read a row knows nothing of it.
+            self.recorded_at.insert(row.request_id.clone(), time::true_ms());
+        }
         self.note(|| format!("recorded {} {:?} {:?}", row.request_id, row.failure, row.http_status));
         Ok(())
     }

@@ -104,7 +104,11 @@ pub fn give(story: &mut Story, wanted: Option<&BTreeSet<Twist>>, rng: &mut Rng) 
         Some(wanted) => wanted.iter().copied().filter(|twist| twist.fits(story)).collect(),
         None => drawn(story, rng),
     };
-    if story.twists.contains(&Twist::Hosts) || story.twists.contains(&Twist::NoDate) {
+    if !story.twists.is_empty() {
+        // What joins a settled group is a twist of its own, so that every other shows by itself.
+        story.follows = story.has(Twist::Advice);
+    }
+    if [Twist::Hosts, Twist::NoDate, Twist::ServerHour].iter().any(|twist| story.twists.contains(twist)) {
         story.steps = false;
     }
     if story.twists.contains(&Twist::NoDate) {
