@@ -72,4 +72,19 @@ impl Ledger {
             .execute(params![row.failure, row.http_status, row.ended_at, row.request_id])?;
         Ok(())
     }
+
+    /// A writer's DELETE of an `intent`; false when the ledger keeps it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn delete_intent(&mut self, request_id: &str) -> Result<bool> {
+        let mut delete = self.connection.prepare_cached("DELETE FROM entries WHERE request_id = ?")?;
+        match delete.execute([request_id]) {
+            Ok(_) => Ok(true),
+            Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::ConstraintViolation => {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
 }
