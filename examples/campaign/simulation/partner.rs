@@ -78,7 +78,7 @@ impl Stage {
         let taken = self.ledger.delete_intent(&row.request_id)?;
         self.note(|| format!("{} is withdrawn: {taken}", row.request_id));
         if !taken {
-            return self.ledger.write_news(row);
+            return self.write_news(row);
         }
         if alone {
             // Nothing is left of the operation, so that nobody can know of it.

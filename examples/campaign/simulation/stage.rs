@@ -203,7 +203,7 @@ impl Stage {
             Event::Record(op, attempt, row) => self.record(op, attempt, &row)?,
             Event::News(row) => {
                 self.note(|| format!("news of {}: {:?} {:?}", row.request_id, row.failure, row.http_status));
-                self.ledger.write_news(&row)?;
+                self.write_news(&row)?;
             }
             Event::Repair(cause) => {
                 let repair = self.server.world.borrow_mut().repair(now, &cause);
@@ -255,8 +255,15 @@ impl Stage {
         }
     }
 
+    /// News of an intent, stamped by the store's clock.
+    pub fn write_news(&mut self, row: &WrittenRow) -> Result<()> {
+        self.ledger.write_news(row)?;
+        self.ledger.stamp(&row.request_id, time::host_now())
+    }
+
     fn record(&mut self, op: usize, attempt: usize, row: &WrittenRow) -> Result<()> {
         self.ledger.write_row(row)?;
+        self.ledger.stamp(&row.request_id, time::host_now())?;
         self.ops[op].attempts[attempt].recorded = true;
         self.of_request.insert(row.request_id.clone(), op);
         if self.ops[op].doubled.is_none() {
