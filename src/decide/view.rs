@@ -22,9 +22,11 @@ pub enum View<'a> {
 /// How far an absence is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
-    /// Asked before the group was settled: it proves nothing.
+    /// Asked before the group was settled: it proves nothing. By the server's clock it was asked `behind` earlier than by the
+    /// job's.
     Unsettled {
         until: Moment,
+        behind: Span,
     },
     /// Seen once; to be seen again not before `until`.
     Unconfirmed {
@@ -35,6 +37,9 @@ pub enum Absence {
         last: Moment,
     },
 }
+
+/// Clocks are never closer than some seconds.
+const SECONDS: Span = Span(5000);
 
 /// The looks at one effect in the order in which they count. Of looks asked at one instant the more cautious comes last,
 /// so that their order in the ledger does not matter.
@@ -166,7 +171,10 @@ pub fn absence(
     };
     let streak: Vec<&&Look> = looks.iter().rev().take_while(counts).collect();
     let (Some(last), Some(first)) = (streak.first(), streak.last()) else {
-        return Absence::Unsettled { until: settled };
+        // A server whose clock is behind the job's lets it wait for longer: which of them is right, nothing says.
+        let behind = looks.last().map_or(Span::ZERO, |last| last.asked.since(last.surely_asked()));
+        let behind = if behind > SECONDS { behind } else { Span::ZERO };
+        return Absence::Unsettled { until: settled + behind, behind };
     };
     let by_job = last.asked.since(first.answered) >= windows.confirm_after;
     let by_server = match (first.server, last.server) {
@@ -184,9 +192,9 @@ pub fn absence(
 /// The rows of an absence (or a state from before) that does not count yet; `None` when it is confirmed.
 pub fn not_yet(absence: Absence, action: Action) -> Option<Decision> {
     match absence {
-        Absence::Unsettled { until } => Some(
+        Absence::Unsettled { until, behind } => Some(
             defer(Reason::Unsettled, action)
-                .because(format!("not applied so far, but until {until} it may still become so"))
+                .because(format!("not applied so far, but until {until} it may still become so{}", lagging(behind)))
                 .not_before(until),
         ),
         Absence::Unconfirmed { until } => Some(
@@ -197,6 +205,17 @@ pub fn not_yet(absence: Absence, action: Action) -> Option<Decision> {
                 .not_before(until),
         ),
         Absence::Confirmed { .. } => None,
+    }
+}
+
+/// What is said of a server's clock that is behind the job's.
+fn lagging(behind: Span) -> String {
+    match behind {
+        Span::ZERO => String::new(),
+        _ => format!(
+            " (the server's Date is {} s behind this host's clock, and the later of the two is waited for: correct the clock that is wrong)",
+            behind.0 / 1000
+        ),
     }
 }
 
@@ -218,8 +237,14 @@ pub const ASSUMING_NO_OTHER: &str = "this assumes that no request unknown to the
 /// The assumptions behind every `not-applied`.
 pub fn assuming(windows: &Windows, settled: Moment, absence: Absence) -> String {
     let Absence::Confirmed { first, last } = absence else { return String::new() };
+    // What was turned away, or answered, leaves no window to wait for.
+    let after = if settled.0 > 0 {
+        format!(", both later than {settled} (the end of the waiting window)")
+    } else {
+        String::new()
+    };
     format!(
-        "absent at {first} and {last}, both after {settled}, with controls; this assumes that nothing is applied later than \
+        "not found at {first} nor at {last}{after}; the control lookups passed; this assumes that nothing is applied later than \
          {} after a network failure or {} after a server error, a replica lag of {}, and that nobody removed the record meanwhile",
         windows.network, windows.server_error, windows.replica_lag
     )
