@@ -407,8 +407,7 @@ fn what_was_imported_is_reconciled() {
     });
     let (ran, _) = import(&dir, &[["--map", "log"].as_slice(), EACH.as_slice()].concat());
     assert_eq!(ran.code, 0, "{ran:?}");
-    dir.run(&["run"]);
-    let ran = dir.run(&["run"]);
+    let ran = dir.run_twice();
     assert_eq!(ran.code, 3, "{ran:?}");
     assert_eq!(dir.says("csv-1"), "resolved not-applied confirmed-absent resend");
     assert_eq!(dir.says("csv-5"), "resolved not-applied never-sent resend");

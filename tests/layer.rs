@@ -326,6 +326,7 @@ fn an_outage_through_the_layer_is_settled_without_a_wrong_verdict() {
     drop(client);
     assert_eq!(kinds(&dir).len(), 50);
     dir.runs(4);
+    dir.due();
     dir.runs(0);
     for row in dir.report() {
         let n: usize = dir

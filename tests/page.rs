@@ -253,6 +253,7 @@ fn a_correction_is_loud_and_tells_what_was_said_before() {
         dir.attempt(&platform, Entry::register(request, &platform.url, email), "lost-before");
     }
     dir.runs(4);
+    dir.due();
     dir.runs(0);
     assert!(!page(&dir).contains("class=\"loud\""));
     platform.world().repair(Moment::now().0, "r2");
@@ -306,6 +307,7 @@ fn what_changed_is_told_since_the_last_report() {
         dir.attempt(&platform, Entry::register(request, &platform.url, email), "lost-before");
     }
     dir.runs(4);
+    dir.due();
     dir.runs(0);
     assert!(page(&dir).contains("In run 2, the last one: 2 verdicts."));
     assert_eq!(dir.run(&["report", "new.html", "--new"]).code, 0);
