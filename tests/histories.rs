@@ -219,7 +219,7 @@ fn a_closed_attempts_window_counts_under_its_own_environment() {
 #[test]
 fn a_record_of_another_environment_is_no_record_of_before() {
     let (one, two) = (Platform::start(), Platform::start());
-    [&one, &two].map(|platform| platform.set_back(Span::seconds(3600)));
+    [&one, &two].iter().for_each(|platform| platform.set_back(Span::seconds(3600)));
     two.add(account("somebody@example.com"));
     let dir = Dir::of(&one);
     one.add(account("ann@example.com"));
