@@ -187,6 +187,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::decide::soak::config(256))]
+
         #[test]
         fn new_links_keep_order_and_equality(stay in links(), go in links()) {
             let new = in_their_place(&stay, &go, &draws());

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::advice::to_do;
+use super::advice::to_do_for;
 use super::columns::{Shown, action, columns, object, reason};
 use super::screen::{Screen, Tone, printable};
 use crate::clock::Moment;
@@ -24,7 +24,7 @@ pub fn story_json(story: &Story, pseudonym: Option<&str>) -> Map<String, Value> 
     let facts = story.facts.as_ref();
     for (name, value) in [
         ("correction", row.correction.into()),
-        ("to_do", to_do(action(row)).into()),
+        ("to_do", to_do_for(action(row), row.reason).into()),
         ("direction", json!(facts.map(|facts| facts.direction))),
         ("ended_at", json!(facts.map(|facts| facts.ended.to_string()))),
         ("window", json!(facts.map(|facts| facts.window))),
@@ -137,7 +137,7 @@ pub fn story_text(story: &Story, pseudonym: Option<&str>, screen: &Screen) -> St
     if let Some((at, command)) = &story.blanked {
         page.line("removed", &format!("its personal fields, at {at} by `{command}`"), None);
     }
-    page.line("to do", to_do(action(row)), Some(Tone::Strong));
+    page.line("to do", to_do_for(action(row), row.reason), Some(Tone::Strong));
     page.text
 }
 
