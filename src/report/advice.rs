@@ -31,7 +31,9 @@ pub fn to_do(action: Action) -> &'static str {
         Action::DoNotResend => "do not send it again; what it would do is there already",
         Action::StoreId => "store the server_id; do not send it again",
         Action::ApplyState => "bring your own records to the state that the explanation gives",
-        Action::Review => "a person must look at it, then `close` it",
+        Action::Review => {
+            "a person must look at it: correct the row, the control or the configuration where the reason says so, else find out what became of it and `close` it"
+        }
         Action::AskPrivo => "send this line of the report to PRIVO support, then `close` it with what they say",
     }
 }
