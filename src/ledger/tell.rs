@@ -82,6 +82,16 @@ impl Ledger {
         })
     }
 
+    /// How far the server's clock is behind this host's, at the least, by the last look that measured it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn server_behind(&self) -> Result<Span> {
+        let sql = "SELECT skew_most_ms FROM observations WHERE skew_most_ms IS NOT NULL ORDER BY id DESC LIMIT 1";
+        let most: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0)).optional()?;
+        Ok(Span(most.unwrap_or(0).saturating_neg().max(0)))
+    }
+
     /// Whether there is a duplicate-risk that no person closed, and whether anything is pending: what exit codes tell.
     ///
     /// # Errors
