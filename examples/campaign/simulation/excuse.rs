@@ -115,7 +115,18 @@ impl Undecided<'_> {
                 _ => false,
             }
         };
-        gone || (!person.keyed() && self.owner_gone()) || self.stage.ops.iter().any(targets)
+        gone || (!person.keyed() && self.owner_gone())
+            || self.stage.ops.iter().any(|other| targets(other) || self.of_nobody_knows(other))
+    }
+
+    /// A delete by the server's own id, which may have been applied after this was first sent: whose id it was, nothing in the
+    /// ledger tells.
+    fn of_nobody_knows(&self, other: &Op) -> bool {
+        let Some(first) = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min() else { return false };
+        // The clocks of the writers may be off.
+        let after = |attempt: &&Attempt| attempt.open_until.max(attempt.sent_ms) + MINUTE >= first;
+        other.kind.deletes_by_id()
+            && other.attempts.iter().filter(|attempt| attempt.recorded && attempt.sent).any(|attempt| after(&attempt))
     }
 
     fn owner_gone(&self) -> bool {

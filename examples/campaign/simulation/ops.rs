@@ -45,6 +45,11 @@ impl Kind {
         matches!(self, Kind::DeleteById | Kind::DeleteByQuery | Kind::DeleteByEmail | Kind::DeleteEid)
     }
 
+    /// Its key is the server's own id, which no other record ever bears: to repeat it does no harm.
+    pub fn deletes_by_id(self) -> bool {
+        matches!(self, Kind::DeleteById | Kind::DeleteByQuery)
+    }
+
     pub fn updates(self) -> bool {
         matches!(self, Kind::Ial | Kind::Revoke)
     }
