@@ -136,6 +136,12 @@ impl Op {
         }
     }
 
+    /// Its request is the same.
+    pub fn asks_like(&self, other: &Op) -> bool {
+        let all = |op: &Op| (op.kind, op.persons.clone(), op.owner.clone(), op.target.clone(), op.features.clone());
+        all(self) == all(other)
+    }
+
     /// The same wish under another id.
     pub fn again(&self, operation_id: String) -> Op {
         Op { operation_id, attempts: Vec::new(), shared_id: None, ..self.clone() }

@@ -193,6 +193,12 @@ impl Turn<'_> {
             return;
         }
         let shared = format!("trace-{}", self.op / 8);
+        let own = &self.stage.ops[self.op];
+        // The same request under the same id is another attempt of the same operation.
+        let same = |other: &&Op| other.shared_id.as_ref() == Some(&shared) && other.asks_like(own);
+        if self.stage.ops.iter().any(|other| same(&other)) {
+            return;
+        }
         self.stage.ops[self.op].shared_id = Some(shared.clone());
         if kind == Kind::Child && self.rng.bool() {
             let number = self.stage.ops.len();

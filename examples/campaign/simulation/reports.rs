@@ -35,7 +35,8 @@ impl Bench<'_> {
             }
             for row in rows.iter().filter(|row| advises(row)) {
                 let (from, to) = looked.get(row.request_id.as_str()).copied().unwrap_or((report.at, report.at));
-                self.advice(&Told { from, to, knew: report.at, ..(*row).clone() }, report.at, &by_op);
+                // What came in the instant of the report came after it.
+                self.advice(&Told { from, to, knew: report.at - 1, ..(*row).clone() }, report.at, &by_op);
             }
             for row in rows {
                 self.last_look(row);
