@@ -39,7 +39,7 @@ impl Stage {
                 self.not_sent(op, number, row);
                 self.retry(op, left);
             }
-            7..13 => {
+            7..13 if !self.far_off(op) => {
                 self.intend(op, number, row);
                 let after = if self.rng.bool() { 1 } else { self.rng.i64(1..self.story.windows.intent * 9 / 10) };
                 match self.rng.u8(..3) {
@@ -158,7 +158,7 @@ impl Stage {
                 if keeps || (number > 0 && (!doubted || self.rng.u8(..4) > 0)) {
                     (row.failure, row.http_status) = (Some("answered".to_owned()), Some(status.into()));
                     let late = if doubted && self.rng.u8(..4) == 0 { self.rng.i64(MINUTE..2 * HOUR) } else { 1 };
-                    let late = late + if doubted { self.late(op) } else { 0 };
+                    let late = if self.far_off(op) { 1 } else { late + if doubted { self.late(op) } else { 0 } };
                     self.at(now + late, Event::Record(op, number, Box::new(row)));
                 }
             }

@@ -6,7 +6,7 @@ use privo_reconcile::words::{Reason, Status};
 
 use super::ops::{Attempt, Kind, Op, Person};
 use super::stage::{Stage, Told};
-use super::story::{MINUTE, Trouble};
+use super::story::{HOUR, MINUTE, Trouble};
 use super::truth::{Truth, folded, same_fields, what};
 use super::twist::Twist;
 
@@ -86,13 +86,23 @@ impl Undecided<'_> {
             && habits.shows_otherwise(&account.service_id)
     }
 
-    /// A record in the owner's list is like this one but for the day, or shows another day than it was made with: it may be
-    /// this one written otherwise.
+    /// A record in the owner's list is equal in one field and not in the other, and no operation of the ledger explains it: it
+    /// may be this one written otherwise. Or it shows another day than it was made with.
     fn nearly(&self, person: &Person) -> bool {
+        let listed = self.truth.listed(self.op);
         let near = |account: &&Account| {
-            account.details.birth_date.as_ref() != Some(&person.birth_date) || self.shows_another_day(account)
+            let name = account.details.given_name.as_deref().map(folded) == Some(folded(&person.given_name));
+            let date = account.details.birth_date.as_ref() == Some(&person.birth_date);
+            let explained = self.stage.recorded_at.get(&account.cause).is_some_and(|at| *at <= self.told.from);
+            (name != date && !explained && !self.is_older(account)) || (name && self.shows_another_day(account))
         };
-        !person.keyed() && self.truth.namesakes(self.op, person).iter().any(near)
+        !person.keyed() && listed.iter().any(near)
+    }
+
+    /// The record shows that it was made before the operation was first sent.
+    fn is_older(&self, account: &Account) -> bool {
+        let first = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min();
+        self.stage.story.dated && first.is_some_and(|first| account.made_ms + self.uncertain() < first)
     }
 
     /// A record that may be this one was there and is not any more, or a delete of it, or of its owner, may have been applied.
@@ -115,7 +125,19 @@ impl Undecided<'_> {
                 _ => false,
             }
         };
-        gone || (!person.keyed() && self.owner_gone()) || self.stage.ops.iter().any(targets)
+        gone || (!person.keyed() && self.owner_gone())
+            || self.stage.ops.iter().any(|other| targets(other) || self.of_nobody_knows(other))
+    }
+
+    /// A delete by the server's own id, which may have been applied after this was first sent: whose id it was, nothing in the
+    /// ledger tells.
+    fn of_nobody_knows(&self, other: &Op) -> bool {
+        let Some(first) = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min() else { return false };
+        // The clocks of the writers may be off, and the job's may be an hour off when it reads the row.
+        let off = if self.stage.story.steps { HOUR } else { 0 } + self.uncertain();
+        let after = |attempt: &&Attempt| attempt.open_until.max(attempt.sent_ms) + off >= first;
+        other.kind.deletes_by_id()
+            && other.attempts.iter().filter(|attempt| attempt.recorded && attempt.sent).any(|attempt| after(&attempt))
     }
 
     fn owner_gone(&self) -> bool {
@@ -202,11 +224,11 @@ impl Undecided<'_> {
     /// Some of it is there and some is not.
     fn in_part(&self) -> bool {
         // By the contract a part is fulfilled, too, by a record that was there before the first attempt, whatever it shows.
+        let (from, to) = (self.told.from, self.told.to);
         let there = |person: &&Person| {
             let accounts = self.truth.likenesses(self.op, person);
-            accounts
-                .iter()
-                .any(|account| account.deleted_ms.is_none() && (person.keyed() || same_fields(person, account)))
+            let fits = |account: &&Account| person.keyed() || same_fields(person, account);
+            accounts.iter().any(|account| self.truth.seen_alive(account, from, to) && fits(&account))
         };
         let count = self.op.persons.iter().filter(there).count();
         count > 0 && count < self.op.persons.len()

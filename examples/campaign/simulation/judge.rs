@@ -140,7 +140,7 @@ impl Bench<'_> {
             let words = (told.status, told.outcome, told.reason, told.action);
             format!("{why}: {:?} {words:?} {:?}", op.kind, told.server_id)
         };
-        if told.action == Some(Action::MayResend) && !op.kind.repeat_blocked() {
+        if told.action == Some(Action::MayResend) && !op.kind.repeat_blocked() && !op.kind.deletes_by_id() {
             self.count(UNSAFE_RESEND, &told.request_id, &describe("may-resend where nothing blocks a repeat"));
         }
         if told.status != Status::Resolved {

@@ -45,6 +45,11 @@ impl Kind {
         matches!(self, Kind::DeleteById | Kind::DeleteByQuery | Kind::DeleteByEmail | Kind::DeleteEid)
     }
 
+    /// Its key is the server's own id, which no other record ever bears: to repeat it does no harm.
+    pub fn deletes_by_id(self) -> bool {
+        matches!(self, Kind::DeleteById | Kind::DeleteByQuery)
+    }
+
     pub fn updates(self) -> bool {
         matches!(self, Kind::Ial | Kind::Revoke)
     }
@@ -129,6 +134,12 @@ impl Op {
             raw_plus: false,
             numbered: false,
         }
+    }
+
+    /// Its request is the same.
+    pub fn asks_like(&self, other: &Op) -> bool {
+        let all = |op: &Op| (op.kind, op.persons.clone(), op.owner.clone(), op.target.clone(), op.features.clone());
+        all(self) == all(other)
     }
 
     /// The same wish under another id.

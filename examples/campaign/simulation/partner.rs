@@ -9,7 +9,7 @@ use super::ops::{Kind, Op};
 use super::stage::{Event, Stage, Told};
 use super::story::{DAY, HOUR, MINUTE, SECOND};
 use super::time;
-use super::twist::Twist;
+use super::twist::{SHOWN, Twist};
 
 /// How an advice to send again is followed, and what of it comes into the ledger.
 #[derive(Clone, Copy, Debug)]
@@ -42,12 +42,17 @@ pub enum Removal {
 }
 
 impl Stage {
+    /// Its writer's clock is further off than the configuration says, which shows only if its rows come at once.
+    pub fn far_off(&self, op: usize) -> bool {
+        self.ops[op].host_ms >= SHOWN
+    }
+
     /// How much later than usual a row comes into the ledger.
     pub fn late(&mut self, op: usize) -> i64 {
         let delayed = self.story.has(Twist::LateRows) && self.wide.u8(..5) == 0;
         match self.ops[op].kind {
             Kind::Read | Kind::NoPlan | Kind::OtherEnvironment | Kind::BadRow => 0,
-            _ if !delayed => 0,
+            _ if !delayed || self.far_off(op) => 0,
             _ if self.wide.bool() => self.wide.i64(MINUTE..2 * HOUR),
             _ => self.wide.i64(HOUR..3 * DAY),
         }
@@ -141,7 +146,7 @@ impl Stage {
                 self.not_sent(op, number, row);
                 return Ok(());
             }
-            How::IntentStays => {
+            How::IntentStays if !self.far_off(op) => {
                 self.intend(op, number, row.clone());
                 let sent = self.wide.bool();
                 self.ops[op].attempts[number].sent = sent;

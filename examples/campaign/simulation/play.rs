@@ -315,6 +315,7 @@ impl Stage {
 
     /// Takes down what a run said; without a run, what is said of pending entries.
     fn listen(&mut self, run: Option<i64>, from: i64, to: i64) -> Result<()> {
+        self.heed()?;
         let mut told = Vec::new();
         let of_request = &self.of_request;
         self.ledger.each_row(&run.map(Filter::of_run).unwrap_or_default(), Entries::Unread, |row| {
@@ -343,12 +344,20 @@ impl Stage {
         Ok(())
     }
 
+    /// As every report begins: what no run has read yet may join the group of what was settled.
+    fn heed(&self) -> Result<()> {
+        let config = &self.configs.good;
+        let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: self.ledger.salt() };
+        self.ledger.heed_unread(&reader, time::host_now())
+    }
+
     /// Reads the report on every entry, as it is at this moment.
     fn report(&mut self, after_run: bool) -> Result<Vec<Told>> {
         if self.story.twists.is_empty() {
             return Ok(Vec::new());
         }
         let at = time::true_ms();
+        self.heed()?;
         let mut rows = Vec::new();
         let of_request = &self.of_request;
         self.ledger.each_row(&Filter::default(), Entries::Unread, |row| {

@@ -1,7 +1,9 @@
 //! What the twists add to the operations of a world: more of them, other ones, and what happens to them.
 
+use std::collections::BTreeMap;
+
 use fastrand::Rng;
-use privo_reconcile::sandbox::{Feature, NewAccount};
+use privo_reconcile::sandbox::{Account, Feature, NewAccount};
 
 use super::cast::Seeded;
 use super::ops::{Kind, Op, Person};
@@ -23,10 +25,29 @@ struct Turn<'a> {
 pub fn thicken(stage: &mut Stage, sent: &[i64], seeded: &[Seeded]) {
     let twists: Vec<Twist> = stage.story.twists.iter().copied().collect();
     let mut rng = stage.wide.fork();
+    if !twists.is_empty() && rng.u8(..4) > 0 {
+        by_email(stage);
+    }
     for twist in twists {
         for (op, sent) in sent.iter().enumerate() {
             let turn = Turn { stage, rng: &mut rng, op, sent: *sent };
             turn.take(twist, seeded);
+        }
+    }
+}
+
+/// Lets deletes name accounts by their email. By a server's own id they may be of any record, which hides what else would
+/// be said of one that is absent.
+fn by_email(stage: &mut Stage) {
+    let emails: BTreeMap<String, Option<String>> = {
+        let world = stage.server.world.borrow();
+        let pair = |account: &Account| (account.service_id.clone(), account.details.email.clone());
+        world.accounts().iter().map(pair).collect()
+    };
+    for op in stage.ops.iter_mut().filter(|op| op.kind.deletes_by_id()) {
+        let email = op.target.as_ref().and_then(|id| emails.get(id)).cloned().flatten();
+        if let Some(email) = email {
+            (op.kind, op.target) = (Kind::DeleteByEmail, Some(email));
         }
     }
 }
@@ -172,6 +193,12 @@ impl Turn<'_> {
             return;
         }
         let shared = format!("trace-{}", self.op / 8);
+        let own = &self.stage.ops[self.op];
+        // The same request under the same id is another attempt of the same operation.
+        let same = |other: &&Op| other.shared_id.as_ref() == Some(&shared) && other.asks_like(own);
+        if self.stage.ops.iter().any(|other| same(&other)) {
+            return;
+        }
         self.stage.ops[self.op].shared_id = Some(shared.clone());
         if kind == Kind::Child && self.rng.bool() {
             let number = self.stage.ops.len();
@@ -219,7 +246,7 @@ impl Turn<'_> {
                 self.person().external = Some(format!("{long}{zeros}"));
                 self.stage.ops[self.op].numbered = true;
             }
-            Kind::DeleteByQuery if !seeded.is_empty() => {
+            Kind::DeleteByQuery | Kind::DeleteByEmail if !seeded.is_empty() && self.rng.bool() => {
                 let email = format!("old{op}+kid@x.example");
                 let account = NewAccount { email: Some(email.clone()), ..NewAccount::default() };
                 self.stage.at(time::BEGINNING + SECOND, Event::Foreign(Box::new(account)));

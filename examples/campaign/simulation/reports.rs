@@ -35,7 +35,8 @@ impl Bench<'_> {
             }
             for row in rows.iter().filter(|row| advises(row)) {
                 let (from, to) = looked.get(row.request_id.as_str()).copied().unwrap_or((report.at, report.at));
-                self.advice(&Told { from, to, knew: report.at, ..(*row).clone() }, report.at, &by_op);
+                // What came in the instant of the report came after it.
+                self.advice(&Told { from, to, knew: report.at - 1, ..(*row).clone() }, report.at, &by_op);
             }
             for row in rows {
                 self.last_look(row);
@@ -49,9 +50,10 @@ impl Bench<'_> {
             Status::Pending => (row.status, None, None, row.action),
             _ => (row.status, row.outcome, row.reason, row.action),
         };
-        let (Some(first), Some(other)) = (rows.first(), rows.iter().find(|row| said(row) != said(rows[0]))) else {
-            return;
-        };
+        // A row that no run has looked at yet says nothing; that no advice stands against it is judged apart.
+        let rows: Vec<&&Told> = rows.iter().filter(|row| row.action.is_some()).collect();
+        let Some(first) = rows.first() else { return };
+        let Some(other) = rows.iter().find(|row| said(row) != said(first)) else { return };
         let op = &self.stage.ops[first.op];
         if matches!(op.kind, Kind::Read | Kind::OtherEnvironment | Kind::NoPlan | Kind::BadRow | Kind::Webhook) {
             return;
@@ -86,7 +88,9 @@ impl Bench<'_> {
                 let why = format!("{} bears its id, and may be its correction", wish.operation_id);
                 return self.count(UNSAFE_RESEND, &row.request_id, &describe(&why));
             }
-            if *other != row.op && !same_id && !same_wish(op, wish) {
+            // That nothing of an operation was ever sent is true whatever becomes of others that ask for the same.
+            let same = same_wish(op, wish) && row.reason != Some(Reason::NeverSent);
+            if *other != row.op && !same_id && !same {
                 continue;
             }
             let open = rows.iter().find(|other| other.status == Status::Pending && self.open(other, at));

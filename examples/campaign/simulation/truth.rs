@@ -92,6 +92,11 @@ impl Truth {
         accounts.filter(|account| self.listed_under(account, op)).collect()
     }
 
+    /// Every account that is or was listed under the operation's owner.
+    pub fn listed(&self, op: &Op) -> Vec<&Account> {
+        self.journal.accounts.iter().filter(|account| self.listed_under(account, op)).collect()
+    }
+
     /// The accounts that are or were the operation's owner.
     pub fn owners(&self, op: &Op) -> Vec<&Account> {
         let Some(owner) = op.owner.as_deref().map(folded) else { return Vec::new() };

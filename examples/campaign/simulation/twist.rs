@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use fastrand::Rng;
 use privo_reconcile::sandbox::{Habits, Search, ShownDate, ShownName};
 
-use super::story::{HOUR, MINUTE, SECOND, Story, Trouble};
+use super::story::{HOUR, MINUTE, Story, Trouble};
 
 macro_rules! twists {
     ($($(#[$doc:meta])* $name:ident = $word:literal),* $(,)?) => {
@@ -134,10 +134,13 @@ fn drawn(story: &Story, rng: &mut Rng) -> BTreeSet<Twist> {
     fitting.into_iter().take(count).collect()
 }
 
+/// A writer's clock that is this far ahead is shown to be by the stamp of arrival, if the row comes at once.
+pub const SHOWN: i64 = 3 * MINUTE;
+
 /// What a writer's clock shows more than the store's: within `writer_error`, or so fast that the stamp shows it.
 fn host(rng: &mut Rng) -> i64 {
     match rng.u8(..4) {
-        0 => rng.i64(4 * SECOND..3 * MINUTE),
+        0 => rng.i64(SHOWN..HOUR),
         _ => rng.i64(-1990..1990),
     }
 }
