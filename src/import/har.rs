@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::Found;
 use super::file::{Bounded, Source};
 use crate::ledger::import::Mark;
+use crate::plan::strict::NUMBER;
 
 /// The longest an entry may be in the file, with the content that is not kept.
 const LONGEST_ENTRY: u64 = 512 << 20;
@@ -129,10 +130,6 @@ impl<'de> Visitor<'de> for Pruned {
         Ok(number.into())
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {
         Ok(Value::String(text.to_owned()))
     }
@@ -148,6 +145,10 @@ impl<'de> Visitor<'de> for Pruned {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
+            if key == NUMBER && object.is_empty() {
+                let digits: String = map.next_value()?;
+                return digits.parse().map(Value::Number).map_err(A::Error::custom);
+            }
             if LEFT.contains(&key.as_str()) {
                 map.next_value::<IgnoredAny>()?;
             } else {

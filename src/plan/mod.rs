@@ -16,7 +16,7 @@ mod query;
 mod read;
 pub mod search;
 mod shown;
-mod strict;
+pub mod strict;
 mod values;
 
 use std::collections::BTreeMap;

@@ -25,8 +25,9 @@ fn read<const STRICT: bool>(body: &[u8]) -> Option<Value> {
     serde_json::from_slice::<Json<STRICT>>(body).ok().map(|json| json.0)
 }
 
-/// How serde_json hands a number over that 64 bits cannot hold: its digits in an object with this name alone.
-const NUMBER: &str = "$serde_json::private::Number";
+/// How serde_json hands a number over that 64 bits cannot hold: its digits in an object with this name alone. Every visitor
+/// that makes values of its own must know it.
+pub const NUMBER: &str = "$serde_json::private::Number";
 
 struct Json<const STRICT: bool>(Value);
 
