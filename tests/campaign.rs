@@ -17,36 +17,39 @@ use privo_reconcile::sandbox::{BY_HAND, Faults, Truth};
 use util::{Dir, Platform, Setup, Writer, finish, kill_group, signal, truth, until};
 
 /// What is applied late or by hand is so within the windows below.
-const OUTAGE: Faults = Faults {
-    lost_before: 0.10,
-    lost_after: 0.10,
-    error_before: 0.08,
-    error_after: 0.08,
-    late: 0.10,
-    late_ms_min: 200,
-    late_ms_max: 1_500,
-    repaired: 0.06,
-    repair_ms_min: 500,
-    repair_ms_max: 3_000,
-    twice: 0.05,
-    partial: 0.0,
-    hang: 0.1,
-    hang_ms: 700,
-    too_many: 0.03,
-    retry_after_s: 1,
-    token_lifetime_s: 3_600,
-    token_dropped: 0.0,
-    replica_lag_ms: 0,
-    flapping: None,
-    read_errors: 0.2,
-    read_lost: 0.2,
-    hostile: 0.0,
-    hostile_only: None,
-    big_body_bytes: 0,
-    latency_ms: 2,
-    jitter_ms: 6,
-    shows_created_at: true,
-};
+fn outage() -> Faults {
+    Faults {
+        lost_before: 0.10,
+        lost_after: 0.10,
+        error_before: 0.08,
+        error_after: 0.08,
+        late: 0.10,
+        late_ms_min: 200,
+        late_ms_max: 1_500,
+        repaired: 0.06,
+        repair_ms_min: 500,
+        repair_ms_max: 3_000,
+        twice: 0.05,
+        partial: 0.0,
+        hang: 0.1,
+        hang_ms: 700,
+        too_many: 0.03,
+        retry_after_s: 1,
+        token_lifetime_s: 3_600,
+        token_dropped: 0.0,
+        replica_lag_ms: 0,
+        flapping: None,
+        read_errors: 0.2,
+        read_lost: 0.2,
+        hostile: 0.0,
+        hostile_only: None,
+        big_body_bytes: 0,
+        latency_ms: 2,
+        jitter_ms: 6,
+        shows_created_at: true,
+        ..Faults::default()
+    }
+}
 
 const WINDOWS: [(&str, &str); 4] =
     [("network", "3s"), ("server_error", "5s"), ("intent", "5s"), ("confirm_after", "1s")];
@@ -111,7 +114,7 @@ fn campaign(name: &'static str, registrations: usize, kills: usize, seed: u64) -
     let writer = Writer::of(name)?;
     let platform = Platform::dated();
     let dir = Dir::new(&Setup::of(&platform).windows(&WINDOWS));
-    platform.set_faults(OUTAGE);
+    platform.set_faults(outage());
     let killed = outage(&writer, &platform, &dir, registrations, kills, seed);
     platform.set_faults(Faults { shows_created_at: true, ..Faults::default() });
     Some(Figures { kills: killed, ..judged(&platform, &dir) })
