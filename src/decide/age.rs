@@ -66,6 +66,11 @@ impl Made {
         self.absent >= moment || self.said.iter().all(|(from, _)| *from >= moment)
     }
 
+    /// Surely before this moment.
+    pub fn before(&self, moment: Moment) -> bool {
+        self.seen < moment || self.said.iter().all(|(_, to)| *to < moment)
+    }
+
     /// Seen from an operation that was first sent then, and whose attempts can have been applied in these times.
     pub fn age(&self, first: Sending, spans: &[Active]) -> Age {
         match self.said.map(|said| self.age_by(said, first, spans)) {

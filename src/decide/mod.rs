@@ -217,7 +217,7 @@ fn superseding(group: &Group, attempt: &Attempt, decision: Decision) -> Decision
 }
 
 /// Whether what was found can be the work of a resend that followed the verdict: made after it by the server's own
-/// word, or, where the server does not say, recorded as sent again after it.
+/// word, or, where that does not say whether it was before or after, recorded as sent again after it.
 fn resend_explains(group: &Group, attempt: &Attempt, decided: Moment) -> bool {
     let sent_again = group.sent_again_since(attempt, decided);
     attempt.facts.effects.iter().enumerate().all(|(index, effect)| {
@@ -233,7 +233,10 @@ fn resend_explains(group: &Group, attempt: &Attempt, decided: Moment) -> bool {
             }
             Kind::Blind | Kind::Delete | Kind::Inbound => Vec::new(),
         };
-        let after = |time: &Option<Made>| time.map_or(sent_again, |time| time.since(decided));
+        let after = |time: &Option<Made>| {
+            let before = time.is_some_and(|time| time.before(decided));
+            sent_again && !before || time.is_some_and(|time| time.since(decided))
+        };
         if times.is_empty() { sent_again } else { times.iter().all(after) }
     })
 }

@@ -265,15 +265,17 @@ fn of_pending(decision: Decision, looks: &[Look], windows: &Windows, now: Moment
 }
 
 /// A verdict whose group another entry joined is decided again. Where it cannot be said yet, only what was to be sent again
-/// waits, and what is of one operation with an attempt that waits; all else stands until more is known.
+/// waits, what is of one operation with an attempt that waits, and `preexisting`, which was said before the request's window
+/// was over; all else stands until more is known.
 fn of_reopened(attempt: &Attempt, decision: Decision, pending: bool, windows: &Windows, now: Moment) -> Told {
     let Some(before) = &attempt.verdict else { return of_pending(decision, &attempt.looks, windows, now) };
+    let falls = before.action == Action::Resend || before.reason == Reason::Preexisting || pending;
     match decision {
         Decision::Settle(verdict) if says_the_same(before, &verdict) || only_vanished(before, &verdict) => {
             let due = due::of_watched(before.outcome, before.reason, before.decided, windows.watch, now);
             Told::Stands { due, open: false }
         }
-        Decision::Defer(deferral) if before.action != Action::Resend && !pending => {
+        Decision::Defer(deferral) if !falls => {
             let due = due::of_pending(&deferral, &attempt.looks, windows, now);
             Told::Stands { due: Some(due), open: true }
         }
