@@ -109,7 +109,7 @@ CREATE TABLE decisions (
   run_id            INTEGER NOT NULL REFERENCES runs (id),
   evidence          TEXT NOT NULL,        -- JSON array of [readings.id, verdicts.id that held or null], one of each entry
   last_observation  INTEGER NOT NULL,     -- observations up to this id were known
-  removals          TEXT                  -- JSON: when deletes by a server's own id may have been applied; NULL: never
+  removals          TEXT                  -- JSON: when deletes by a server's own id were sent; NULL: never
 );
 
 -- What was settled, and what superseded it: an entry's last verdict is the one that holds.

@@ -546,8 +546,8 @@ impl Default for Windows {
 pub struct Case {
     pub windows: Windows,
     pub attempts: Vec<Attempt>,
-    /// Times in which a delete by a server's own id, elsewhere in the ledger, may have been applied to a record of this
-    /// group: which record it was for, nothing in the ledger says. In order, and apart from each other.
+    /// When deletes by a server's own id were sent, elsewhere in the ledger, each at the earliest and at the latest: which
+    /// record they were for, nothing in the ledger says. In order, and apart from each other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removals: Vec<(Moment, Moment)>,
 }

@@ -18,7 +18,7 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
         group.seen_present(key)
             || group.answered_success(identity)
             || group.made_since(key, first)
-            || group.removable(effect, first, looks.last().copied())
+            || group.removable(effect, first, view::first_absence(&looks, group.settled(identity)))
             || group.overtaken(identity)
     };
     // The server blocks the repeat of what is there, not of what was taken away.

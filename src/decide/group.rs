@@ -196,10 +196,11 @@ impl<'a> Group<'a> {
     }
 
     /// A delete that the ledger knows can have removed what was made at or after `from`: of the record, by one of its keys; of
-    /// its owner; or by a server's own id, of which nothing tells whose it was. It had been sent before the look.
-    pub fn removable(&self, effect: &Effect, from: Option<Moment>, look: Option<&Look>) -> bool {
-        let by = look.map_or(Moment(i64::MAX), Look::surely_answered);
-        let elsewhere = |(sent, over): &(Moment, Moment)| from.is_none_or(|from| *over >= from) && *sent <= by;
+    /// its owner; or by a server's own id, of which nothing tells whose it was. Nobody knows an id before the record is asked
+    /// for, and what was not there at `absent` was not removed later.
+    pub fn removable(&self, effect: &Effect, from: Option<Moment>, absent: Option<Moment>) -> bool {
+        let by = absent.unwrap_or(Moment(i64::MAX));
+        let elsewhere = |(earliest, latest): &(Moment, Moment)| from.is_none_or(|from| *latest >= from) && *earliest <= by;
         effect.keys().chain(effect.owner_record).any(|key| self.deleted_since(key, from))
             || self.removals.iter().any(elsewhere)
     }

@@ -69,7 +69,11 @@ fn absent(
     if group.overtaken(identity) {
         return review(Reason::RemovedSince, "none matches now, but who may have removed one is known no more");
     }
-    if group.removable(effect, group.first_sent(identity), last) {
+    let first = match absence {
+        Absence::Confirmed { first, .. } => Some(first),
+        Absence::Unsettled { .. } | Absence::Unconfirmed { .. } => None,
+    };
+    if group.removable(effect, group.first_sent(identity), first) {
         return review(
             Reason::RemovedSince,
             "none matches now, but the ledger holds a delete that may have removed it, or its owner and all that belonged to it",

@@ -124,11 +124,11 @@ pub fn operations(case: &Case) -> Vec<usize> {
     attempts.map(|(place, attempt)| *first.entry(attempt.facts.identity).or_insert(place)).collect()
 }
 
-/// From when on and until when an attempt may have been applied; `None` when it never was.
+/// When an attempt was sent that may have been applied, at the earliest and at the latest; `None` when it never was.
 pub fn may_apply(facts: &Facts, windows: &Windows) -> Option<(Moment, Moment)> {
     let attempt = Attempt { entry: 0, facts: facts.clone(), looks: Vec::new(), verdict: None, told: None };
-    let over = || group::alone_settled(windows, &attempt);
-    group::maybe_applied(&attempt).then(|| (facts.sending(windows).earliest, over()))
+    let sent = facts.sending(windows);
+    group::maybe_applied(&attempt).then_some((sent.earliest, sent.latest))
 }
 
 /// The verdict table, in its order.

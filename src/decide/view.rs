@@ -162,6 +162,12 @@ fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
     }
 }
 
+/// When a record was first found absent of the absences in a row that count; `None`: not yet.
+pub fn first_absence(looks: &[&Look], settled: Moment) -> Option<Moment> {
+    let counts = |look: &&&Look| look.current && sound_absence(look) && look.surely_asked() > settled;
+    looks.iter().rev().take_while(counts).last().map(|look| look.asked)
+}
+
 /// How far a streak of looks that show the same is believed: absences, or for a delete and an update the state from
 /// before. `missing` says that what was looked for was not found, so that each look needs the known key's control too.
 pub fn absence(

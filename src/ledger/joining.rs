@@ -29,7 +29,7 @@ pub(super) struct Newcomers {
     entries: BTreeSet<i64>,
     /// Which of them has a link, and whether it is its operation's.
     links: BTreeMap<Link, (i64, bool)>,
-    /// Deletes by a server's own id, and from when on and until when they may have been applied.
+    /// Deletes by a server's own id that may have been applied, and when they were sent, at the earliest and at the latest.
     removals: Vec<(i64, (Moment, Moment))>,
 }
 
@@ -45,7 +45,7 @@ impl Newcomers {
             of.1 |= link == facts.identity;
         }
         if removes_by_id(facts, reader) {
-            // The longest of all windows: which ones are configured, only a run knows.
+            // How far a writer's clock may be off, only a run knows.
             self.removals.extend(may_apply(facts, &Windows::default()).map(|span| (entry, span)));
         }
     }
@@ -178,14 +178,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// When deletes by a server's own id may have been applied, in order and apart from each other.
+    /// When deletes by a server's own id were sent that may have been applied, in order and apart from each other.
     ///
     /// # Errors
     /// When the ledger cannot be read.
     pub fn removals(&self, windows: &Windows) -> Result<Vec<(Moment, Moment)>> {
         let mut statement = self.connection.prepare_cached(
+            // One whose record is there still removed nobody else's.
             "SELECT r.facts FROM removals m CROSS JOIN standings s ON s.entry_id = m.entry_id
-             CROSS JOIN readings r ON r.id = s.reading_id",
+             CROSS JOIN readings r ON r.id = s.reading_id WHERE s.reason IS NOT 'not-deleted'",
         )?;
         let mut rows = statement.query([])?;
         let mut spans = Vec::new();

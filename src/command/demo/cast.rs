@@ -27,7 +27,7 @@ pub struct Cast {
     /// Adults who will come again.
     pub customers: Vec<Person>,
     /// Ids of adults who will be deleted.
-    pub leaving: Vec<String>,
+    pub leaving: Vec<(String, String)>,
     /// Users of the consent service who will be changed or deleted, each in one way.
     pub members: Vec<Member>,
     /// Consents that were asked for and will be decided while the partner's webhook is down.
@@ -133,8 +133,10 @@ impl Stage<'_> {
         Ok(person)
     }
 
-    fn leaving(&mut self, n: u32) -> Result<String> {
-        self.add(NewAccount { email: Some(format!("leaving{n}@known.example")), ..NewAccount::default() })
+    fn leaving(&mut self, n: u32) -> Result<(String, String)> {
+        let email = format!("leaving{n}@known.example");
+        let id = self.add(NewAccount { email: Some(email.clone()), ..NewAccount::default() })?;
+        Ok((id, email))
     }
 
     fn member(&mut self, n: u32) -> Result<Member> {

@@ -63,7 +63,7 @@ impl Draw<'_> {
     /// What a partner sends that registers nobody.
     fn other_requests(&mut self) -> Vec<Errand> {
         let cast = self.cast;
-        let mut errands: Vec<Errand> = cast.leaving.iter().map(|id| self.delete(id)).collect();
+        let mut errands: Vec<Errand> = cast.leaving.iter().map(|(id, email)| self.delete(id, email)).collect();
         for (n, member) in cast.members.iter().enumerate() {
             errands.push(match n % 3 {
                 0 => self.revoke(&member.sid, &member.granter),
@@ -198,8 +198,9 @@ impl Draw<'_> {
         Draw::once(Wish { generation: Generation::Consent, repeatable: false, ..wish })
     }
 
-    fn delete(&mut self, id: &str) -> Errand {
-        let path = format!("/api/v1.0/account/{id}");
+    /// By its email: of a delete by an id nothing in the ledger would tell whose it was.
+    fn delete(&mut self, id: &str, email: &str) -> Errand {
+        let path = format!("/api/v1.0/account?email={email}");
         Draw::once(self.wish("DELETE", &path, None, vec![Want::Gone(id.to_owned())]))
     }
 

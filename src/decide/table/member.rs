@@ -503,6 +503,6 @@ fn member_absent_after_a_recorded_delete_of_its_owner_or_by_an_id_is_removed_sin
         text(&decide(&Case { windows: Windows::default(), attempts: vec![attempt], removals })[0])
     };
     assert_eq!(told(5, 20), removed);
-    assert_eq!(told(-20, -5), "resolved not-applied confirmed-absent resend");
-    assert_eq!(told(3 * DAY, 3 * DAY + 15), "resolved not-applied confirmed-absent resend", "sent after the last look");
+    assert_eq!(told(-20, -5), "resolved not-applied confirmed-absent resend", "nobody knew its id yet");
+    assert_eq!(told(SETTLED + 5, SETTLED + 6), "resolved not-applied confirmed-absent resend", "it was absent before");
 }
