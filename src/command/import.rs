@@ -18,7 +18,9 @@ pub fn import(config: &Config, args: &ImportArgs, json: bool) -> Result<u8> {
     let mut ledger = Ledger::open(&config.ledger)?;
     // Before anything is imported, every file is there and its format known.
     let mut files = Vec::new();
+    let protected = config.protected();
     for path in &args.files {
+        protected.refuse(&import::quarantine_of(path))?;
         let source = Source::open(path)?;
         let format = match args.format.or(chosen.format) {
             Some(format) => format,

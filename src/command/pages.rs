@@ -11,7 +11,7 @@ use clap_mangen::roff::{Roff, roman};
 
 use crate::cli::Cli;
 use crate::exit;
-use crate::report;
+use crate::outputs;
 
 /// Writes a page for every command that is not hidden: `privo-reconcile.1`, `privo-reconcile-run.1`, ….
 pub fn man(folder: &Path) -> Result<u8> {
@@ -37,7 +37,7 @@ fn write_pages(command: &clap::Command, parent: Option<&str>, folder: &Path) -> 
     }
     let file = folder.join(format!("{name}.1"));
     let page = page(command, parent).with_context(|| format!("failed to make the page {}", file.display()))?;
-    report::write_whole(&file, |output| Ok(output.write_all(page.as_bytes())?))
+    outputs::write_whole(&file, |output| Ok(output.write_all(page.as_bytes())?))
 }
 
 fn page(command: &clap::Command, parent: Option<&str>) -> Result<String> {

@@ -48,6 +48,15 @@ impl<'de> Deserialize<'de> for WebAddress {
     }
 }
 
+/// An address that paths are put behind: a query would end up in the midst of every URL.
+pub(super) fn base<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WebAddress, D::Error> {
+    let address = WebAddress::deserialize(deserializer)?;
+    if address.0.query().is_some() || address.0.fragment().is_some() {
+        return Err(D::Error::custom("a base URL has neither `?` nor `#` (leave out all from there on)"));
+    }
+    Ok(address)
+}
+
 /// A number within limits.
 struct Number {
     expected: &'static str,

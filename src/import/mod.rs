@@ -31,6 +31,7 @@ pub use config::{Format, Mapping};
 pub use file::Source;
 pub use guess::format_of;
 pub use page::{Job, import};
+pub use quarantine::path_of as quarantine_of;
 
 use crate::ledger::import::Mark;
 
