@@ -227,3 +227,45 @@ fn a_report_that_was_there_keeps_its_place_until_the_new_one_is_whole() {
     assert_eq!(run(&dir, &["report", "r.csv"]).code, 0);
     assert!(dir.read("r.csv").contains("\nr1,"));
 }
+
+/// Mounts the folder `m` read-only in a mount space of the script's own; `None`, said, where this user may not.
+fn read_only(dir: &Dir, script: &str) -> Option<Ran> {
+    let mount = "mount --bind m m && mount -o remount,ro,bind m && ! touch m/x 2>/dev/null";
+    if shell(dir, &format!("unshare --mount bash -c '{mount}'")).code != 0 {
+        eprintln!("skipped: nothing can be mounted here");
+        return None;
+    }
+    Some(shell(dir, &format!("unshare --mount bash -c '{mount}; {script}'")))
+}
+
+#[test]
+fn a_ledger_on_a_read_only_mount_is_read() {
+    let dir = dir();
+    std::fs::create_dir(dir.file("m")).unwrap();
+    let text = dir.read("privo-reconcile.toml").replace("\"ledger.db\"", "\"m/ledger?.db\"");
+    std::fs::write(dir.file("privo-reconcile.toml"), text).unwrap();
+    assert_eq!(run(&dir, &["run"]).code, 2, "there is none yet");
+    std::fs::rename(dir.file("ledger.db"), dir.file("m/ledger?.db")).unwrap();
+    assert_eq!(run(&dir, &["run"]).code, 0);
+    let usual = run(&dir, &["report"]).out;
+    for command in ["report", "report -", "status", "verify", "show r1", "report ../r.csv"] {
+        let Some(ran) = read_only(&dir, &format!("$BIN {}", command.replace("../", ""))) else { return };
+        assert_eq!(ran.code, 0, "{command}: {ran:?}");
+        assert!(!command.starts_with("report -") || ran.out == usual, "{ran:?}");
+    }
+    let ran = read_only(&dir, "$BIN run").unwrap();
+    assert!(ran.code == 1 && ran.err.contains("cannot be written"), "{ran:?}");
+    // A writer that was killed left its log: with SQLite's shared memory it is read, without it that is said.
+    let killed = "import sqlite3,os; d=sqlite3.connect(\"m/ledger?.db\"); d.execute(\"update entries set error=1\"); \
+                  d.execute(\"insert into entries(request_id,method,url,sent_at,failure) select request_id||2,method,url,sent_at,failure from entries\"); \
+                  d.commit(); os._exit(0)";
+    if shell(&dir, &format!("python3 -c '{killed}'")).code != 0 {
+        eprintln!("skipped: no Python");
+        return;
+    }
+    let ran = read_only(&dir, "$BIN report").unwrap();
+    assert!(ran.code == 0 && ran.out.contains("\nr12,"), "{ran:?}");
+    std::fs::remove_file(dir.file("m/ledger?.db-shm")).unwrap();
+    let ran = read_only(&dir, "$BIN report").unwrap();
+    assert!(ran.code == 2 && ran.err.contains("its log holds"), "{ran:?}");
+}

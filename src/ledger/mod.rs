@@ -30,6 +30,7 @@ mod intake;
 pub mod journal;
 mod migrate;
 mod prune;
+mod read_only;
 pub mod record;
 pub mod recorder;
 mod renaming;
@@ -171,6 +172,11 @@ impl Ledger {
         refuse_network(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| explain::unopened(path, error))?;
+        Ledger::of_connection(path, connection)
+    }
+
+    /// The ledger that a connection leads to.
+    fn of_connection(path: &Path, connection: Connection) -> Result<Ledger> {
         prepare(&connection).map_err(|error| match error.downcast() {
             Ok(error) => unread(path, error),
             Err(error) => error.context(format!("failed to open the ledger {}", path.display())),
