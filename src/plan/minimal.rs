@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::faithful::is_faithful;
 use super::file::{Effect, Key, Operation, Source};
 use super::parts::Path;
 use super::read::{Reader, Row};
@@ -31,10 +32,14 @@ impl Reader<'_> {
             && operation.is_some_and(|(found, ..)| !found.changes_nothing)
     }
 
-    /// The part of a body that the plan reads, as JSON. `None` when it reads nothing: no operation matches, the body is no
+    /// The part of a body that the plan reads, as JSON; all of it as it came, when a part would not say the same (a name
+    /// twice, a number that would lose its digits). `None` when it reads nothing: no operation matches, the body is no
     /// JSON, or the operation needs none of it. An entry with this body is decided exactly as one with the whole.
     pub fn minimal(&self, direction: Direction, method: &str, url: &str, body: &str) -> Option<String> {
         let document: Value = serde_json::from_str(body).ok()?;
+        if !is_faithful(body) {
+            return Some(body.to_owned());
+        }
         let operation = self.operation_of(direction, method, url, &document)?;
         let mut places = places_read(operation, &document);
         places.sort();

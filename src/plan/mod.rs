@@ -6,6 +6,7 @@
 //! [`search::Search`] makes the requests of a lookup and reads its answers, and [`observe`] turns what was found into
 //! looks. No I/O happens here.
 
+pub mod faithful;
 mod file;
 mod minimal;
 pub mod observe;

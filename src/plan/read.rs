@@ -9,6 +9,7 @@ use super::parts::{Form, Path, Template, Vars, normalise, path_literal, scalar};
 use super::{Lookup, Plan, strict};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Class, Effect, Facts, Kind, Link, Window};
+use crate::ids;
 use crate::mask;
 use crate::words::{Direction, Failure};
 
@@ -106,7 +107,7 @@ const SET_BACK: Span = Span::seconds(2 * 3600);
 const LONGEST_KEY: usize = 2048;
 
 /// Another number whenever a row is read otherwise than before: then all are read anew.
-const READING: u32 = 2;
+const READING: u32 = 3;
 
 /// Why a row cannot be read: names the column or field, never its value.
 type Bad = String;
@@ -179,7 +180,16 @@ impl Reader<'_> {
             sent_ahead: sent.is_some_and(|sent| sent > read_at),
             overtaken: false,
             ended: ended.min(read_at + SET_BACK),
-            window: self.window(failure, http_status),
+            window: match failure {
+                // A browser's export does not tell how long it hung, so it waits as an intent does. (A writer that leaves
+                // out `ended_at` says that it is `sent_at`.)
+                Some(Failure::Timeout | Failure::Network)
+                    if cell(&row.ended_at).is_none() && ids::is_made_by_import(&row.request_id) =>
+                {
+                    Window::Intent
+                }
+                _ => self.window(failure, http_status),
+            },
             identity: Link([0; 16]),
             repeat_blocked: false,
             effects: Vec::new(),

@@ -73,7 +73,10 @@ fn read(ledger: &mut Ledger, path: &Path, format: Format) -> Option<Summary> {
     }
     match done {
         Ok(summary) => {
-            assert_eq!(summary.records, summary.imported + summary.duplicates + summary.left_out + summary.rejected);
+            assert_eq!(
+                summary.records,
+                summary.imported + summary.duplicates + summary.completed + summary.left_out + summary.rejected
+            );
             // What was answered is evidence and no row of the report.
             assert!(rows(ledger).len() as u64 <= before + summary.imported);
             assert!(!serde_json::to_string(&summary.cannot_be_decided).unwrap().contains(SOMEBODY));
