@@ -150,7 +150,7 @@ pub fn row(
     };
     let read = if failure == Failure::Answered { None } else { Some(understood(reader, &row, now)) };
     match (ending, &read) {
-        (Ending::Unsure(status), Some(facts)) => match may_be_doubled(facts) {
+        (Ending::Unsure(status), Some(facts)) => match may_be_doubled(reader, &row, facts) {
             true => notes.push(Note::CutUnseen),
             false => {
                 notes.extend((facts.class != Class::Read).then_some(Note::CutUnknown));
@@ -192,7 +192,11 @@ fn is_noise(mapping: &Mapping, record: &Value) -> bool {
 }
 
 /// Whether what it would make could be made twice: the server does not block a repeat.
-fn may_be_doubled(facts: &Facts) -> bool {
+fn may_be_doubled(reader: &Reader, row: &Row, facts: &Facts) -> bool {
+    if matches!(facts.class, Class::BadRow { .. }) {
+        // A log without bodies.
+        return !reader.repeat_may_be_blocked(&row.method, &row.url);
+    }
     let makes = |kind| matches!(kind, Kind::Create | Kind::Member | Kind::Blind);
     let creates = facts.effects.iter().any(|effect| makes(effect.kind));
     facts.class == Class::Planned && creates && !facts.repeat_blocked

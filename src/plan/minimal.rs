@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::faithful::is_faithful;
-use super::file::{Effect, Key, Operation, Source};
+use super::file::{Effect, EffectKind, Key, Operation, Source};
 use super::parts::Path;
 use super::read::{Reader, Row};
 use crate::clock::Moment;
@@ -30,6 +30,16 @@ impl Reader<'_> {
         let operation = self.outbound_operation(&method, url.path());
         here && !matches!(method.as_str(), "GET" | "HEAD")
             && operation.is_some_and(|(found, ..)| !found.changes_nothing)
+    }
+
+    /// Whether the server may block a repeat of a request, as far as its method and URL say: not when a part of it would be
+    /// made again whatever the body was. Of what the plan does not know, nothing is said.
+    pub fn repeat_may_be_blocked(&self, method: &str, url: &str) -> bool {
+        let Ok(url) = Url::parse(url.trim()) else { return true };
+        let Some((operation, ..)) = self.outbound_operation(method, url.path()) else { return true };
+        let makes = |kind: EffectKind| kind == EffectKind::Create;
+        let blocked = |effect: &Effect| !makes(effect.kind) || effect.keys.iter().any(|key| key.blocks_repeat);
+        operation.effects.iter().all(blocked)
     }
 
     /// The part of a body that the plan reads, as JSON; all of it as it came, when a part would not say the same (a name
