@@ -43,13 +43,27 @@ impl Protected {
         self.0.push((path.to_owned(), what));
     }
 
+    /// Refuses to open one of these files for reading, under whatever name: whoever closed it would take SQLite's locks away.
+    ///
+    /// # Errors
+    /// [`Refused`], naming what it is.
+    pub fn refuse_to_read(&self, input: &Path) -> Result<()> {
+        match self.find(input) {
+            Some((_, what)) => bail!(Refused(format!("{} is {what} (name another file)", input.display()))),
+            None => Ok(()),
+        }
+    }
+
+    fn find(&self, other: &Path) -> Option<&(PathBuf, &'static str)> {
+        self.0.iter().find(|(path, _)| is_same(path, other))
+    }
+
     /// Refuses an output that is one of these files, under whatever name.
     ///
     /// # Errors
     /// [`Refused`], naming both.
     pub fn refuse(&self, output: &Path) -> Result<()> {
-        let found = self.0.iter().find(|(path, _)| is_same(path, output));
-        let Some((path, what)) = found else { return Ok(()) };
+        let Some((path, what)) = self.find(output) else { return Ok(()) };
         bail!(Refused(format!(
             "{} is {what} {} and is never written over (name another file)",
             output.display(),
@@ -120,7 +134,7 @@ fn is_open_elsewhere(path: &Path) -> bool {
 /// as it is until then. What is no plain file is written into.
 ///
 /// # Errors
-/// When the folder cannot be written, or `fill` fails; nothing is left behind. [`Refused`] when it cannot be written at all.
+/// When the folder cannot be written, or `fill` fails; nothing is left behind.
 pub fn write_whole<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
     if is_plain(path) { replace(path, None, fill) } else { write_into(path, fill) }
 }
@@ -163,7 +177,7 @@ fn replace<T>(
 /// Writes into what is there: a FIFO, a terminal, a descriptor that somebody opened.
 fn write_into<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
     if path.is_dir() {
-        bail!(Refused(format!("{} is a folder (name a file in it)", path.display())));
+        bail!("failed to write {}: it is a folder (name a file in it)", path.display());
     }
     // Appending: behind `/dev/stdout` may be a file that somebody else has written to before.
     let mut file = File::options().append(true).open(path).with_context(|| unwritten(path))?;

@@ -107,6 +107,31 @@ fn a_body_that_was_removed_for_its_persons_sake_does_not_come_back() {
 }
 
 #[test]
+fn a_body_in_a_file_of_the_export_is_read_from_beside_the_har() {
+    let dir = dir();
+    let digest = "3f8c55f3adb229f3946bd6162ddac03e08ccd670";
+    let har = |file: &str| {
+        format!(
+            r#"{{"log":{{"entries":[{{"startedDateTime":"2025-03-01T12:00:00.1Z","time":5,"request":{{"method":"POST","url":"{NOWHERE}/api/v1.0/account","postData":{{"text":"","_file":"{file}"}}}},"response":{{"status":503}}}}]}}}}"#
+        )
+    };
+    std::fs::write(dir.file(&format!("{digest}.json")), r#"{"email":"ann@example.com"}"#).unwrap();
+    assert_eq!(import(&dir, "a.har", &har(&format!("{digest}.json"))), [1, 0, 0, 0, 0]);
+    assert_eq!(dir.count("SELECT count(*) FROM entries WHERE body LIKE '%ann@example.com%'"), 1);
+    // Nothing else is opened on a file's word, least of all the ledger.
+    std::fs::create_dir(dir.file("below")).unwrap();
+    for (n, file) in
+        ["ledger.db", "secret", "privo-reconcile.toml", &format!("../{digest}.json"), &format!("{digest}.json/x")]
+            .iter()
+            .enumerate()
+    {
+        import(&dir, &format!("below/{n}.har"), &har(file).replace("00.1Z", &format!("0{n}.2Z")));
+        import(&dir, &format!("{n}.har"), &har(file).replace("00.1Z", &format!("0{n}.3Z")));
+    }
+    assert_eq!(dir.count("SELECT count(*) FROM entries WHERE body IS NOT NULL"), 1);
+}
+
+#[test]
 fn what_can_be_read_only_once_is_read() {
     let dir = dir();
     let text = line("00.1", &body("ann")) + &line("00.2", &body("bea")) + "no object\n";

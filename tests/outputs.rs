@@ -92,6 +92,13 @@ fn no_command_writes_over_what_the_job_reads() {
     assert!(tried >= 60, "{tried}");
     let ran = run(&dir, &["import", "log"]);
     assert!(ran.code == 2 && ran.err.contains("never written over"), "{ran:?}");
+    for name in ["ledger.db", "hard", "soft.csv"] {
+        let ran = run(&dir, &["import", name]);
+        assert!(ran.code == 2 && ran.err.contains("is the ledger"), "{name}: {ran:?}");
+    }
+    symlink("ledger.db", dir.file("privo-reconcile.1")).unwrap();
+    let ran = run(&dir, &["man", "."]);
+    assert!(ran.code == 2 && ran.err.contains("is a link"), "{ran:?}");
     for (name, before) in kept.iter().zip(before) {
         assert_eq!(std::fs::read(dir.file(name)).unwrap(), before, "{name}");
     }
@@ -131,7 +138,7 @@ fn what_is_no_plain_file_is_written_into() {
     let ran = shell(&dir, "$BIN report /dev/null");
     assert!(ran.code == 0 && std::fs::metadata("/dev/null").unwrap().file_type().is_char_device(), "{ran:?}");
     let folder = run(&dir, &["report", "."]);
-    assert!(folder.code == 2 && folder.err.contains("is a folder"), "{folder:?}");
+    assert!(folder.code == 1 && folder.err.contains("is a folder"), "{folder:?}");
     let revealed = shell(&dir, "timeout 30 $BIN report --reveal --purpose x pipe");
     assert!(revealed.code == 2 && revealed.err.contains("plain file"), "{revealed:?}");
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();

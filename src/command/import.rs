@@ -20,6 +20,7 @@ pub fn import(config: &Config, args: &ImportArgs, json: bool) -> Result<u8> {
     let mut files = Vec::new();
     let protected = config.protected();
     for path in &args.files {
+        protected.refuse_to_read(path)?;
         let source = Source::open(path)?;
         protected.refuse(&import::quarantine_of(&source.path))?;
         let format = match args.format.or(chosen.format) {

@@ -104,6 +104,7 @@ fn meta_path(report: &Path) -> Option<PathBuf> {
 /// Writes the report that follows a run, in the form that the file's extension tells, with its meta data beside it; or to
 /// standard output. With `of_run`, only what was settled in that run.
 pub fn write_report(config: &Config, ledger: &Ledger, file: &Path, of_run: Option<i64>) -> Result<()> {
+    refuse_protected(config, file)?;
     let wanted = Wanted {
         file: file.to_owned(),
         form: Format::of_file(file),

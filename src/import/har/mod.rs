@@ -108,7 +108,11 @@ fn body(source: &Source, data: &mut Value) -> Option<Note> {
 
 /// A body that the exporter wrote into a file of its own, beside the HAR.
 fn beside(source: &Source, name: &str) -> Option<String> {
-    let plain = !name.contains(['/', '\\', '\0']) && !name.starts_with('.');
+    // As Playwright names them, by a digest: nothing else in the folder is opened on a file's word, least of all a ledger.
+    let (digest, kind) = name.split_once('.')?;
+    let plain = digest.len() == 40
+        && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && kind.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let path = source.path.parent()?.join(name);
     let there = plain && path.symlink_metadata().is_ok_and(|file| file.is_file());
     there.then(|| inputs::read_text(&path, LONGEST).ok()).flatten()
