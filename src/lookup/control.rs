@@ -14,6 +14,13 @@ use crate::words::Control;
 /// Controls are asked again when they are older than this.
 const FRESH: Span = Span::seconds(60);
 
+/// Controls that got no answer to rely on are asked again sooner: one page that is no JSON must not cost a minute.
+const STALE_UNANSWERED: Span = Span::seconds(5);
+
+/// A control that got an answer of no use (a page that is no JSON) is asked again so often, at once and after a nap: one
+/// that is always answered so costs no entry more than this.
+const TRIES_OF_NO_USE: u32 = 3;
+
 /// A control that got no answer is asked again so often, for without it nothing can be looked up; the breaker may end
 /// that sooner.
 const TRIES: u32 = 8;
@@ -33,6 +40,12 @@ pub struct Controls {
 }
 
 impl Controls {
+    /// How long they need not be asked again.
+    fn fresh_for(&self) -> Span {
+        let unanswered = self.known == Control::Unanswered || self.random == Control::Unanswered;
+        if unanswered { STALE_UNANSWERED } else { FRESH }
+    }
+
     /// Whether anything that is looked up may be believed at all.
     pub fn usable(&self) -> bool {
         self.random == Control::Held && matches!(self.known, Control::Held | Control::Missing)
@@ -48,7 +61,7 @@ impl<T: Transport> Lookups<'_, T> {
         let cell = self.controls.get(lookup).context("unknown lookup").map_err(Stop::Fatal)?;
         let mut cell = cell.lock().await;
         match &*cell {
-            Some((asked, controls)) if fresh(*asked, (self.clock)()) => Ok(controls.clone()),
+            Some((asked, controls)) if fresh(*asked, (self.clock)(), controls.fresh_for()) => Ok(controls.clone()),
             _ => {
                 let controls = self.ask_controls(lookup).await?;
                 *cell = Some(((self.clock)(), controls.clone()));
@@ -97,13 +110,19 @@ impl<T: Transport> Lookups<'_, T> {
 
     async fn ask_control(&self, lookup: &str, key: &str) -> Result<Found, Stop> {
         let mut nap = FIRST_NAP;
+        let mut of_no_use = 0;
         for _ in 1..TRIES {
             let sighting = self.look_up(lookup, key, &Shared::default()).await?;
-            if !sighting.failed {
+            let useless = !sighting.failed && matches!(sighting.found, Found::Inconclusive(_));
+            of_no_use += u32::from(useless);
+            if !sighting.failed && !useless || of_no_use >= TRIES_OF_NO_USE {
                 return Ok(sighting.found);
             }
-            tokio::time::sleep(nap).await;
-            nap = (nap * 2).min(Duration::from_secs(2));
+            // The first of them may be one page in the way: at once.
+            if of_no_use != 1 || !useless {
+                tokio::time::sleep(nap).await;
+                nap = (nap * 2).min(Duration::from_secs(2));
+            }
         }
         Ok(self.look_up(lookup, key, &Shared::default()).await?.found)
     }
@@ -132,7 +151,7 @@ impl<T: Transport> Lookups<'_, T> {
 }
 
 /// Young enough; a clock that was set back makes it old.
-fn fresh(asked: Moment, now: Moment) -> bool {
+fn fresh(asked: Moment, now: Moment, longest: Span) -> bool {
     let age = now.since(asked);
-    age >= Span::ZERO && age < FRESH
+    age >= Span::ZERO && age < longest
 }
