@@ -38,8 +38,7 @@ impl Config {
     /// # Errors
     /// [`Refused`], naming both.
     pub fn refuse_protected_outputs(&self) -> Result<()> {
-        let metrics = self.notices.metrics.iter();
-        metrics.map(|file| self.protected().refuse(file)).collect()
+        self.notices.metrics.iter().try_for_each(|file| self.protected().refuse(file))
     }
 }
 

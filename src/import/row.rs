@@ -108,38 +108,59 @@ pub fn row(
     notes: &mut Vec<Note>,
     now: Moment,
 ) -> Result<Option<Row>, Reject> {
-    let value = &record.value;
-    if is_noise(mapping, value) {
+    if is_noise(mapping, &record.value) {
         return Ok(None);
     }
-    let ending = ending(mapping, &reader.plan.statuses, value)?;
-    let mut definite = false;
-    let (failure, http_status) = match ending {
-        Ending::Definite(status @ 200..500) if mapping.answers => {
-            definite = true;
-            (Failure::Answered, Some(status))
+    let ending = ending(mapping, &reader.plan.statuses, &record.value)?;
+    if matches!(ending, Ending::Definite(status) if !mapping.answers || !(200..500).contains(&status)) {
+        return Ok(None);
+    }
+    let mut row = built(reader, mapping, line, record, ending)?;
+    let facts = understood(reader, &row, now);
+    match ending {
+        Ending::Unsure(_) if may_be_doubled(reader, &row, &facts) => notes.push(Note::CutUnseen),
+        Ending::Unsure(status) => {
+            notes.extend((facts.class != Class::Read).then_some(Note::CutUnknown));
+            if !mapping.answers {
+                return Ok(None);
+            }
+            (row.failure, row.http_status) = (Failure::Answered, Some(status));
         }
-        Ending::Definite(_) => return Ok(None),
-        Ending::SentAgain(failure, status) => (failure, status),
-        Ending::Unsure(_) => (Failure::Network, None),
-        Ending::Failed(failure, status) => (failure, status),
-    };
+        Ending::SentAgain(..) if facts.class == Class::Read => return Ok(None),
+        Ending::SentAgain(..) => notes.push(Note::Again),
+        Ending::Definite(_) | Ending::Failed(..) => {}
+    }
+    if row.failure != Failure::Answered {
+        row.cannot_be_decided = cannot_be_decided(facts.class);
+    }
+    row.body = row.body.as_deref().and_then(|raw| reader.minimal(Direction::Outbound, &row.method, &row.url, raw));
+    Ok(Some(row))
+}
+
+/// A row with the whole of its body.
+fn built(reader: &Reader, mapping: &Mapping, line: u64, record: &Record, ending: Ending) -> Result<Row, Reject> {
+    let value = &record.value;
     let text = |places: &Option<Places>| places.as_ref().and_then(|places| places.text(value));
+    let (failure, http_status) = match ending {
+        Ending::Definite(status) => (Failure::Answered, Some(status)),
+        Ending::Unsure(_) => (Failure::Network, None),
+        Ending::SentAgain(failure, status) | Ending::Failed(failure, status) => (failure, status),
+    };
     let (method, url) = request(mapping, value)?;
     let (sent, ended) = times(mapping, value)?;
     if record.lossy && mapping.every().any(|places| places.text(value).is_some_and(|text| text.contains('\u{fffd}'))) {
         return Err(Reject::NotUtf8);
     }
-    let raw = mapping.body.as_ref().and_then(|places| places.document(value));
-    let mut row = Row {
+    let body = mapping.body.as_ref().and_then(|places| places.document(value));
+    Ok(Row {
         line,
         request_id: id(text(&mapping.request_id))?.unwrap_or_default(),
         operation_id: id(text(&mapping.operation_id))?,
-        content: content(reader.salt, sent, &method, &url, raw.as_deref(), &record.whole),
-        like: digest(reader.salt, &[method.as_bytes(), url.as_bytes(), raw.as_deref().unwrap_or_default().as_bytes()]),
+        content: content(reader.salt, sent, &method, &url, body.as_deref(), &record.whole),
+        like: digest(reader.salt, &[method.as_bytes(), url.as_bytes(), body.as_deref().unwrap_or_default().as_bytes()]),
         method,
         url,
-        body: raw,
+        body,
         sent: sent.at,
         // How long an exporter saw nothing is not how long the request hung.
         ended: ended.filter(|_| mapping.format != Some(Format::Har) || http_status.is_some()),
@@ -147,29 +168,7 @@ pub fn row(
         http_status,
         error: text(&mapping.error).map(|error| error.chars().take(LONGEST_ERROR).collect()),
         cannot_be_decided: None,
-    };
-    let read = if failure == Failure::Answered { None } else { Some(understood(reader, &row, now)) };
-    match (ending, &read) {
-        (Ending::Unsure(status), Some(facts)) => match may_be_doubled(reader, &row, facts) {
-            true => notes.push(Note::CutUnseen),
-            false => {
-                notes.extend((facts.class != Class::Read).then_some(Note::CutUnknown));
-                if !mapping.answers {
-                    return Ok(None);
-                }
-                definite = true;
-                (row.failure, row.http_status) = (Failure::Answered, Some(status));
-            }
-        },
-        (Ending::SentAgain(..), Some(facts)) if facts.class == Class::Read => return Ok(None),
-        (Ending::SentAgain(..), _) => notes.push(Note::Again),
-        _ => {}
-    }
-    if !definite {
-        row.cannot_be_decided = read.and_then(|facts| cannot_be_decided(facts.class));
-    }
-    row.body = row.body.as_deref().and_then(|raw| reader.minimal(Direction::Outbound, &row.method, &row.url, raw));
-    Ok(Some(row))
+    })
 }
 
 /// An id, where the cell holds one.

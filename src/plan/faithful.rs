@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
+use serde_json::Number;
 use serde_json::value::RawValue;
 
 /// Objects within objects, at the most.
@@ -20,7 +20,7 @@ pub fn is_faithful(text: &str) -> bool {
             Some(b'[') => serde_json::from_str::<Vec<&RawValue>>(raw)
                 .is_ok_and(|items| items.iter().all(|raw| holds(raw.get(), depth + 1))),
             Some(b'-' | b'0'..=b'9') => {
-                serde_json::from_str::<Value>(raw).is_ok_and(|number| number.to_string() == raw)
+                serde_json::from_str::<Number>(raw).is_ok_and(|number| number.to_string() == raw)
             }
             _ => true,
         }
