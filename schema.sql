@@ -94,7 +94,12 @@ CREATE TABLE observations (
   records         TEXT,                   -- JSON: ids, times and comparisons of what was found
   state           TEXT,                   -- JSON: the fetched state (webhooks)
   known_control   TEXT NOT NULL CHECK (known_control IN ('held', 'contradicted', 'unanswered', 'missing')),
-  random_control  TEXT NOT NULL CHECK (random_control IN ('held', 'contradicted', 'unanswered', 'missing'))
+  random_control  TEXT NOT NULL CHECK (random_control IN ('held', 'contradicted', 'unanswered', 'missing')),
+  near_control    TEXT NOT NULL DEFAULT 'missing' CHECK (near_control IN ('held', 'contradicted', 'unanswered', 'missing')),
+  fields_control  TEXT NOT NULL DEFAULT 'missing' CHECK (fields_control IN ('held', 'contradicted', 'unanswered', 'missing')),
+  skew_least_ms   INTEGER,                -- the server's clock less the job's, at least and at most; NULL: no answer showed a Date
+  skew_most_ms    INTEGER,
+  made_error_ms   INTEGER NOT NULL DEFAULT 0   -- how far the clock of a record's times may be from the Date header's
 );
 CREATE INDEX observations_by_entry ON observations (entry_id);
 
@@ -103,7 +108,8 @@ CREATE TABLE decisions (
   id                INTEGER PRIMARY KEY,
   run_id            INTEGER NOT NULL REFERENCES runs (id),
   evidence          TEXT NOT NULL,        -- JSON array of [readings.id, verdicts.id that held or null], one of each entry
-  last_observation  INTEGER NOT NULL      -- observations up to this id were known
+  last_observation  INTEGER NOT NULL,     -- observations up to this id were known
+  removals          TEXT                  -- JSON: when deletes by a server's own id may have been applied; NULL: never
 );
 
 -- What was settled, and what superseded it: an entry's last verdict is the one that holds.
@@ -143,12 +149,23 @@ CREATE TABLE standings (
   checks            INTEGER NOT NULL DEFAULT 0,   -- completed looks
   first_checked_ms  INTEGER,
   last_checked_ms   INTEGER,
-  due_ms            INTEGER                       -- when the next look is due; NULL: never
+  due_ms            INTEGER,                      -- when the next look is due; NULL: never
+  arrived_ms        INTEGER,                      -- when the row came that says how it ended; NULL: an intent without news
+  clock_error_ms    INTEGER,                      -- how far the clock that dated the row may be off; NULL: settle.writer_error
+  joined            INTEGER,                      -- the entry that joined its group after its verdict: it is decided again
+  lead              INTEGER,                      -- the first attempt of its operation; NULL: itself
+  vanished_ms       INTEGER                       -- its record was there, and a look at this time did not find it any more
 );
 CREATE INDEX standings_unread ON standings (entry_id) WHERE reading_id IS NULL;
 CREATE INDEX standings_due ON standings (due_ms, entry_id) WHERE due_ms IS NOT NULL;
 CREATE INDEX standings_by_status ON standings (status, reason);
 CREATE INDEX standings_by_sent ON standings (sent_ms);
+CREATE INDEX standings_by_lead ON standings (lead) WHERE lead IS NOT NULL;
+
+-- Deletes by a server's own id. Nothing in the ledger tells which record it was that they removed.
+CREATE TABLE removals (
+  entry_id  INTEGER PRIMARY KEY
+);
 
 -- A file that was imported, and how far. It is known by its content, so that it may be renamed; by the same content read
 -- through another mapping nothing is known yet.
@@ -191,8 +208,9 @@ CREATE TRIGGER entry_recorded AFTER INSERT ON entries BEGIN
   FROM ledger
   WHERE EXISTS (SELECT 1 FROM standings WHERE entry_id = NEW.id)
      OR repeated IS NOT NULL AND NOT EXISTS (SELECT 1 FROM entries WHERE id = repeated);
-  INSERT INTO standings (entry_id, status, due_ms)
-  VALUES (NEW.id, CASE WHEN NEW.failure IS NOT 'answered' THEN 'pending' END, CASE WHEN NEW.failure IS NOT 'answered' THEN 0 END);
+  INSERT INTO standings (entry_id, status, due_ms, arrived_ms)
+  VALUES (NEW.id, CASE WHEN NEW.failure IS NOT 'answered' THEN 'pending' END, CASE WHEN NEW.failure IS NOT 'answered' THEN 0 END,
+          CASE WHEN NEW.failure IS NOT 'intent' THEN CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) END);
 END;
 
 -- Entries stay as they were recorded. Three changes are a writer's: news of an intent, the correction of a bad row, and
@@ -221,7 +239,8 @@ CREATE TRIGGER entry_changed AFTER UPDATE ON entries WHEN (SELECT blanking FROM 
     revision = revision + 1, reading_id = NULL, reason = NULL, action = NULL, explanation = NULL, not_before_ms = NULL,
     verdict_id = NULL,
     status = CASE WHEN NEW.failure IS NOT 'answered' THEN 'pending' END,
-    due_ms = CASE WHEN NEW.failure IS NOT 'answered' THEN 0 END
+    due_ms = CASE WHEN NEW.failure IS NOT 'answered' THEN 0 END,
+    arrived_ms = CASE WHEN OLD.failure IS NOT 'intent' THEN arrived_ms WHEN NEW.failure IS NOT 'intent' THEN CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) END
   WHERE entry_id = NEW.id;
 END;
 
@@ -229,6 +248,15 @@ CREATE TRIGGER entry_not_deleted BEFORE DELETE ON entries
 WHEN OLD.failure IS NOT 'intent' OR EXISTS (SELECT 1 FROM observations WHERE entry_id = OLD.id)
 BEGIN
   SELECT RAISE(ABORT, 'the ledger keeps its entries (only an intent that was never looked up may be deleted)');
+END;
+
+-- An answer to one attempt is evidence for the others: `never-sent` must not be said of what was answered.
+CREATE TRIGGER intent_not_deleted BEFORE DELETE ON entries
+WHEN OLD.failure IS 'intent' AND (
+  EXISTS (SELECT 1 FROM entries WHERE id <> OLD.id AND operation_id = coalesce(OLD.operation_id, OLD.request_id))
+  OR EXISTS (SELECT 1 FROM entries WHERE id <> OLD.id AND request_id = OLD.operation_id AND operation_id IS NULL))
+BEGIN
+  SELECT RAISE(ABORT, 'another entry has the operation of this intent (UPDATE the intent to `answered` with its http_status)');
 END;
 
 CREATE TRIGGER intent_deleted AFTER DELETE ON entries BEGIN

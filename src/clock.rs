@@ -84,6 +84,13 @@ fn rfc_850(text: &str, now: Moment) -> Option<DateTime<Utc>> {
     (weekday.parse() == Ok(time.weekday())).then_some(time)
 }
 
+impl Moment {
+    /// So much earlier; the end of time stays what it is.
+    pub fn before(self, span: Span) -> Moment {
+        if self.0 == i64::MAX { self } else { self - span }
+    }
+}
+
 impl std::ops::Add<Span> for Moment {
     type Output = Moment;
 

@@ -22,6 +22,7 @@ use crate::inputs;
 use crate::log;
 use crate::mistake::{line_of, toml_error};
 use crate::notice::{AlertFile, HookFile, MetricsFile, Notices, PingFile, Sections};
+use crate::plan::parts::normalise;
 use crate::plan::{Plan, SHIPPED, UnknownParam};
 use crate::pseudonym::{Key, Keys, SHORTEST_KEY};
 use crate::retention::Retention;
@@ -29,7 +30,7 @@ pub use credential::Credential;
 pub(crate) use credential::Secret;
 use places::Places;
 pub(crate) use values::Length;
-use values::{WebAddress, base, concurrency, rate, some_time};
+use values::{NearKeys, WebAddress, base, concurrency, rate, some_time};
 
 pub use schedule::{STOP_TIMEOUT, Scheduled};
 
@@ -106,6 +107,10 @@ pub struct Known {
     pub key: String,
     /// Of a list: the server's id of a record that the owner is known to have.
     pub member: Option<String>,
+    /// Keys that are nearly this one, and that nothing bears. `None`: this one without its first, and without its last letter.
+    pub near: Option<Vec<String>>,
+    /// What its record (of a list, the member) shows under the plan's comparisons, by the plan's names of fields.
+    pub fields: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +193,7 @@ struct SettleFile {
     expire_after: Option<Length>,
     webhook: Option<Length>,
     watch: Option<Length>,
+    writer_error: Option<Length>,
 }
 
 #[derive(Deserialize)]
@@ -197,6 +203,10 @@ struct ControlFile {
     #[serde(alias = "owner")]
     key: String,
     member: Option<String>,
+    #[serde(default)]
+    near: NearKeys,
+    #[serde(default)]
+    fields: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -371,10 +381,25 @@ fn known(plan: &Plan, control: &ControlFile) -> Result<Known> {
     if control.key.trim().is_empty() {
         bail!("the control's `key` is empty (give the key of an account that is known to exist)");
     }
+    if let Some(unknown) = control.fields.keys().find(|field| !lookup.record.fields.contains_key(*field)) {
+        let known: Vec<&str> = lookup.record.fields.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        bail!(
+            "the control's `fields` names `{unknown}`, which the record of this lookup does not have (it has: {known})"
+        );
+    }
     if lookup.record.list.is_some() && control.member.is_none() {
         bail!("a control of a list needs `member` (the server's id of a record that the owner `key` is known to have)");
     }
-    Ok(Known { lookup: control.lookup.as_ref().clone(), key: control.key.clone(), member: control.member.clone() })
+    let normal = |key: &str| normalise(&lookup.normalise, key);
+    let near = control.near.0.clone();
+    if near.iter().flatten().any(|near| near.trim().is_empty() || normal(near) == normal(&control.key)) {
+        bail!(
+            "the control's `near` names an empty key or the known key itself (name keys that nothing bears, or write `near = false`)"
+        );
+    }
+    let (lookup, key) = (control.lookup.as_ref().clone(), control.key.clone());
+    Ok(Known { lookup, key, member: control.member.clone(), near, fields: control.fields.clone() })
 }
 
 impl ServerFile {
@@ -402,6 +427,7 @@ impl SettleFile {
             expire_after: or(self.expire_after, usual.expire_after),
             webhook: or(self.webhook, usual.webhook),
             watch: or(self.watch, usual.watch),
+            writer_error: or(self.writer_error, usual.writer_error),
         }
     }
 }
@@ -490,6 +516,21 @@ key = "canary@partner.example"
             ("[ledger]\npath =", "ledger =", "line 3, `ledger`: invalid type: string, expected a table, [ledger]"),
             ("http://127.0.0.1:1\"", "127.0.0.1\"", "line 6, `server.base_url`: not a URL"),
             ("[ledger]", "[ledger", "line 3"),
+            (
+                "key = \"canary@partner.example\"",
+                "key = \"canary@partner.example\"\nnear = \"canary\"",
+                "line 16, `control[0].near`: invalid type: string, expected keys that nothing bears",
+            ),
+            (
+                "key = \"canary@partner.example\"",
+                "key = \"canary@partner.example\"\nnear = [\"x\", \" Canary@partner.example\"]",
+                "line 14: the control's `near` names an empty key or the known key itself",
+            ),
+            (
+                "key = \"canary@partner.example\"",
+                "key = \"canary@partner.example\"\nnear = [\"\"]",
+                "line 14: the control's `near` names an empty key",
+            ),
         ] {
             assert!(GOOD.contains(from), "{from}");
             let said = message(&GOOD.replacen(from, to, 1));
@@ -569,5 +610,18 @@ key = "canary@partner.example"
         let text = GOOD.replace("account-by-email", "children-of-parent");
         assert!(message(&text).contains("needs `member`"));
         assert_eq!(message(&format!("{text}member = \"4711\"\n")), "");
+    }
+
+    #[test]
+    fn a_control_s_fields_are_the_lookup_s() {
+        let control = |field: &str| {
+            format!(
+                "{GOOD}\n[[control]]\nlookup = \"account-by-email\"\nkey = \"canary@partner.example\"\nfields = {{ {field} = \"Kim\" }}\n"
+            )
+        };
+        let config = Config::parse(Path::new("c.toml"), &control("given_name")).unwrap();
+        assert_eq!(config.controls.last().unwrap().fields["given_name"], "Kim");
+        let said = format!("{:#}", Config::parse(Path::new("c.toml"), &control("shoe")).err().unwrap());
+        assert!(said.contains("`shoe`") && said.contains("birth_date, given_name"), "{said}");
     }
 }

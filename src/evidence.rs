@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Moment, Span};
-use crate::words::{Compared, Control, Direction, Failure, Outcome, Reason, Seen, Status};
+use crate::words::{Action, Compared, Control, Direction, Failure, Outcome, Reason, Seen, Status};
 
 /// A salted digest that says "the same": of an operation's id, of a unique key after normalisation, of a subject.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,6 +103,13 @@ pub struct Facts {
     pub overtaken: bool,
     /// When the sender had given up, by the writer's clock and at the latest when the job first read the row.
     pub ended: Moment,
+    /// When the row came that says how it ended, by the store's clock: what it tells of had happened by then. `None`: an
+    /// intent without news, which may not have been sent yet, or nothing bears a stamp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrived: Option<Moment>,
+    /// How far the clock that dated the row may be from the store's; `None`: as [`Windows::writer_error`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_error: Option<Span>,
     /// What the plan waits for before it believes an absence after this attempt.
     pub window: Window,
     /// Digest of the operation's id.
@@ -122,13 +129,57 @@ impl Facts {
         self.sent.filter(|_| !self.sent_ahead)
     }
 
+    /// When it was sent by the store's clock, as narrowly as the row, its clock's error and its arrival bound it.
+    pub fn sending(&self, windows: &Windows) -> Sending {
+        let latest = self.arrived.unwrap_or(Moment(i64::MAX));
+        let Some(sent) = self.sent() else { return Sending { latest, ..Sending::UNKNOWN } };
+        let error = self.clock_error.unwrap_or(windows.writer_error);
+        let ended = self.ended.max(sent);
+        let latest = latest.before(ended.since(sent));
+        if self.arrived.is_some_and(|arrived| ended - error > arrived) {
+            // Dated later than it came: that clock is further off than it may be, and by how much nothing says.
+            return Sending { latest, ..Sending::UNKNOWN };
+        }
+        Sending { earliest: sent - error, latest: latest.min(sent + error) }
+    }
+
+    /// The latest moment by the store's clock at which its sender can have given up.
+    pub fn surely_ended(&self, windows: &Windows) -> Moment {
+        let error = self.clock_error.unwrap_or(windows.writer_error);
+        (self.ended + error).min(self.arrived.unwrap_or(Moment(i64::MAX)))
+    }
+
     /// What it is decided together by, in order: who shares one of these is of its group.
     pub fn links(&self) -> Vec<Link> {
-        let of_effects = self.effects.iter().flat_map(|effect| effect.keys().chain(effect.owner));
+        let of_effects =
+            self.effects.iter().flat_map(|effect| effect.keys().chain(effect.owner).chain(effect.owner_record));
         let mut links: Vec<Link> = of_effects.chain([self.identity]).collect();
         links.sort_unstable();
         links.dedup();
         links
+    }
+}
+
+/// When something was sent, by the store's clock: not earlier and not later. Where nothing bounds it, it is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sending {
+    pub earliest: Moment,
+    pub latest: Moment,
+}
+
+impl Sending {
+    /// At any time.
+    pub const UNKNOWN: Sending = Sending { earliest: Moment(i64::MIN), latest: Moment(i64::MAX) };
+
+    /// The earliest moment, if anything bounds it.
+    pub fn earliest(self) -> Option<Moment> {
+        Some(self.earliest).filter(|moment| *moment != Sending::UNKNOWN.earliest)
+    }
+
+    /// When the first of both was sent.
+    #[must_use]
+    pub fn first(self, other: Sending) -> Sending {
+        Sending { earliest: self.earliest.min(other.earliest), latest: self.latest.min(other.latest) }
     }
 }
 
@@ -178,18 +229,44 @@ pub struct Effect {
     /// For creates of a record that is listed under an owner, too: digest of that list's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Link>,
+    /// For what is listed under an owner: digest of the key by which the owner's own record is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_record: Option<Link>,
     /// What the record is found by, in the plan's words: `email`.
     pub found_by: Option<String>,
     /// The key is the partner's own, so whoever bears it is the partner's record.
     pub own_key: bool,
     /// The body has fields that could be compared with a record.
     pub comparable: bool,
+    /// The request does more than make the record, and a record that was there before does not show the rest (a consent
+    /// request, and its mail).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub does_more: bool,
     /// For updates: digests of the fields that it writes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Link>,
+    /// By what retries are told from other requests under one operation id: each kind of key and each compared or written
+    /// field, with the digest of its value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<(String, Link)>,
+    /// Another reading of the effect before it: a server may read the request's URL in two ways, and did one of them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub alternative: bool,
 }
 
 impl Effect {
+    /// Every digest in it.
+    pub fn digests(&self) -> impl Iterator<Item = Link> + '_ {
+        let lists = self.key.iter().chain(&self.also).chain(&self.owner).chain(&self.owner_record).chain(&self.targets);
+        lists.chain(self.values.iter().map(|(_, value)| value)).copied()
+    }
+
+    /// The same, to be replaced.
+    pub fn digests_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        let keys = self.key.iter_mut().chain(&mut self.also).chain(&mut self.owner).chain(&mut self.owner_record);
+        keys.chain(&mut self.targets).chain(self.values.iter_mut().map(|(_, value)| value))
+    }
+
     /// Every key, the one that it is looked up by first.
     pub fn keys(&self) -> impl Iterator<Item = Link> + '_ {
         self.key.iter().chain(&self.also).copied()
@@ -231,6 +308,9 @@ pub struct Record {
     pub as_before: bool,
     /// For updates: digest of the values that the fields hold, to see whether they ever changed.
     pub values: Option<Link>,
+    /// It shows what the request does beyond making the record, as far as the plan says where.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shows_more: bool,
     /// It was looked up by its own id, which no other record ever bears.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_key: bool,
@@ -240,6 +320,11 @@ impl Record {
     /// Whether any field that both sides show differs.
     pub fn differs(&self) -> bool {
         self.fields.iter().any(|(_, compared)| *compared == Compared::Differs)
+    }
+
+    /// Whether some field is equal though another differs: it may be the same record, written otherwise.
+    pub fn nearly_matches(&self) -> bool {
+        self.differs() && self.fields.iter().any(|(_, compared)| *compared == Compared::Equal)
     }
 
     /// Whether at least one field was shown by both sides.
@@ -267,9 +352,9 @@ pub struct Look {
     /// The answer's `Date` header: the server's clock, cut to the second.
     pub server: Option<Moment>,
     pub seen: Seen,
-    /// Why it is inconclusive.
+    /// Why it is inconclusive; or of a list that was not found, that its owner is not there ([`OWNER_ABSENT`]).
     pub cause: Option<String>,
-    /// What was found. Of a list: the records that may be this effect's.
+    /// What was found. Of a list: the records that may be this effect's, and those that may be it written otherwise.
     pub records: Vec<Record>,
     /// The state that was fetched (webhooks), in words.
     pub state: Option<String>,
@@ -277,13 +362,69 @@ pub struct Look {
     pub known: Control,
     /// A random key was absent.
     pub random: Control,
+    /// Keys that are nearly the known one were absent. [`Control::Missing`]: not asked.
+    #[serde(default = "missing")]
+    pub near: Control,
+    /// The known record showed what the configuration says, under the plan's comparisons: all of them are proved.
+    #[serde(default = "missing")]
+    pub fields: Control,
+    /// What to add to a time of the job's clock to have the server's, at least and at most, by all answers of the run so
+    /// far. `None`: no answer showed a `Date`.
+    #[serde(default)]
+    pub skew: Option<(Span, Span)>,
+    /// How far the clock of `made` and `changed` may be from that of the `Date` header.
+    #[serde(default)]
+    pub made_error: Span,
 }
 
+fn missing() -> Control {
+    Control::Missing
+}
+
+/// A look that was never made: tests fill in what they are about.
+impl Default for Look {
+    fn default() -> Look {
+        Look {
+            effect: 0,
+            current: true,
+            asked: Moment(0),
+            answered: Moment(0),
+            server: None,
+            seen: Seen::Inconclusive,
+            cause: None,
+            records: Vec::new(),
+            state: None,
+            known: Control::Missing,
+            random: Control::Missing,
+            near: Control::Missing,
+            fields: Control::Missing,
+            skew: None,
+            made_error: Span::ZERO,
+        }
+    }
+}
+
+/// A clock that is further from the server's than this was set, or will be.
+const SLOW: Span = Span(60_000);
+const FAST: Span = Span(-60_000);
+
+/// Why a list shows nothing: there is no owner, which is another thing than an empty list.
+pub const OWNER_ABSENT: &str = "its owner is not there";
+
 impl Look {
+    /// The list was not found, for its owner is not there.
+    pub fn owner_is_absent(&self) -> bool {
+        self.seen == Seen::Absent && self.cause.as_deref() == Some(OWNER_ABSENT)
+    }
+
     /// The error bounds of the server's clock against the job's: what to add to a job's time to have the server's, at
-    /// least and at most. Without a `Date` header five minutes either way are assumed.
+    /// least and at most. Where no answer of the run bounds them, by this look's own `Date`, and without any five minutes
+    /// either way are assumed.
     pub fn skew(&self) -> (Span, Span) {
         const UNKNOWN: Span = Span(5 * 60_000);
+        if let Some(bounds) = self.skew {
+            return bounds;
+        }
         match self.server {
             Some(server) => (server.since(self.answered), (server + Span(999)).since(self.asked)),
             None => (Span(-UNKNOWN.0), UNKNOWN),
@@ -294,11 +435,15 @@ impl Look {
     /// when that is far off, also as if the clock had been right. The writer wrote by the same host's clock, but a clock
     /// that is off by more than a minute was set, or will be: whether before or after the writing, nothing says.
     pub fn skews(&self) -> [(Span, Span); 3] {
-        const SLOW: Span = Span(60_000);
-        const FAST: Span = Span(-60_000);
         let shown = self.skew();
-        let far = self.server.is_some() && (shown.0 > SLOW || shown.1 < FAST);
-        if far { [shown, (SLOW, SLOW), (FAST, FAST)] } else { [shown; 3] }
+        if self.clock_is_far_off() { [shown, (SLOW, SLOW), (FAST, FAST)] } else { [shown; 3] }
+    }
+
+    /// The job's clock was more than a minute from the server's, so that its times and a writer's need not be of one clock.
+    pub fn clock_is_far_off(&self) -> bool {
+        let shown = self.skew();
+        let known = self.skew.is_some() || self.server.is_some();
+        known && (shown.0 > SLOW || shown.1 < FAST)
     }
 
     /// When it was answered, by the later of the two clocks: a job whose clock was set back did not look earlier.
@@ -322,6 +467,7 @@ pub struct Settled {
     pub status: Status,
     pub outcome: Outcome,
     pub reason: Reason,
+    pub action: Action,
     pub server_id: Option<String>,
     /// So many of the entry's looks were stored by then. Whose clock was set back tells it by no time.
     #[serde(default)]
@@ -369,6 +515,14 @@ pub struct Windows {
     pub webhook: Span,
     /// How long a `not-applied` is looked at again.
     pub watch: Span,
+    /// How far a writer's clock may be from the store's.
+    #[serde(default = "writer_error")]
+    pub writer_error: Span,
+}
+
+/// [`Windows::writer_error`] where nothing else is said.
+fn writer_error() -> Span {
+    Span::seconds(2)
 }
 
 impl Default for Windows {
@@ -382,6 +536,7 @@ impl Default for Windows {
             expire_after: Span::seconds(30 * 86_400),
             webhook: Span::seconds(5 * 60),
             watch: Span::seconds(7 * 86_400),
+            writer_error: writer_error(),
         }
     }
 }
@@ -391,4 +546,8 @@ impl Default for Windows {
 pub struct Case {
     pub windows: Windows,
     pub attempts: Vec<Attempt>,
+    /// Times in which a delete by a server's own id, elsewhere in the ledger, may have been applied to a record of this
+    /// group: which record it was for, nothing in the ledger says. In order, and apart from each other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removals: Vec<(Moment, Moment)>,
 }

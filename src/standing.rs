@@ -73,8 +73,6 @@ pub struct Filter {
     pub after_verdict: Option<i64>,
     /// It is about whom this pseudonym was made of; the ledger itself cannot tell.
     pub pseudonym: Option<String>,
-    /// For [`Audience::Resend`]: statuses by which an answer said that the record is there already.
-    pub already_there: Vec<u16>,
 }
 
 impl Filter {
@@ -171,6 +169,8 @@ pub struct ReportRow {
     pub pseudonym: Option<String>,
     /// For [`Audience::Resend`]: every attempt of the operation, in order of sending.
     pub attempts: Vec<String>,
+    /// A look at this time did not find the record any more that the verdict names.
+    pub vanished: Option<Moment>,
     /// For [`Audience::Support`]: the server's ids of the records that the last looks found.
     pub found: Vec<String>,
 }

@@ -237,6 +237,8 @@ mod tests {
             ("seen", list(Seen::ALL.iter().map(|w| w.text()).collect())),
             ("known_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
             ("random_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
+            ("near_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
+            ("fields_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
         ] {
             let clause = format!("CHECK ({column} IN ({words}))");
             assert!(schema.contains(&clause), "schema.sql lacks: {clause}");

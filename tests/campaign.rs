@@ -17,39 +17,45 @@ use privo_reconcile::sandbox::{BY_HAND, Faults, Truth};
 use util::{Dir, Platform, Setup, Writer, finish, kill_group, signal, truth, until};
 
 /// What is applied late or by hand is so within the windows below.
-const OUTAGE: Faults = Faults {
-    lost_before: 0.10,
-    lost_after: 0.10,
-    error_before: 0.08,
-    error_after: 0.08,
-    late: 0.10,
-    late_ms_min: 200,
-    late_ms_max: 1_500,
-    repaired: 0.06,
-    repair_ms_min: 500,
-    repair_ms_max: 3_000,
-    twice: 0.05,
-    partial: 0.0,
-    hang: 0.1,
-    hang_ms: 700,
-    too_many: 0.03,
-    retry_after_s: 1,
-    token_lifetime_s: 3_600,
-    token_dropped: 0.0,
-    replica_lag_ms: 0,
-    flapping: None,
-    read_errors: 0.2,
-    read_lost: 0.2,
-    hostile: 0.0,
-    hostile_only: None,
-    big_body_bytes: 0,
-    latency_ms: 2,
-    jitter_ms: 6,
-    shows_created_at: true,
-};
+fn outage_faults() -> Faults {
+    Faults {
+        lost_before: 0.10,
+        lost_after: 0.10,
+        error_before: 0.08,
+        error_after: 0.08,
+        late: 0.10,
+        late_ms_min: 200,
+        late_ms_max: 1_500,
+        repaired: 0.06,
+        repair_ms_min: 500,
+        repair_ms_max: 3_000,
+        twice: 0.05,
+        partial: 0.0,
+        hang: 0.1,
+        hang_ms: 700,
+        too_many: 0.03,
+        retry_after_s: 1,
+        token_lifetime_s: 3_600,
+        token_dropped: 0.0,
+        replica_lag_ms: 0,
+        flapping: None,
+        read_errors: 0.2,
+        read_lost: 0.2,
+        hostile: 0.0,
+        hostile_only: None,
+        big_body_bytes: 0,
+        latency_ms: 2,
+        jitter_ms: 6,
+        shows_created_at: true,
+        ..Faults::default()
+    }
+}
 
 const WINDOWS: [(&str, &str); 4] =
     [("network", "3s"), ("server_error", "5s"), ("intent", "5s"), ("confirm_after", "1s")];
+
+/// Registrations that a service begins with beyond what it is to make before it is killed.
+const MORE: usize = 500;
 
 /// What a service wrote down durably of itself.
 #[derive(Default)]
@@ -108,7 +114,7 @@ fn campaign(name: &'static str, registrations: usize, kills: usize, seed: u64) -
     let writer = Writer::of(name)?;
     let platform = Platform::dated();
     let dir = Dir::new(&Setup::of(&platform).windows(&WINDOWS));
-    platform.set_faults(OUTAGE);
+    platform.set_faults(outage_faults());
     let killed = outage(&writer, &platform, &dir, registrations, kills, seed);
     platform.set_faults(Faults { shows_created_at: true, ..Faults::default() });
     Some(Figures { kills: killed, ..judged(&platform, &dir) })
@@ -124,14 +130,19 @@ fn outage(writer: &Writer, platform: &Platform, dir: &Dir, registrations: usize,
     // A service that is killed sends at least one more before the next kill.
     for point in points.into_iter().map(Some).chain([None]) {
         let log = Log::read(dir);
-        let (first, count) = (log.next.to_string(), (registrations - log.next).to_string());
+        // One that is to be killed has more to do than it can before that.
+        let rest = registrations.saturating_sub(log.next) + if point.is_some() { MORE } else { 0 };
+        if rest == 0 {
+            break;
+        }
+        let (first, count) = (log.next.to_string(), rest.to_string());
         let more = ["--first", &first, "--count", &count, "--timeout-ms", "400"];
         let mut child = writer.register(dir, platform, &platform.url, &more);
         if let Some(point) = point {
             until("the service to come so far", || {
                 let now = Log::read(dir);
                 let here = now.lines > log.lines && now.next >= point;
-                here || now.next == registrations || child.try_wait().unwrap().is_some()
+                here || child.try_wait().unwrap().is_some()
             });
             std::thread::sleep(Duration::from_micros(random.u64(0..30_000)));
             // The machine goes down, or the service alone; then its recorder, where it has one, ends by itself.
@@ -149,7 +160,7 @@ fn outage(writer: &Writer, platform: &Platform, dir: &Dir, registrations: usize,
         let ran = finish(job);
         assert!([0, 4].contains(&ran.code), "{ran:?}");
     }
-    assert_eq!(Log::read(dir).next, registrations);
+    assert!(Log::read(dir).next >= registrations);
     killed
 }
 
@@ -163,7 +174,7 @@ fn judged(platform: &Platform, dir: &Dir) -> Figures {
         rows.collect::<rusqlite::Result<Vec<_>>>().unwrap().into_iter().collect()
     };
     assert_eq!(dir.count("SELECT count(*) FROM entries"), kept.len() as i64, "an entry is there more than once");
-    let ran = dir.run(&["run", "--wait", "60s"]);
+    let ran = dir.run(&["run", "--wait", "4m"]);
     assert!([0, 3, 4].contains(&ran.code), "{ran:?}");
     let truth = platform.truth();
     let did_something = truth.per_request.keys().chain(truth.blocked.iter().map(|blocked| &blocked.cause));
@@ -211,15 +222,16 @@ fn holds(name: &'static str, registrations: usize, kills: usize, seed: u64) {
     let Some(figures) = campaign(name, registrations, kills, seed) else { return };
     let Figures { attempts, learned, in_doubt, intents, evidence, outcomes, kills: killed, .. } = &figures;
     println!(
-        "| {name} | {registrations} | {attempts} | {killed} | {learned} | {in_doubt} | {intents} | {evidence} | {} | {} | {} | {} |",
+        "| {name} | {} | {attempts} | {killed} | {learned} | {in_doubt} | {intents} | {evidence} | {} | {} | {} | {} |",
+        figures.registrations,
         outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect::<Vec<_>>().join(", "),
         figures.lost.len(),
         figures.wrong.len(),
         figures.open
     );
-    assert_eq!(figures.registrations, registrations);
+    assert!(figures.registrations >= registrations, "{figures:?}");
     assert!(figures.lost.is_empty() && figures.wrong.is_empty() && figures.open == 0, "{figures:?}");
-    assert!(*killed * 4 >= kills * 3, "only {killed} of {kills} kills met the service alive: {figures:?}");
+    assert_eq!(*killed, kills, "not every kill met the service alive: {figures:?}");
 }
 
 #[test]

@@ -5,8 +5,6 @@
 
 mod util;
 
-use std::time::Duration;
-
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::NewAccount;
 use util::{Dir, Entry, Platform, Setup};
@@ -64,17 +62,17 @@ fn a_child_that_got_its_user_name_later_is_still_the_keyless_operations() {
 #[test]
 fn a_settled_keyed_childs_record_is_not_another_operations_under_another_plan() {
     let platform = Platform::dated();
+    platform.set_back(Span::seconds(3600));
     platform.add(account("mum@example.com"));
     let dir = Dir::of(&platform);
-    let sent = ago(1);
+    let sent = platform.now() - Span::seconds(1);
     dir.attempt(&platform, child(&platform, "keyed", Some("kit1")), "lost-after");
-    dir.run(&["run"]);
+    dir.run_then(&platform);
     assert_eq!(dir.says("keyed"), "resolved applied created store-id");
     dir.configure(&Setup { plan: another_digest(&dir), ..Setup::of(&platform) });
-    dir.insert(&child(&platform, "keyless", None).failure("network").sent(sent).ended(Moment::now()));
-    std::thread::sleep(Duration::from_millis(1200));
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.insert(&child(&platform, "keyless", None).failure("network").sent(sent).ended(platform.now()));
+    platform.set_back(Span::ZERO);
+    dir.run_twice();
     assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
 }
 
@@ -83,19 +81,21 @@ fn a_settled_keyed_childs_record_is_not_another_operations_under_another_plan() 
 fn a_settled_familys_keyed_child_is_not_another_operations_under_another_plan() {
     let platform = Platform::dated();
     let dir = Dir::of(&platform);
-    let sent = ago(1);
+    platform.set_back(Span::seconds(3600));
+    let sent = platform.now() - Span::seconds(1);
     let family = Entry::new("family", "POST", &format!("{}/api/v1.0/account/parent", platform.url))
         .body(r#"{"email":"mum@example.com","minor_registrations":[{"first_name":"Kit","user_name":"kit1"}]}"#);
     dir.attempt(&platform, family, "lost-after");
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    for _ in 0..2 {
+        dir.due();
+        dir.run_then(&platform);
+    }
     assert!(dir.says("family").starts_with("resolved applied created"), "{}", dir.says("family"));
     dir.configure(&Setup { plan: another_digest(&dir), ..Setup::of(&platform) });
     let keyless = child(&platform, "keyless", None);
-    dir.insert(&keyless.failure("network").sent(sent).ended(Moment::now()));
-    std::thread::sleep(Duration::from_millis(1200));
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.insert(&keyless.failure("network").sent(sent).ended(platform.now()));
+    platform.set_back(Span::ZERO);
+    dir.run_twice();
     assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
 }
 
@@ -114,11 +114,11 @@ fn a_control_that_fails_settles_nothing_of_a_sibling() {
     platform.send("keyed", "POST", "/api/account", &keyed.text("body"), "plain").unwrap();
     dir.insert(&keyed.sent(ago(2)).ended(Moment::now()).answered(201));
     for _ in 0..2 {
+        dir.due();
         dir.run(&["run"]);
         assert_eq!(dir.says("keyless"), "pending . uncontrolled review");
     }
     dir.configure(&good);
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
 }

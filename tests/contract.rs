@@ -62,6 +62,7 @@ fn a_ledger_made_and_filled_by_the_sqlite3_shell_is_taken() {
     );
     shell(&dir, &sql).unwrap();
     dir.runs(4);
+    dir.due();
     dir.runs(0);
     assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
     assert_eq!(dir.row("r1")["sent_at"], "2026-03-01T11:00:00.000Z");
@@ -183,11 +184,13 @@ fn init_leaves_a_ledger_that_is_there_as_it_is() {
 #[test]
 fn a_writer_inserts_while_a_run_goes_on() {
     let platform = Platform::start();
-    let setup = Setup::of(&platform).windows(&[("confirm_after", "1s")]);
+    let setup = Setup::of(&platform).windows(&[("confirm_after", "1s"), ("intent", "1h")]);
     let dir = Dir::new(&setup);
+    // The run goes on until the news of this one.
+    dir.insert(&Entry::register("open", &platform.url, "open@example.com").failure("intent"));
     let entry = |n: u32| Entry::register(&format!("r{n}"), &platform.url, &format!("p{n}@example.com"));
     dir.insert(&entry(0));
-    let run = dir.command(&["run", "--wait", "20s"]).spawn().unwrap();
+    let run = dir.command(&["run", "--wait", "2h"]).spawn().unwrap();
     let checked = |request: &str| {
         let sql =
             format!("SELECT checks FROM standings JOIN entries e ON e.id = entry_id WHERE request_id = '{request}'");
@@ -197,6 +200,9 @@ fn a_writer_inserts_while_a_run_goes_on() {
     for n in 1..20 {
         dir.insert(&entry(n));
     }
+    until("the verdicts", || dir.count("SELECT count(*) FROM standings WHERE status = 'resolved'") == 20);
+    let news = "UPDATE entries SET failure = 'answered', http_status = 412 WHERE request_id = 'open'";
+    assert_eq!(dir.db().execute(news, []), Ok(1));
     assert_eq!(finish(run).code, 0);
     assert!(dir.report().iter().all(|row| said(row) == "resolved not-applied confirmed-absent resend"));
     assert_eq!(dir.report().len(), 20);
@@ -360,6 +366,7 @@ fn evidence_is_only_ever_added_to() {
     let dir = Dir::of(&platform);
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     dir.runs(4);
+    dir.due();
     dir.runs(0);
     for table in ["observations", "verdicts", "readings", "decisions"] {
         assert!(dir.count(&format!("SELECT count(*) FROM {table}")) > 0, "{table}");

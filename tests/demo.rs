@@ -9,13 +9,13 @@ use std::path::Path;
 use std::process::Output;
 
 use assert_cmd::Command;
-use util::leaks;
+use util::{LONGEST, leaks};
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_privo-reconcile"));
     // A proxy of the environment would be asked for loopback too, if the demo listened to it.
     command.env("http_proxy", "http://127.0.0.1:9").env("HTTP_PROXY", "http://127.0.0.1:9");
-    command.current_dir(folder).args(arguments).output().unwrap()
+    command.current_dir(folder).args(arguments).timeout(LONGEST).output().unwrap()
 }
 
 fn said(output: &Output) -> String {

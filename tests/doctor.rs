@@ -6,6 +6,7 @@
 mod util;
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use privo_reconcile::clock::{Moment, Span};
 use util::{Answer, Dir, Entry, Hostile, Platform, Ran, Setup, finish, signal, until};
@@ -79,10 +80,23 @@ fn a_mistake_in_the_configuration_is_told_with_its_place() {
     said(&ran, "BAD", &["privo-reconcile.toml, line", "unknown field"]);
 }
 
+/// A folder that everybody may come to. The one for temporary files may be its user's own.
+fn public() -> Option<PathBuf> {
+    let enters = |folder: &Path| folder.metadata().is_ok_and(|about| about.permissions().mode() & 0o001 != 0);
+    let places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+    let found = places.into_iter().find(|place| place.ancestors().all(enters));
+    if found.is_none() {
+        eprintln!("skipped: there is no folder for temporary files that everybody may come to");
+    }
+    found
+}
+
 #[test]
 fn what_everybody_may_read_or_write_is_told() {
+    let Some(place) = public() else { return };
     let platform = Platform::start();
-    let dir = Dir::of(&platform);
+    let dir = Dir::inside(&place, &Setup::of(&platform));
+    assert_eq!(dir.run(&["init"]).code, 0);
     chmod(&dir, "", 0o755);
     for name in ["privo-reconcile.toml", "secret", "ledger.db"] {
         chmod(&dir, name, 0o640);
@@ -190,6 +204,8 @@ fn a_clock_that_is_wrong_is_told() {
         (-30, "note", "behind this host's (set this host's clock by NTP)"),
         (90, "BAD", "`created` and `preexisting` cannot be told apart"),
         (-90, "BAD", "`created` and `preexisting` cannot be told apart"),
+        (-3600, "BAD", "nothing is settled by an absence before that clock has passed the waiting window"),
+        (-3600, "BAD", "set this host's clock by NTP; if it is right, the server's is wrong"),
     ] {
         let server = Hostile::start(move |asked, _| {
             let body = if asked.for_token() { r#"{"access_token":"t","expires_in":60}"# } else { "{}" };

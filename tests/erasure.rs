@@ -49,8 +49,7 @@ fn verified(dir: &Dir) {
 }
 
 fn settle(dir: &Dir) {
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     verified(dir);
 }
 

@@ -7,7 +7,6 @@ mod util;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::NewAccount;
@@ -19,10 +18,6 @@ fn account(email: &str) -> NewAccount {
 
 fn ago(seconds: i64) -> Moment {
     Moment::now() - Span::seconds(seconds)
-}
-
-fn nap(ms: u64) {
-    std::thread::sleep(Duration::from_millis(ms));
 }
 
 /// The shipped plan with a comment more: another digest, the same meaning.
@@ -50,8 +45,11 @@ fn a_state_that_changed_while_another_effects_look_was_inconclusive_is_told() {
         if asked.path.ends_with("/accounts/sid/s1") && phase == 1 {
             return Answer::html("200 OK");
         }
-        if asked.path.ends_with("/accounts/sid/s1") || asked.path.ends_with("/accounts/sid/canary") {
-            return Answer::json("200 OK", r#"{"sid":"s1","features":[{"identifier":"chat","state":"on"}]}"#);
+        if let Some(sid) =
+            ["s1", "canary"].into_iter().find(|sid| asked.path.ends_with(&format!("/accounts/sid/{sid}")))
+        {
+            let features = r#"[{"identifier":"chat","state":"on"}]"#;
+            return Answer::json("200 OK", &format!(r#"{{"sid":"{sid}","features":{features}}}"#));
         }
         Answer::json("404 Not Found", "{}")
     });
@@ -153,6 +151,7 @@ fn a_recheck_after_a_plan_change_can_be_decided_again() {
     let dir = Dir::of(&platform);
     dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "lost-before");
     dir.runs(4);
+    dir.due();
     dir.runs(0);
     dir.configure(&Setup { plan: another_digest(&dir), ..Setup::of(&platform) });
     platform.world().repair(Moment::now().0, "r1");
@@ -195,8 +194,7 @@ fn an_answer_is_read_anew_under_its_own_environment() {
     dir.insert(&Entry::register("s2", &there.url, "bob@example.com").operation("p").answered(201).sent(ago(30)));
     dir.runs(4);
     dir.configure(&Setup::of(&there).windows(&[("network", "45s")]));
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     let said = [dir.says("r1"), dir.says("s1")];
     let right = ["resolved satisfied present review", "duplicate-risk unknown removed-since review"];
     assert_eq!(said, right);
@@ -214,8 +212,7 @@ fn a_closed_attempts_window_counts_under_its_own_environment() {
     let closed = dir.run(&["close", "r2", "--who", "ann", "--why", "by hand", "--outcome", "unknown"]);
     assert!(closed.code == 0 || closed.code == 4, "{closed:?}");
     dir.configure(&Setup::of(&there).windows(&[("server_error", "24h")]));
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     // r2 may be repaired by hand for a day.
     assert!(dir.says("r1").starts_with("pending . unsettled"), "{}", dir.says("r1"));
 }
@@ -225,19 +222,19 @@ fn a_closed_attempts_window_counts_under_its_own_environment() {
 #[test]
 fn a_record_of_another_environment_is_no_record_of_before() {
     let (one, two) = (Platform::start(), Platform::start());
+    [&one, &two].iter().for_each(|platform| platform.set_back(Span::seconds(3600)));
     two.add(account("somebody@example.com"));
     let dir = Dir::of(&one);
     one.add(account("ann@example.com"));
     two.add(account("ann@example.com"));
-    dir.insert(&Entry::register("r1", &one.url, "ann@example.com"));
-    dir.runs(0);
-    nap(1500);
+    dir.insert(&Entry::register("r1", &one.url, "ann@example.com").sent(ago(5400)));
+    dir.run_then(&one);
+    assert_eq!(dir.says("r1"), "resolved satisfied present review");
     let url = format!("{}/api/v1.0/account?email=ann@example.com", two.url);
-    dir.insert(&Entry::new("d1", "DELETE", &url).sent(Moment::now()));
+    dir.insert(&Entry::new("d1", "DELETE", &url).sent(ago(1800)));
     dir.configure(&Setup::of(&two));
-    nap(1200);
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    two.set_back(Span::ZERO);
+    dir.run_twice();
     // The delete was lost: the record is there as it always was.
     let said = dir.says("d1");
     assert!(said.starts_with("resolved not-applied not-deleted"), "{said}");
@@ -253,8 +250,7 @@ fn a_record_of_another_environment_was_not_seen_here() {
     dir.runs(0);
     dir.insert(&Entry::register("r2", &two.url, "ann@example.com"));
     dir.configure(&Setup::of(&two));
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     assert_eq!(dir.says("r2"), "resolved not-applied confirmed-absent resend");
 }
 
@@ -315,12 +311,13 @@ fn what_prune_read_under_another_plan_is_read_anew() {
 fn a_row_that_was_once_dated_ahead_is_never_trusted() {
     let platform = Platform::dated();
     let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "1h")]));
-    let sent_truly = Moment::now();
+    platform.set_back(Span::seconds(1800));
     let row = Entry::register("r1", &platform.url, "ann@example.com").failure("intent");
-    dir.insert(&row.sent(sent_truly + Span::seconds(6)));
-    dir.runs(4);
-    platform.add(NewAccount { made_ms: Some(Moment::now().0), ..account("ann@example.com") });
-    nap(7000);
+    dir.insert(&row.sent(platform.now() + Span::seconds(600)));
+    dir.run_then(&platform);
+    assert!(dir.says("r1").starts_with("pending . unsettled"), "{}", dir.says("r1"));
+    platform.add(account("ann@example.com"));
+    platform.set_back(Span::ZERO);
     dir.db().execute("UPDATE entries SET failure = 'timeout'", []).unwrap();
     dir.run(&["run"]);
     assert_eq!(dir.says("r1"), "resolved satisfied present review");
@@ -332,10 +329,12 @@ fn a_row_that_was_once_dated_ahead_is_never_trusted_under_another_plan() {
     let platform = Platform::dated();
     let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "1h")]));
     let row = Entry::register("r1", &platform.url, "ann@example.com");
-    dir.insert(&row.sent(Moment::now() + Span::seconds(6)));
-    dir.runs(4);
-    platform.add(NewAccount { made_ms: Some(Moment::now().0), ..account("ann@example.com") });
-    nap(7000);
+    platform.set_back(Span::seconds(1800));
+    dir.insert(&row.sent(platform.now() + Span::seconds(600)));
+    dir.run_then(&platform);
+    assert!(dir.says("r1").starts_with("pending . unsettled"), "{}", dir.says("r1"));
+    platform.add(account("ann@example.com"));
+    platform.set_back(Span::ZERO);
     dir.configure(&Setup { plan: another_digest(&dir), ..Setup::of(&platform) }.windows(&[("network", "1h")]));
     dir.run(&["run"]);
     assert_eq!(dir.says("r1"), "resolved satisfied present review");
@@ -351,6 +350,7 @@ fn news_of_an_intent_does_not_hush_up_the_correction() {
     platform.send("r1", "POST", "/api/v1.0/account", &entry.text("body"), "error-before");
     dir.insert(&entry.failure("intent"));
     dir.runs(4);
+    dir.due();
     dir.runs(0);
     assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
     dir.db().execute("UPDATE entries SET failure = 'http', http_status = 503", []).unwrap();
@@ -364,20 +364,25 @@ fn news_of_an_intent_does_not_hush_up_the_correction() {
 #[test]
 fn a_watch_does_not_end_with_a_look_that_tells_nothing() {
     let platform = Platform::start();
-    let windows = [("watch", "4s")];
+    let hours = |hours: i64| platform.set_back(Span::seconds(hours * 3600));
+    let windows = [("watch", "4h")];
     let dir = Dir::new(&Setup::of(&platform).windows(&windows));
+    hours(8);
     dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "lost-before");
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    for _ in 0..2 {
+        dir.due();
+        dir.run_then(&platform);
+    }
     assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
-    platform.world().repair(Moment::now().0, "r1");
-    nap(4500);
+    platform.world().repair(platform.now().0, "r1");
+    hours(3);
     let good = Setup::of(&platform).windows(&windows);
     let bad = Setup { controls: good.controls.replace(CANARY, "nobody@control.example"), ..Setup::of(&platform) };
     dir.configure(&bad.windows(&windows));
-    dir.run(&["run"]);
+    dir.run_then(&platform);
+    assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
     dir.configure(&good.windows(&windows));
-    nap(3000);
+    hours(0);
     dir.run(&["run"]);
     assert!(dir.says("r1").starts_with("resolved satisfied present"), "{}", dir.says("r1"));
 }
@@ -399,8 +404,11 @@ fn a_state_that_changed_while_another_effects_control_failed_is_told() {
         if asked.path.contains("/accounts/sid/") && phase == 1 {
             return Answer::html("200 OK");
         }
-        if asked.path.ends_with("/accounts/sid/s1") || asked.path.ends_with("/accounts/sid/canary") {
-            return Answer::json("200 OK", r#"{"sid":"s1","features":[{"identifier":"chat","state":"on"}]}"#);
+        if let Some(sid) =
+            ["s1", "canary"].into_iter().find(|sid| asked.path.ends_with(&format!("/accounts/sid/{sid}")))
+        {
+            let features = r#"[{"identifier":"chat","state":"on"}]"#;
+            return Answer::json("200 OK", &format!(r#"{{"sid":"{sid}","features":{features}}}"#));
         }
         Answer::json("404 Not Found", "{}")
     });
@@ -425,14 +433,12 @@ fn news_of_an_intent_that_was_read_before_a_sealing_leave_it_decidable() {
     let dir = Dir::new(&Setup::of(&platform).windows(&windows));
     dir.insert(&Entry::register("old", &platform.url, "bob@example.com"));
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com").failure("intent"));
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     assert_eq!(dir.says("old"), "resolved not-applied confirmed-absent resend");
     assert_eq!(dir.run(&["prune", "--older-than", "0s"]).code, 0);
     assert_eq!(dir.count("SELECT count(*) FROM blanked WHERE sealed = 1"), 1);
     dir.db().execute("UPDATE entries SET failure = 'timeout' WHERE request_id = 'r1'", []).unwrap();
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
 }
 
@@ -488,17 +494,17 @@ fn a_lost_delete_of_an_account_that_was_made_anew_before_it_is_not_satisfied() {
     let body = r#"{"principal":{"eid":"e1"}}"#;
     let url = format!("{}/s2s/api/v1.0/sandbox", platform.url);
     dir.insert(&Entry::new("c1", "POST", &format!("{url}/requests")).body(body).sent(ago(9001)).ended(ago(8990)));
-    dir.run(&["run"]);
+    platform.set_back(Span::seconds(7200));
+    dir.run_then(&platform);
     assert!(dir.says("c1").starts_with("resolved "), "{}", dir.says("c1"));
-    nap(1500);
+    platform.set_back(Span::seconds(3600));
     platform.remove(&first);
-    platform.add(eid(Moment::now()));
-    nap(1500);
+    platform.add(eid(platform.now()));
+    platform.set_back(Span::seconds(1800));
     let delete = Entry::new("d1", "DELETE", &format!("{url}/accounts/eid/e1"));
     dir.attempt(&platform, delete, "lost-before");
-    nap(1200);
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    platform.set_back(Span::ZERO);
+    dir.run_twice();
     assert_eq!(dir.says("d1"), "resolved not-applied not-deleted resend");
 }
 
@@ -513,8 +519,7 @@ fn a_record_that_an_operation_with_another_first_key_made_is_not_this_ones() {
     };
     dir.attempt(&platform, entry("alone", ""), "lost-before");
     dir.attempt(&platform, entry("both", r#""email":"ann@example.com","#), "lost-after");
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     assert!(!dir.says("alone").contains("applied created"), "{} / {}", dir.says("alone"), dir.says("both"));
 }
 
@@ -532,8 +537,7 @@ fn a_child_that_a_keyed_operation_made_is_not_another_operations() {
     };
     dir.attempt(&platform, child("keyless", ""), "lost-before");
     dir.attempt(&platform, child("keyed", r#""userName":"kit1","#), "lost-after");
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     assert_eq!(dir.says("keyed"), "resolved applied created store-id");
     assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
 }
@@ -550,8 +554,7 @@ fn a_child_that_an_answered_keyed_operation_made_is_not_another_operations() {
     let keyed = entry("keyed", r#""userName":"kit1","#);
     platform.send("keyed", "POST", "/api/account", &keyed.text("body"), "plain").unwrap();
     dir.insert(&keyed.answered(201));
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
     assert_eq!(dir.run(&["verify"]).code, 0);
 }
@@ -563,8 +566,7 @@ fn a_watched_verdict_does_not_fall_to_another_plan() {
     let windows = [("watch", "7d")];
     let dir = Dir::new(&Setup::of(&platform).windows(&windows));
     dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "lost-before");
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
     let plan = std::fs::read_to_string("plans/privo-gateway.toml").unwrap();
     let plan = plan.replace("\"/api/v1.0/account\", \"/api/account\"]\nneeds", "\"/api/v2/people\"]\nneeds");

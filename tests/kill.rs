@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::{Faults, NewAccount};
-use util::{Dir, Entry, Platform, Row, finish, signal};
+use util::{Dir, Entry, Platform, Row, Setup, finish, signal, until};
 
 const ENTRIES: i64 = 200;
 const ROUNDS: u64 = 4;
@@ -83,8 +83,13 @@ fn killed_runs_come_to_the_same_report() {
     for (round, dir) in copies.iter().enumerate() {
         let mut random = fastrand::Rng::with_seed(round as u64);
         for _ in 0..KILLS {
+            let runs = dir.count("SELECT count(*) FROM runs");
             let run = dir.command(&["run", "--wait", "60s"]).spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(random.u64(1..500)));
+            // Half of them are killed before they begin, or soon after.
+            if random.bool() {
+                until("the run", || dir.count("SELECT count(*) FROM runs") > runs);
+            }
+            std::thread::sleep(Duration::from_millis(random.u64(1..250)));
             signal("-KILL", run.id());
             finish(run);
             is_whole(dir);
@@ -102,12 +107,13 @@ fn killed_runs_come_to_the_same_report() {
 #[test]
 fn a_kill_frees_the_lock() {
     let platform = Platform::with(Faults { latency_ms: 50, ..Faults::default() });
-    let dir = Dir::of(&platform);
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "1h")]));
     for n in 0..20 {
         dir.insert(&Entry::register(&format!("r{n}"), &platform.url, &format!("p{n}@example.com")));
     }
-    let run = dir.command(&["run", "--wait", "60s"]).spawn().unwrap();
-    util::until("the run", || dir.count("SELECT count(*) FROM runs") == 1);
+    // It goes on until it is killed, for it waits for the window's end.
+    let run = dir.command(&["run", "--wait", "2h"]).spawn().unwrap();
+    until("the run", || dir.count("SELECT count(*) FROM runs") == 1);
     assert_eq!(dir.run(&["run"]).code, 11);
     signal("-KILL", run.id());
     finish(run);

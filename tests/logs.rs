@@ -88,8 +88,7 @@ fn corrections_and_a_server_left_alone_have_their_names() {
     let platform = Platform::start();
     let dir = Dir::new(&Setup::of(&platform).windows(&[("watch", "1h")]));
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
     platform.add(NewAccount {
         email: Some("ann@example.com".to_owned()),

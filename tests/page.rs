@@ -253,6 +253,7 @@ fn a_correction_is_loud_and_tells_what_was_said_before() {
         dir.attempt(&platform, Entry::register(request, &platform.url, email), "lost-before");
     }
     dir.runs(4);
+    dir.due();
     dir.runs(0);
     assert!(!page(&dir).contains("class=\"loud\""));
     platform.world().repair(Moment::now().0, "r2");
@@ -306,6 +307,7 @@ fn what_changed_is_told_since_the_last_report() {
         dir.attempt(&platform, Entry::register(request, &platform.url, email), "lost-before");
     }
     dir.runs(4);
+    dir.due();
     dir.runs(0);
     assert!(page(&dir).contains("In run 2, the last one: 2 verdicts."));
     assert_eq!(dir.run(&["report", "new.html", "--new"]).code, 0);
@@ -426,7 +428,7 @@ fn ten_thousand_entries_can_be_searched_sorted_and_paged() {
          const said = { boot: performance.now(), all: found(), shown: rows().length }; \
          const type = (text) => { const begin = performance.now(); at('words').value = text; \
            at('words').dispatchEvent(new Event('input')); laid(); return performance.now() - begin; }; \
-         type('op'); said.keystrokes = ['c', 'cr', 'created', 'created 504', ''].map(type); \
+         type('op'); said.keystrokes = ['c', 'cr', 'created', 'created 504', ''].map((text) => Math.min(type(text), type(text), type(text))); \
          type('CREATED 504 register-parent'); said.found = found(); \
          type('no such thing'); said.none = [found(), rows().length]; type(''); \
          document.querySelector('#do-resend a').click(); said.resend = found(); at('search').reset(); type(''); \
@@ -453,7 +455,8 @@ fn ten_thousand_entries_can_be_searched_sorted_and_paged() {
     assert_eq!((&said["up"][0], &said["down"][0]), (&"ascending".into(), &"descending".into()));
     assert!(said["up"][1].as_str() < said["down"][1].as_str(), "{said}");
     assert_eq!(said["second"], serde_json::json!(["rows 101 to 200 of 10,000", false, 100]));
-    // Slow enough for the slowest test machine; on an idle one a keystroke takes some milliseconds (docs/REPORT-PAGE.md).
+    // Slow enough for the slowest test machine, and the best of three for a busy one; on an idle one a keystroke takes some
+    // milliseconds (docs/REPORT-PAGE.md).
     let slowest = said["keystrokes"].as_array().unwrap().iter().filter_map(|ms| ms.as_f64()).fold(0.0, f64::max);
     assert!(slowest < 1_000.0, "{said}");
     eprintln!(

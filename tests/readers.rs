@@ -99,6 +99,7 @@ fn an_operation_is_sent_again_once_and_not_when_anything_speaks_against_it() {
         absent(&dir, &platform, request, operation, &format!("{operation}@example.com"));
     }
     dir.runs(4);
+    dir.due();
     dir.runs(0);
     let resend = || ids(&dir, &["--for", "resend"]);
     assert_eq!(resend().len(), 5);
@@ -126,6 +127,7 @@ fn what_the_watch_corrects_is_not_sent_again_and_is_support_s() {
     let dir = Dir::new(&Setup::of(&platform).windows(&[("watch", "1h")]));
     dir.attempt(&platform, Entry::register("r1", &platform.url, "late@example.com"), "lost-before");
     dir.runs(4);
+    dir.due();
     dir.runs(0);
     assert_eq!(ids(&dir, &["--for", "resend"]), ["r1"]);
     assert_eq!(ids(&dir, &["--for", "support"]), Vec::<String>::new());

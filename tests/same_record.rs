@@ -17,8 +17,17 @@ fn ago(seconds: i64) -> Moment {
     Moment::now() - Span::seconds(seconds)
 }
 
-fn nap(ms: u64) {
-    std::thread::sleep(std::time::Duration::from_millis(ms));
+/// Goes back to so many hours ago.
+fn hours_ago(platform: &Platform, hours: i64) {
+    platform.set_back(Span::seconds(hours * 3600));
+}
+
+/// Two runs by the platform's clock.
+fn run_twice_then(dir: &Dir, platform: &Platform) {
+    for _ in 0..2 {
+        dir.due();
+        dir.run_then(platform);
+    }
 }
 
 /// The delete of a child's account was lost and never arrived. Then consent is asked for the same `eid` again: 200, for the
@@ -29,12 +38,13 @@ fn a_lost_delete_before_a_repeated_consent_request_is_not_satisfied() {
     let dir = Dir::new(&Setup::consent(&platform));
     platform.add(NewAccount { eid: Some("e1".into()), made_ms: Some(ago(9000).0), ..NewAccount::default() });
     let url = format!("{}/s2s/api/v1.0/sandbox", platform.url);
+    hours_ago(&platform, 2);
     dir.attempt(&platform, Entry::new("d1", "DELETE", &format!("{url}/accounts/eid/e1")), "lost-before");
-    nap(1100);
+    hours_ago(&platform, 1);
     let body = r#"{"granter":{"email":"mum@example.com"},"principal":{"eid":"e1"}}"#;
     dir.attempt(&platform, Entry::new("c1", "POST", &format!("{url}/requests")).body(body), "plain");
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    hours_ago(&platform, 0);
+    dir.run_twice();
     assert!(!dir.says("d1").contains("recreated"), "{}", dir.says("d1"));
 }
 
@@ -43,16 +53,17 @@ fn a_lost_delete_before_a_repeated_consent_request_is_not_satisfied() {
 fn the_same_id_before_and_after_a_repeated_consent_request_is_the_same_record() {
     let platform = Platform::start();
     let dir = Dir::new(&Setup::consent(&platform).windows(&[("watch", "7d")]));
-    platform.add(NewAccount { eid: Some("e1".into()), made_ms: Some(ago(9000).0), ..NewAccount::default() });
+    platform.add(NewAccount { eid: Some("e1".into()), made_ms: Some(ago(90_000).0), ..NewAccount::default() });
     let url = format!("{}/s2s/api/v1.0/sandbox", platform.url);
+    hours_ago(&platform, 3);
     dir.attempt(&platform, Entry::new("d1", "DELETE", &format!("{url}/accounts/eid/e1")), "lost-before");
-    nap(1100);
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    hours_ago(&platform, 2);
+    run_twice_then(&dir, &platform);
     assert_eq!(dir.says("d1"), "resolved not-applied not-deleted review");
+    hours_ago(&platform, 1);
     let body = r#"{"granter":{"email":"mum@example.com"},"principal":{"eid":"e1"}}"#;
     dir.attempt(&platform, Entry::new("c1", "POST", &format!("{url}/requests")).body(body), "plain");
-    nap(1100);
+    hours_ago(&platform, 0);
     dir.run(&["run", "--recheck"]);
     assert!(!dir.says("d1").contains("recreated"), "{}", dir.says("d1"));
 }
@@ -73,8 +84,7 @@ fn a_revocation_that_a_retry_was_told_to_be_done_is_not_advised_again() {
     let entry = |id: &str| Entry::new(id, "POST", &url).operation("o").body(r#"{"features":["chat"]}"#);
     dir.insert(&entry("r1").sent(ago(600)).ended(ago(600)));
     dir.insert(&entry("r2").answered(200).sent(ago(500)).ended(ago(500)));
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     assert!(!dir.says("r1").contains("not-applied"), "{}", dir.says("r1"));
 }
 
@@ -83,15 +93,16 @@ fn a_revocation_that_a_retry_was_told_to_be_done_is_not_advised_again() {
 fn a_create_sent_after_the_record_was_seen_does_not_unsettle_the_delete() {
     let platform = Platform::start();
     let dir = Dir::new(&Setup::of(&platform).windows(&[("watch", "7d")]));
-    platform.add(NewAccount { made_ms: Some(ago(9000).0), ..account("ann@example.com") });
+    platform.add(NewAccount { made_ms: Some(ago(90_000).0), ..account("ann@example.com") });
     let delete = Entry::new("d1", "DELETE", &format!("{}/api/v1.0/account?email=ann@example.com", platform.url));
+    hours_ago(&platform, 3);
     dir.attempt(&platform, delete, "lost-before");
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    hours_ago(&platform, 2);
+    run_twice_then(&dir, &platform);
     assert_eq!(dir.says("d1"), "resolved not-applied not-deleted review");
-    nap(1500);
+    hours_ago(&platform, 1);
     dir.attempt(&platform, Entry::register("c1", &platform.url, "ann@example.com"), "lost-before");
-    nap(1200);
+    hours_ago(&platform, 0);
     dir.run(&["run", "--recheck"]);
     assert_eq!(dir.says("d1"), "resolved not-applied not-deleted review");
 }
@@ -101,8 +112,10 @@ fn a_create_sent_after_the_record_was_seen_does_not_unsettle_the_delete() {
 fn an_id_of_before_under_another_plan_is_no_other_record() {
     let platform = Platform::dated();
     let dir = Dir::of(&platform);
+    hours_ago(&platform, 3);
     dir.attempt(&platform, Entry::register("c1", &platform.url, "ann@example.com"), "lost-after");
-    dir.run(&["run"]);
+    hours_ago(&platform, 2);
+    dir.run_then(&platform);
     assert!(dir.says("c1").starts_with("resolved applied created"), "{}", dir.says("c1"));
     platform.world().set_faults(Faults::default());
     let plan = std::fs::read_to_string("plans/privo-gateway.toml").unwrap();
@@ -111,12 +124,11 @@ fn an_id_of_before_under_another_plan_is_no_other_record() {
     std::fs::write(dir.file("mine.toml"), plan).unwrap();
     let setup = Setup { plan: "mine.toml".to_owned(), ..Setup::of(&platform) };
     dir.configure(&setup);
-    nap(1500);
+    hours_ago(&platform, 1);
     let delete = Entry::new("d1", "DELETE", &format!("{}/api/v1.0/account?email=ann@example.com", platform.url));
     dir.attempt(&platform, delete, "lost-before");
-    nap(1200);
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    hours_ago(&platform, 0);
+    dir.run_twice();
     assert_eq!(dir.says("d1"), "resolved not-applied not-deleted review");
 }
 
@@ -129,7 +141,6 @@ fn what_a_delete_by_the_servers_id_finds_is_the_same_record() {
     let sid = platform.add(NewAccount { made_ms: Some(ago(9000).0), ..account("ann@example.com") });
     let delete = Entry::new("d1", "DELETE", &format!("{}/api/v1.0/account/{sid}", platform.url));
     dir.attempt(&platform, delete, "lost-before");
-    dir.run(&["run"]);
-    dir.run(&["run"]);
+    dir.run_twice();
     assert_eq!(dir.says("d1"), "resolved not-applied not-deleted resend");
 }

@@ -97,7 +97,7 @@ fn finished_what_was_in_flight(platform: &Platform, dir: &Dir, entries: i64) {
 #[test]
 fn a_stop_finishes_what_is_in_flight_and_begins_nothing() {
     for name in ["-TERM", "-INT"] {
-        let (platform, dir) = busy("at = \"* * * * *\"", 150, 100);
+        let (platform, dir) = busy("at = \"* * * * *\"", 400, 100);
         let service = fast(&dir);
         until("a look", || dir.count("SELECT count(*) FROM observations") > 0);
         let ran = stopped(service, name);
@@ -108,7 +108,7 @@ fn a_stop_finishes_what_is_in_flight_and_begins_nothing() {
 
 #[test]
 fn a_stopped_run_finishes_what_is_in_flight_too() {
-    let (platform, dir) = busy("at = \"@daily\"", 150, 100);
+    let (platform, dir) = busy("at = \"@daily\"", 400, 100);
     let run = dir.command(&["run"]).spawn().unwrap();
     until("a look", || dir.count("SELECT count(*) FROM observations") > 0);
     let ran = stopped(run, "-TERM");
@@ -124,14 +124,12 @@ fn a_stop_is_heard_in_the_midst_of_what_needs_no_server() {
     const SHORT: i64 = 8_000;
     const ENTRIES: i64 = LONG + SHORT + LONG;
     let dir = every_minute();
-    let db = dir.db();
-    let body = "x".repeat(2 * 1024 * 1024);
-    db.execute_batch("BEGIN").unwrap();
-    for n in 0..ENTRIES {
-        let short = (LONG..LONG + SHORT).contains(&n);
-        Entry::new(&format!("r{n}"), "GET", NOWHERE).body(if short { "" } else { &body }).insert(&db).unwrap();
-    }
-    db.execute_batch("COMMIT").unwrap();
+    // By one statement: as bodies of the test's own, all of it would be searched for personal values.
+    let insert = "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n + 1 < ?1)
+         INSERT INTO entries (request_id, method, url, body, sent_at, failure)
+         SELECT 'r' || n, 'GET', ?2, iif(n BETWEEN ?3 AND ?3 + ?4 - 1, '', printf('%.*c', 2097152, 'x')), ?5, 'timeout' FROM n";
+    let sent = Moment::now().to_string();
+    assert_eq!(dir.db().execute(insert, (ENTRIES, NOWHERE, LONG, SHORT, sent)), Ok(ENTRIES as usize));
     for so_far in ["readings", "verdicts"] {
         let service = fast(&dir);
         let count = || dir.count(&format!("SELECT count(*) FROM {so_far}"));
@@ -152,7 +150,8 @@ fn hanging(stop_timeout: &str) -> (Hostile, Dir, Child) {
         }
     });
     let mut setup = Setup::bare(&server.url);
-    setup.server = "timeout = \"50s\"".to_owned();
+    // No test waits that long for a command.
+    setup.server = "timeout = \"1h\"".to_owned();
     setup.controls = "[[control]]\nlookup = \"account-by-email\"\nkey = \"canary@control.example\"\n".to_owned();
     let dir = Dir::new(&scheduled(setup, &format!("at = \"* * * * *\"\nstop_timeout = \"{stop_timeout}\"")));
     dir.insert(&Entry::register("r1", &server.url, "ann@example.com"));
@@ -168,19 +167,17 @@ fn what_is_not_answered_within_the_timeout_is_dropped() {
     let ran = stopped(service, "-TERM");
     let took = Moment::now().since(asked);
     assert_eq!(ran.code, 143, "{ran:?}");
-    assert!(took >= Span::seconds(1) && took < Span::seconds(15), "{took}");
+    assert!(took >= Span::seconds(1), "{took}");
     assert_eq!(dir.count("SELECT count(*) FROM standings WHERE status = 'pending'"), 1);
 }
 
 #[test]
 fn a_second_signal_stops_at_once() {
-    let (_server, dir, service) = hanging("50s");
-    let asked = Moment::now();
+    let (_server, dir, service) = hanging("1h");
     signal("-TERM", service.id());
     std::thread::sleep(Duration::from_millis(300));
     let ran = stopped(service, "-INT");
     assert_eq!(ran.code, 143, "{ran:?}");
-    assert!(Moment::now().since(asked) < Span::seconds(15));
     assert_eq!(dir.count("SELECT count(*) FROM runs WHERE ended_ms IS NULL"), 0);
 }
 
@@ -232,13 +229,17 @@ fn a_configuration_that_loses_its_schedule_is_a_bad_one() {
 fn a_ledger_that_another_run_holds_is_said_once_and_its_starts_are_skipped() {
     let dir = every_minute();
     let lock = Ledger::lock(&dir.file("ledger.db")).unwrap();
-    let service = fast(&dir);
-    std::thread::sleep(Duration::from_millis(1_500));
+    let err = std::fs::File::create(dir.file("err")).unwrap();
+    let service = dir.command(&["schedule", "--speed", "300"]).stderr(err).spawn().unwrap();
+    until("the first start", || dir.read("err").contains("another run holds the ledger"));
+    // Further starts come, and are skipped without a word.
+    std::thread::sleep(Duration::from_millis(1_000));
     assert_eq!(runs(&dir), 0);
     drop(lock);
     until("runs", || runs(&dir) >= 2);
-    let ran = stopped(service, "-TERM");
+    let ran = Ran { err: String::new(), ..stopped(service, "-TERM") };
     assert_eq!(ran.code, 143, "{ran:?}");
+    let ran = Ran { err: dir.read("err"), ..ran };
     assert_eq!(ran.err.matches("another run holds the ledger").count(), 1, "{ran:?}");
     assert_eq!(said(&ran).len(), 1, "{ran:?}");
 }
@@ -348,11 +349,16 @@ fn the_service_manager_is_told_how_it_goes_and_gets_signs_of_life_in_the_midst_o
         told.iter().any(|line| line.starts_with("STATUS=a run goes on since "))
     });
     assert_eq!(told.iter().filter(|line| *line == "READY=1").count(), 1);
-    // The run hangs at its look, and gives signs of life at half the time.
-    heard(&socket);
-    std::thread::sleep(Duration::from_millis(1_100));
-    let signs = heard(&socket).iter().filter(|line| *line == "WATCHDOG=1").count();
-    assert!((4..=12).contains(&signs), "{signs} signs of life in 1.1 s");
+    // The run hangs at its look, and gives signs of life at half the time: no more than that, but for the ten that may have
+    // waited in the socket.
+    let began = Moment::now();
+    let mut signs = 0;
+    until("signs of life", || {
+        signs += heard(&socket).iter().filter(|line| *line == "WATCHDOG=1").count() as i64;
+        signs >= 25
+    });
+    let took = Moment::now().since(began);
+    assert!(signs <= 11 + took.0 / 100, "{signs} signs of life in {took}");
     signal("-HUP", service.id());
     let mut told = Vec::new();
     until("the reload", || {

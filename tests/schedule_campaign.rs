@@ -20,7 +20,7 @@ use fastrand::Rng;
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::{Faults, Flapping};
 use rusqlite::Connection;
-use util::{Dir, Platform, Setup, SmallDisk, signal, truth};
+use util::{Dir, Platform, Setup, SmallDisk, signal, truth, until};
 
 /// Within these the sandbox applies what it applies late.
 const WINDOWS: [(&str, &str); 4] =
@@ -151,10 +151,17 @@ struct Play<'a> {
     speed: u32,
     said: &'a File,
     service: Child,
-    started: Moment,
     full_since: Option<Moment>,
     events: Events,
     random: Rng,
+}
+
+/// Whether a process has handlers of its own for SIGTERM and SIGHUP.
+fn hears_signals(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    [1, 15].iter().all(|signal| caught & (1 << (signal - 1)) != 0)
 }
 
 impl Play<'_> {
@@ -176,7 +183,6 @@ impl Play<'_> {
     fn start_again(&mut self) {
         let limited = self.disk.is_none() && self.full_since.is_some();
         self.service = Play::start(self.dir, self.from, self.speed, self.said, limited);
-        self.started = Moment::now();
     }
 
     fn minute(&self) -> Duration {
@@ -188,18 +194,24 @@ impl Play<'_> {
         let end = self.from + Span((self.minute().as_millis() as f64 * minutes) as i64);
         while Moment::now() < end {
             std::thread::sleep(Duration::from_millis(20));
-            if self.service.try_wait().unwrap().is_some() {
-                self.events.restarts += 1;
-                std::thread::sleep(Duration::from_millis(300));
-                self.start_again();
-            }
+            self.start_again_if_ended();
+        }
+    }
+
+    fn start_again_if_ended(&mut self) {
+        if self.service.try_wait().unwrap().is_some() {
+            self.events.restarts += 1;
+            std::thread::sleep(Duration::from_millis(300));
+            self.start_again();
         }
     }
 
     /// A service manager signals nobody who is not ready.
-    fn signal(&self, name: &str) {
-        let ready = self.started + Span(700);
-        std::thread::sleep(ready.since(Moment::now()).duration());
+    fn signal(&mut self, name: &str) {
+        until("the service to be ready", || {
+            self.start_again_if_ended();
+            hears_signals(self.service.id())
+        });
         signal(name, self.service.id());
     }
 
@@ -224,6 +236,7 @@ impl Play<'_> {
 
     fn stop(&mut self) {
         self.signal("-TERM");
+        until("the stop", || self.service.try_wait().unwrap().is_some());
         let ended = self.service.wait().unwrap();
         assert!(ended.code() == Some(143), "{ended:?}");
         self.events.stops += 1;
@@ -322,7 +335,6 @@ fn campaign(minutes: u32, speed: u32, seed: u64) -> Figures {
             speed,
             said: said.as_file(),
             service,
-            started: Moment::now(),
             full_since: None,
             events: Events::default(),
             random: Rng::with_seed(seed),
@@ -349,7 +361,7 @@ fn judged(minutes: u32, dir: &Dir, platform: &Platform, written: Vec<Written>, e
     let runs = dir.count("SELECT count(*) FROM runs");
     let unended_runs = dir.count("SELECT count(*) FROM runs WHERE ended_ms IS NULL");
     let overlaps = overlaps(dir, &events);
-    let ran = dir.run(&["run", "--wait", "50s"]);
+    let ran = dir.run(&["run", "--wait", "4m"]);
     assert!([0, 3, 4].contains(&ran.code), "{ran:?}");
     let whole: String = dir.db().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(whole, "ok");

@@ -21,6 +21,12 @@ fn insert(dir: &Dir, ledger: &str, entry: &Entry) {
     entry.insert(&db).unwrap();
 }
 
+fn runs_of(dir: &Dir, ledger: &str) -> i64 {
+    let db = rusqlite::Connection::open(dir.file(ledger)).unwrap();
+    db.busy_timeout(util::LONGEST).unwrap();
+    db.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap()
+}
+
 fn first_run(dir: &Dir, ledger: &str) -> (i64, i64) {
     let db = rusqlite::Connection::open(dir.file(ledger)).unwrap();
     let sql = "SELECT started_ms, ended_ms FROM runs ORDER BY id LIMIT 1";
@@ -33,24 +39,27 @@ fn two_ledgers_are_run_at_once_and_neither_hinders_the_other() {
     let platforms = [Platform::start(), Platform::start()];
     let dir = Dir::without_ledger(&Setup::of(&platforms[0]));
     let mut runs = Vec::new();
-    for (name, platform) in ["production", "integration"].iter().zip(&platforms) {
-        let ledger = format!("{name}.db");
-        let config = beside(&dir, &Setup::of(platform), name, &ledger);
+    let ledgers = ["production", "integration"].map(|name| (name, format!("{name}.db")));
+    for ((name, ledger), platform) in ledgers.iter().zip(&platforms) {
+        let config = beside(&dir, &Setup::of(platform), name, ledger);
         assert_eq!(dir.run(&["--config", &config, "init"]).code, 0);
         for n in 0..40 {
             let email = format!("p{n}@{name}.example");
-            insert(&dir, &ledger, &Entry::register(&format!("r{n}"), &platform.url, &email));
+            insert(&dir, ledger, &Entry::register(&format!("r{n}"), &platform.url, &email));
             let there = privo_reconcile::sandbox::NewAccount { email: Some(email), ..Default::default() };
             platform.add(there);
         }
-        platform.set_faults(Faults { latency_ms: 50, ..Faults::default() });
+        // Neither comes to an end before both have begun.
+        platform.set_faults(Faults { latency_ms: 3_000, ..Faults::default() });
         runs.push((ledger, dir.command(&["--config", &config, "run"]).spawn().unwrap()));
     }
+    until("both runs", || ledgers.iter().all(|(_, ledger)| runs_of(&dir, ledger) == 1));
+    platforms.iter().for_each(|platform| platform.set_faults(Faults::default()));
     let mut times = Vec::new();
     for (ledger, run) in runs {
         let ran = finish(run);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ledger}");
-        times.push(first_run(&dir, &ledger));
+        times.push(first_run(&dir, ledger));
     }
     assert!(times[0].0 < times[1].1 && times[1].0 < times[0].1, "they were to overlap: {times:?}");
     for name in ["production", "integration"] {

@@ -5,9 +5,12 @@
 #[path = "../examples/campaign/simulation/mod.rs"]
 mod simulation;
 
+use std::collections::BTreeSet;
+
 use privo_reconcile::clock::Span;
 use simulation::figures::Figures;
-use simulation::play::play;
+use simulation::play::{Setting, play};
+use simulation::twist::Twist;
 
 fn worlds(seeds: std::ops::Range<u64>, breaks_windows: bool) -> Figures {
     worlds_keeping(seeds, breaks_windows, None)
@@ -17,7 +20,8 @@ fn worlds_keeping(seeds: std::ops::Range<u64>, breaks_windows: bool, keeps: Opti
     let secrets = secrets();
     let mut sum = Figures::default();
     for seed in seeds {
-        let (figures, _) = play(seed, 100, breaks_windows, secrets.path(), false, keeps).unwrap();
+        let setting = Setting { entries: 100, breaks_windows, keeps, ..of_the_old_kind() };
+        let (figures, _) = play(seed, &setting, secrets.path(), false).unwrap();
         sum.add(&figures);
     }
     sum
@@ -27,9 +31,14 @@ fn worlds_keeping(seeds: std::ops::Range<u64>, breaks_windows: bool, keeps: Opti
 fn nothing_is_wrong_in(seeds: &[u64]) {
     let secrets = secrets();
     for seed in seeds {
-        let (figures, _) = play(*seed, 160, false, secrets.path(), false, None).unwrap();
+        let (figures, _) = play(*seed, &of_the_old_kind(), secrets.path(), false).unwrap();
         assert!(figures.entries > 100 && !figures.red(), "{:#?}", figures.wrongs);
     }
+}
+
+/// Without any twist: what such a seed once found is found again.
+fn of_the_old_kind() -> Setting {
+    Setting { entries: 160, twists: Some(BTreeSet::new()), ..Setting::default() }
 }
 
 fn secrets() -> tempfile::TempDir {
@@ -97,6 +106,9 @@ fn what_is_pruned_in_the_midst_of_it_makes_nothing_wrong_and_stays_decidable() {
 #[test]
 fn a_seed_replays_exactly() {
     let secrets = secrets();
-    let told = || play(7, 60, false, secrets.path(), true, None).unwrap().1;
-    assert_eq!(told(), told());
+    for twists in [Some(BTreeSet::new()), Some(Twist::ALL.iter().copied().collect())] {
+        let setting = Setting { entries: 60, twists, ..Setting::default() };
+        let told = || play(7, &setting, secrets.path(), true).unwrap().1;
+        assert_eq!(told(), told());
+    }
 }

@@ -27,8 +27,7 @@ fn post(request_id: &str, platform: &Platform, path: &str, body: &str) -> Entry 
 
 /// Runs twice, the second of which confirms absences, and decides everything again.
 fn settle(dir: &Dir) {
-    dir.run(&["run"]);
-    let ran = dir.run(&["run"]);
+    let ran = dir.run_twice();
     assert!([0, 3, 4].contains(&ran.code) && ran.err.is_empty() && ran.out.is_empty(), "{ran:?}");
     let again = dir.run(&["verify"]);
     assert_eq!(again.code, 0, "{again:?}");
@@ -94,7 +93,7 @@ fn a_read_had_no_effect() {
         ("POST", "/oauth/token"),
     ] {
         let entry = Entry::new("r1", method, &format!("{}{path}", platform.url)).body("{}");
-        assert_eq!(verdict(&platform, &entry), "resolved not-applied no-effect resend", "{method} {path}");
+        assert_eq!(verdict(&platform, &entry), "resolved not-applied no-effect none", "{method} {path}");
     }
 }
 
@@ -264,19 +263,22 @@ fn the_longest_window_of_the_group_counts() {
 #[test]
 fn an_absence_is_believed_when_seen_twice_far_enough_apart_across_restarts() {
     let platform = Platform::start();
-    let dir = Dir::new(&Setup::of(&platform).windows(&[("confirm_after", "1s")]));
-    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
-    dir.runs(4);
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("confirm_after", "15m")]));
+    platform.set_back(Span::seconds(1200));
+    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com").sent(platform.now() - Span::seconds(60)));
+    dir.run_then(&platform);
     assert_eq!(dir.says("r1"), "pending . unconfirmed may-resend");
-    dir.runs(4);
-    assert_eq!(dir.says("r1"), "pending . unconfirmed may-resend");
+    dir.due();
+    dir.run_then(&platform);
+    assert_eq!((dir.says("r1").as_str(), dir.row("r1")["checks"].as_str()), ("pending . unconfirmed may-resend", "2"));
     let first = Moment::parse(&dir.row("r1")["first_checked_at"]).unwrap();
-    util::until("confirm_after", || Moment::now() > first + Span::seconds(2));
+    platform.set_back(Span::ZERO);
+    // Due by itself, a quarter of an hour after the first look.
     dir.runs(0);
     let row = dir.row("r1");
     assert_eq!(util::said(&row), "resolved not-applied confirmed-absent resend");
     let looked = Moment::parse(&row["last_checked_at"]).unwrap().since(first);
-    assert!(looked >= Span::seconds(1), "{looked}");
+    assert!(looked >= Span::seconds(900), "{looked}");
     for assumption in ["0s after a network failure", "replica lag", "nobody removed"] {
         assert!(row["explanation"].contains(assumption), "{}", row["explanation"]);
     }
@@ -286,10 +288,12 @@ fn an_absence_is_believed_when_seen_twice_far_enough_apart_across_restarts() {
 fn a_late_application_is_found_before_its_window_is_over() {
     let platform = Platform::dated();
     let dir = Dir::new(&Setup::of(&platform).windows(&[("server_error", "1h")]));
-    dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "late:700");
-    dir.runs(4);
+    platform.set_back(Span::seconds(1800));
+    dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "late:900000");
+    dir.run_then(&platform);
     assert_eq!(dir.says("r1"), "pending . unsettled may-resend");
-    util::until("the late application", || platform.truth().scheduled.is_empty());
+    platform.set_back(Span::ZERO);
+    assert!(platform.truth().scheduled.is_empty(), "it is applied by now");
     dir.runs(0);
     assert_eq!(dir.says("r1"), "resolved applied created store-id");
 }

@@ -4,6 +4,7 @@
 //! cargo run --release --example campaign -- --entries 1000000 --seed 1
 //! cargo run --release --example campaign -- --entries 200000 --seed 1 --break-windows
 //! cargo run --release --example campaign -- --entries 200000 --seed 1 --prune-after 0s
+//! cargo run --release --example campaign -- --entries 200000 --seed 1 --twists joins,advice
 //! cargo run --release --example campaign -- --replay WORLD_SEED
 //! ```
 //!
@@ -12,7 +13,7 @@
 
 mod simulation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,7 +23,8 @@ use clap::Parser;
 
 use privo_reconcile::clock::Span;
 use simulation::figures::Figures;
-use simulation::play::play;
+use simulation::play::{Setting, play};
+use simulation::twist::Twist;
 
 #[derive(Parser)]
 #[command(about = "A campaign of simulated worlds")]
@@ -44,6 +46,9 @@ struct Arguments {
     /// After each run, personal fields of what was settled so long ago are removed.
     #[arg(long, value_parser = span)]
     prune_after: Option<Span>,
+    /// These twists in every world, as far as they fit it (or none); of its own when left out.
+    #[arg(long, value_delimiter = ',', value_parser = twists)]
+    twists: Option<Vec<Option<Twist>>>,
     /// Plays the world with this seed alone and tells its story.
     #[arg(long)]
     replay: Option<u64>,
@@ -74,8 +79,20 @@ fn span(text: &str) -> Result<Span, String> {
     Span::parse(text).ok_or_else(|| "not a duration (write <integer>s, m, h or d, like 30m)".to_owned())
 }
 
+/// The twist of this word; `none` is none.
+fn twists(word: &str) -> Result<Option<Twist>, String> {
+    if word == "none" { Ok(None) } else { Twist::parse(word).map(Some) }
+}
+
 fn world(arguments: &Arguments, seed: u64, secrets: &std::path::Path, tell: bool) -> Result<(Figures, Vec<String>)> {
-    play(seed, arguments.per_world, arguments.break_windows, secrets, tell, arguments.prune_after)
+    let twists = arguments.twists.as_ref().map(|twists| twists.iter().copied().flatten().collect::<BTreeSet<_>>());
+    let setting = Setting {
+        entries: arguments.per_world,
+        breaks_windows: arguments.break_windows,
+        keeps: arguments.prune_after,
+        twists,
+    };
+    play(seed, &setting, secrets, tell)
 }
 
 /// Worlds in order of their numbers until there are entries enough; further ones that were under way do not count.
@@ -156,6 +173,7 @@ fn print(figures: &Figures, arguments: &Arguments) {
         of.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
     };
     println!("\nworlds by trouble: {}", list(&figures.by_trouble));
+    println!("worlds by twist (and how many of them went wrong): {}", twisted(figures));
     println!("undecidable: {}", list(&figures.by_reason));
     println!("corrections {}, unknowable {}", figures.corrections, figures.unknowable);
     if arguments.break_windows {
@@ -163,10 +181,20 @@ fn print(figures: &Figures, arguments: &Arguments) {
         println!("late {} ({rate:.2} % of verdicts), missed by the watch {}", figures.late, figures.missed);
     }
     println!(
-        "false_not_applied {}, false_applied {}, unsafe_resend {}, undecided {}, verify differs {}",
-        figures.false_not_applied, figures.false_applied, figures.unsafe_resend, figures.undecided, figures.differing
+        "false_not_applied {}, false_applied {}, unsafe_resend {}, undecided {}, split operations {}, verify differs {}",
+        figures.false_not_applied,
+        figures.false_applied,
+        figures.unsafe_resend,
+        figures.undecided,
+        figures.split,
+        figures.differing
     );
     for wrong in figures.wrongs.iter().take(arguments.show) {
         println!("  {wrong}");
     }
+}
+
+fn twisted(figures: &Figures) -> String {
+    let one = |(twist, (worlds, wrong)): (&String, &(u64, u64))| format!("{twist} {worlds} ({wrong})");
+    figures.by_twist.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -198,7 +198,6 @@ fn filter(config: &Config, ledger: &Ledger, args: &ReportArgs, audience: Audienc
         run: args.run,
         after_verdict: None,
         pseudonym: args.pseudonym.clone(),
-        already_there: config.plan.statuses.already_there.clone(),
     })
 }
 
@@ -349,6 +348,7 @@ fn each_shown(
     let in_full = wanted.reveal.is_some();
     let mut told = Told::default();
     let entries = if wanted.asks_who() { Entries::All } else { Entries::Unread };
+    ledger.heed_unread(&reader, Moment::now())?;
     told.last_verdict = ledger.each_row(&wanted.filter, entries, |mut row| {
         if let (None, Some(unread)) = (&row.gist, &row.row) {
             // Not taken in yet: shown as the next run will read it.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::cli::{Reading, ShowArgs};
-use crate::clock::Moment;
+use crate::clock::{Moment, Span};
 use crate::config::{Config, colours_wanted};
 use crate::document;
 use crate::exit::{self, Refused};
@@ -18,11 +18,17 @@ use crate::report::{self, Overview, Screen, Tone};
 use crate::standing::{Entries, Filter, ReportRow};
 use crate::words::Status;
 
+/// A server's clock that is further behind than this makes absences wait, which people should know.
+const FAR_BEHIND: Span = Span::seconds(60);
+
 pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
     let ledger = Ledger::open_to_read(&config.ledger)?;
+    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: ledger.salt() };
+    ledger.heed_unread(&reader, Moment::now())?;
     let standing = ledger.standing()?;
     let alerts = alert::fired(&config.notices.rules, &standing, Moment::now());
     let counts = &standing.counts;
+    let behind = ledger.server_behind()?;
     if as_json(reading, json) {
         let told = json!({
             "ledger": ledger.identity(),
@@ -34,6 +40,7 @@ pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
             "rows": counts.to_json(),
             "last_run": ledger.run_facts(None)?,
             "last_success": standing.last_success.map(|moment| moment.to_string()),
+            "server_clock_behind_seconds": behind.0 / 1000,
             "alerts": alerts,
         });
         document::print("status", exit::DONE, &told)?;
@@ -42,6 +49,16 @@ pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
     let run = ledger.run_facts(None)?;
     let screen = screen();
     let mut text = report::overview(&Overview { counts, run: run.as_ref() }, &screen);
+    if behind > FAR_BEHIND {
+        let seconds = behind.0 / 1000;
+        let said = format!(
+            "the server's clock is {seconds} s behind this host's: an absence counts only when both say that its window is over (correct the clock that is wrong)"
+        );
+        screen
+            .wrapped(&said, 0)
+            .iter()
+            .for_each(|line| text.push_str(&format!("{}\n", screen.paint(Tone::Open, line))));
+    }
     for alert in alerts {
         text.push_str(&screen.paint(Tone::Bad, &format!("alert {}: {}", alert.name, alert.message)));
         text.push('\n');
@@ -53,6 +70,7 @@ pub fn show(config: &Config, args: &ShowArgs, json: bool) -> Result<u8> {
     let ledger = Ledger::open_to_read(&config.ledger)?;
     let keys = config.pseudonym_keys()?;
     let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: ledger.salt() };
+    ledger.heed_unread(&reader, Moment::now())?;
     let request_ids = match (&args.request_id, &args.pseudonym) {
         (Some(request_id), _) => vec![request_id.clone()],
         (None, Some(pseudonym)) => {

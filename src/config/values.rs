@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use url::Url;
 
 use crate::clock::Span;
@@ -55,6 +55,36 @@ pub(super) fn base<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WebAddr
         return Err(D::Error::custom("a base URL has neither `?` nor `#` (leave out all from there on)"));
     }
     Ok(address)
+}
+
+/// Keys that are nearly a control's: a list of them, or `false` for none.
+#[derive(Default)]
+pub(super) struct NearKeys(pub(super) Option<Vec<String>>);
+
+impl<'de> Deserialize<'de> for NearKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NearKeys, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = NearKeys;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("keys that nothing bears, like [\"canar@partner.example\"], or false")
+            }
+
+            fn visit_bool<E>(self, wanted: bool) -> Result<NearKeys, E> {
+                Ok(NearKeys(if wanted { None } else { Some(Vec::new()) }))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut keys: A) -> Result<NearKeys, A::Error> {
+                let mut all = Vec::new();
+                while let Some(key) = keys.next_element()? {
+                    all.push(key);
+                }
+                Ok(NearKeys(Some(all)))
+            }
+        }
+        deserializer.deserialize_any(Keys)
+    }
 }
 
 /// A number within limits.

@@ -1,58 +1,51 @@
 //! Deletes and updates: effects on a record that was there before.
 
-use super::age::Age;
-use super::group::{Group, own_id, succeeded};
+use super::age::{Age, Made};
+use super::group::{Group, succeeded};
 use super::view::{self, Absence, matched_on};
 use super::{Decision, defer, settle, unobservable};
-use crate::clock::Moment;
 use crate::evidence::{Attempt, Effect, Link, Look, Record};
 use crate::words::{Action, Outcome, Reason, Seen, Status};
 
 /// The rows "delete" of the verdict table.
 pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
     let Some(key) = effect.key else { return unobservable() };
-    let looks = view::in_order(&attempt.looks, index);
+    let identity = attempt.facts.identity;
+    let settled = group.settled(identity);
+    let looks = group.looks(attempt, index);
     let look = match view::believed(&looks, |look| look.seen == Seen::Absent) {
         Ok(look) => look,
         Err(doubt) => return doubt,
     };
     let record = match (look.seen, look.records.first()) {
-        (Seen::Absent, _) => return gone(group, attempt.facts.identity, key, look, &looks),
+        (Seen::Absent, _) => return gone(group, identity, key, look, &looks),
         (Seen::Present, Some(record)) if record.own => record,
-        _ => return super::create::ambiguous(look, group.settled(attempt.facts.identity)),
+        _ => return super::create::ambiguous(look, settled),
     };
-    let found =
-        |decision: Decision| decision.found(record.id.as_deref(), matched_on(effect.found_by.as_deref(), record));
-    let same = match which(group, attempt.facts.identity, key, (look, record), &looks) {
-        Which::Same => true,
-        Which::Unknown => false,
-        Which::Another => {
-            return found(
-                settle(Status::Resolved, Outcome::Satisfied, Reason::Recreated, Action::DoNotResend)
-                    .because("the record of before is gone; another one with the same key was made since".into()),
-            );
-        }
-        Which::MadeMeanwhile if look.surely_asked() > group.settled(attempt.facts.identity) => {
-            return found(
-                settle(Status::DuplicateRisk, Outcome::Unknown, Reason::AmbiguousMatch, Action::Review).because(
-                    "a record is there; whether it is the one of before, or was made since, cannot be said".into(),
-                ),
-            );
-        }
-        Which::MadeMeanwhile => false,
+    let present = |look: &Look| look.seen == Seen::Present;
+    let absence = view::absence(&looks, settled, group.windows, false, present);
+    // A delete by the server's own id can be repeated: no other record ever bears it.
+    let wait = if record.is_key { Action::MayResend } else { Action::Wait };
+    let still = |action, same| {
+        view::not_yet(absence, wait).unwrap_or_else(|| {
+            settle(Status::Resolved, Outcome::NotApplied, Reason::NotDeleted, action)
+                .because(still_there(group, identity, absence, same))
+        })
     };
-    let absence = view::absence(&looks, group.settled(attempt.facts.identity), group.windows, false, |look| {
-        look.seen == Seen::Present
-    });
-    view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
-        let action = if same { Action::Resend } else { Action::Review };
-        found(settle(Status::Resolved, Outcome::NotApplied, Reason::NotDeleted, action).because(still_there(
-            group,
-            attempt.facts.identity,
-            absence,
-            same,
-        )))
-    })
+    let decision = match which(group, identity, key, (look, record)) {
+        Which::Same => still(Action::Resend, true),
+        Which::Unknown => still(Action::Review, false),
+        Which::Another | Which::Either if look.surely_asked() <= settled => defer(Reason::Unsettled, wait)
+            .because(format!("a record is there, and until {settled} the delete may still be applied to it"))
+            .not_before(settled),
+        Which::Another => settle(Status::Resolved, Outcome::Satisfied, Reason::Recreated, Action::DoNotResend)
+            .because("the record of before is gone; another one with the same key was made since".into()),
+        Which::Either => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::AmbiguousMatch, Action::Review)
+            .because(
+                "a record is there; whether it is the one that was to go, or was made since, cannot be said".into(),
+            ),
+    };
+    decision.found(record.id.as_deref(), matched_on(effect.found_by.as_deref(), record))
 }
 
 /// Which record is there after a delete.
@@ -61,40 +54,37 @@ enum Which {
     Same,
     /// One that was made since.
     Another,
-    /// It may have been made since: by a create that the ledger knows, or by whom it may, for the delete was told that it
-    /// succeeded.
-    MadeMeanwhile,
+    /// Something tells that it may have been made since, and nothing that it was.
+    Either,
+    /// Nothing tells.
     Unknown,
 }
 
-fn which(group: &Group, identity: Link, key: Link, (look, record): (&Look, &Record), looks: &[&Look]) -> Which {
-    let first = group.first_sent(identity);
+fn which(group: &Group, identity: Link, key: Link, (look, record): (&Look, &Record)) -> Which {
+    let first = group.first(identity);
+    let last = group.last_sent(identity);
     let id = record.id.as_deref();
-    let known = first.and_then(|first| group.known_id(key, first));
-    if record.is_key
-        || known.is_some_and(|(_, known)| id == Some(known))
-        || Age::of(record.made, look, first, group.settled(identity)) == Age::Before
-    {
-        return Which::Same;
+    let made = group.made(key, record, look);
+    let seen_before = id.is_some_and(|id| group.first_seen(key, id).is_some_and(|seen| seen < first.earliest));
+    let gone_since =
+        last.is_some_and(|last| group.absent_after(key, last) || group.seen_otherwise_after(key, id, last));
+    if record.is_key || seen_before {
+        // One that was away and is back was restored, by whom and why nothing tells.
+        return if gone_since { Which::Unknown } else { Which::Same };
     }
-    // What was made between that look and the delete bears another id, too.
-    let explained = |when: Moment| {
-        let before = |create: &Attempt| create.facts.sent().is_none_or(|sent| first.is_none_or(|first| sent < first));
-        group.creates_since(key, Some(when)).any(before)
-    };
-    // What a replica still showed may have been gone before the delete.
-    let since = |look: &&&Look| view::sound(look) && look.current && look.surely_asked() > group.replicated;
-    let earlier = looks.iter().filter(since).find_map(|look| own_id(look));
-    let other_id = known.is_some_and(|(when, known)| id.is_some_and(|id| id != known) && !explained(when))
-        || earlier.is_some_and(|earlier| id.is_some_and(|id| id != earlier));
-    if other_id || made_after(record, look, first) {
+    if gone_since || last.is_some_and(|last| made.since(last)) {
         return Which::Another;
     }
-    made_meanwhile(group, identity, key, id)
+    match made_meanwhile(group, identity, key, id) {
+        Some(which) => which,
+        None if group.seen_otherwise(key, id) => Which::Either,
+        None if made.age(first, group.spans(identity)) == Age::Before => Which::Same,
+        None => Which::Unknown,
+    }
 }
 
 /// Whether a create that the ledger knows made the record since, for sure or perhaps.
-fn made_meanwhile(group: &Group, identity: Link, key: Link, id: Option<&str>) -> Which {
+fn made_meanwhile(group: &Group, identity: Link, key: Link, id: Option<&str>) -> Option<Which> {
     // What was seen before a create was sent is not its work.
     let seen = id.and_then(|id| group.first_seen(key, id));
     let able = |create: &&Attempt| seen.is_none_or(|seen| create.facts.sent().is_none_or(|sent| sent <= seen));
@@ -104,12 +94,12 @@ fn made_meanwhile(group: &Group, identity: Link, key: Link, id: Option<&str>) ->
     let last = group.last_sent(identity);
     let surely = |create: &Attempt| {
         let blocked = create.facts.repeat_blocked && create.facts.effects.len() == 1;
-        blocked && succeeded(create) && last.is_some_and(|last| create.facts.sent() > Some(last))
+        let sent = create.facts.sending(group.windows).earliest();
+        blocked && succeeded(create) && last.is_some_and(|last| sent > Some(last))
     };
     match creates.any(surely) {
-        true => Which::Another,
-        false if perhaps => Which::MadeMeanwhile,
-        false => Which::Unknown,
+        true => Some(Which::Another),
+        false => perhaps.then_some(Which::Either),
     }
 }
 
@@ -128,12 +118,6 @@ fn gone(group: &Group, identity: Link, key: Link, look: &Look, looks: &[&Look]) 
     }
     settle(Status::Resolved, Outcome::Satisfied, Reason::Deleted, Action::None)
         .because(format!("absent at {}, as the delete asked for; what removed it cannot be known", look.asked))
-}
-
-/// Made after the delete was first sent, by the strictest reading of both clocks.
-fn made_after(record: &Record, look: &Look, first: Option<Moment>) -> bool {
-    let (Some(made), Some(first)) = (record.made, first) else { return false };
-    look.skews().iter().all(|(_, most)| made > first + *most)
 }
 
 fn still_there(group: &Group, identity: Link, absence: Absence, same: bool) -> String {
@@ -157,7 +141,7 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     }
     let identity = attempt.facts.identity;
     let first = group.first_sent(identity);
-    let looks = view::in_order(&attempt.looks, index);
+    let looks = group.looks(attempt, index);
     let look = match view::believed(&looks, |look| look.seen == Seen::Absent) {
         Ok(look) => look,
         Err(doubt) => return doubt,
@@ -177,7 +161,7 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     }
     let decision = match record {
         Some(record) if record.equals() && !group.also_written(identity, effect, None) => {
-            let decision = equal(look, record, first, group.own_settled(identity));
+            let decision = equal(group, identity, look, record);
             let explained = group.overtaken(identity) || group.answered_success(identity);
             if explained { equivalent() } else { decision }
         }
@@ -205,8 +189,13 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     }
 }
 
-fn equal(look: &Look, record: &Record, first: Option<Moment>, settled: Moment) -> Decision {
-    if matches!(Age::of(record.changed, look, first, settled), Age::Within(_)) {
+/// When the record was last changed, seen from the operation.
+fn changed(group: &Group, identity: Link, look: &Look, record: &Record) -> Age {
+    Made::said(record.changed, look).age(group.first(identity), group.spans(identity))
+}
+
+fn equal(group: &Group, identity: Link, look: &Look, record: &Record) -> Decision {
+    if matches!(changed(group, identity, look, record), Age::Within(_)) {
         return settle(Status::Resolved, Outcome::Applied, Reason::Updated, Action::None)
             .because("every sent field is equal, and the record was changed after the first attempt".into());
     }
@@ -222,7 +211,7 @@ fn equivalent() -> Decision {
 /// no other write is known since. Who changed the record since may have written over what was sent.
 fn as_before(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record) -> bool {
     let first = group.first_sent(identity);
-    let since = || Age::of(record.changed, look, first, group.own_settled(identity)) != Age::Before;
+    let since = || changed(group, identity, look, record) != Age::Before;
     if record.equals() || look.seen != Seen::Present || (record.changed.is_some() && since()) {
         return false;
     }

@@ -12,13 +12,13 @@ use crate::words::{Action, Outcome, Reason, Seen, Status};
 pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
     let identity = attempt.facts.identity;
     let Some(key) = effect.key else { return super::unobservable() };
-    let looks = view::in_order(&attempt.looks, index);
+    let looks = group.looks(attempt, index);
     let first = group.first_sent(identity);
     let removed = || {
         group.seen_present(key)
             || group.answered_success(identity)
             || group.made_since(key, first)
-            || effect.keys().any(|key| group.deleted_since(key, first))
+            || group.removable(effect, first, looks.last().copied())
             || group.overtaken(identity)
     };
     // The server blocks the repeat of what is there, not of what was taken away.
@@ -27,10 +27,7 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
         View::Nothing(decision) => decision,
         View::Several(look) => ambiguous(look, group.settled(identity)),
         View::Present(look) => match look.records.first() {
-            Some(record) if record.own => {
-                let several = attempt.facts.effects.len() > 1;
-                present(group, identity, key, (effect, several), look, record)
-            }
+            Some(record) if record.own => present(group, (attempt, effect, key), look, record),
             _ => ambiguous(look, group.settled(identity)),
         },
         View::Absent(absence) => view::not_yet(absence, wait).unwrap_or_else(|| {
@@ -43,18 +40,9 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
     }
 }
 
-/// `several`: it is one effect of several, so that a record that was there before would fulfil its part.
-fn present(
-    group: &Group,
-    identity: Link,
-    key: Link,
-    (effect, several): (&Effect, bool),
-    look: &Look,
-    record: &Record,
-) -> Decision {
-    let matched = matched_on(effect.found_by.as_deref(), record);
-    let store = store_or_review(effect, record);
-    let age = Age::of_spans(record, look, group.first_sent(identity), group.spans(identity));
+fn present(group: &Group, (attempt, effect, key): (&Attempt, &Effect, Link), look: &Look, record: &Record) -> Decision {
+    let identity = attempt.facts.identity;
+    let age = group.age(identity, key, record, look);
     let in_time = matches!(age, Age::Within(_));
     let deletes = effect.keys().filter_map(|key| group.deletes_settled(key)).max();
     if let Some(until) = deletes.filter(|until| !in_time && look.surely_asked() <= *until) {
@@ -62,9 +50,16 @@ fn present(
             .because("the record may be older than the first attempt, and a delete of it is in doubt or not on every replica yet: until the windows are over the one may be applied and then the other".into())
             .not_before(until);
     }
+    let made_it = matches!(age, Age::Within(made) if !group.otherwise_explained(identity, key, made));
+    let taken = record.differs() && age != Age::Before;
+    if effect.does_more && !record.shows_more && !made_it && !taken {
+        return unshown(group.settled(identity), look);
+    }
+    let store = store_or_review(effect, record);
+    // Somebody else's record fulfils nothing, and its id must not be stored as a part's.
+    let fulfils_a_part = attempt.facts.effects.len() > 1 && record.differs();
     match age {
-        // Somebody else's record fulfils nothing, and its id must not be stored as a part's.
-        Age::Before if !(several && record.differs()) => {
+        Age::Before if !fulfils_a_part => {
             settle(Status::Resolved, Outcome::NotApplied, Reason::Preexisting, Action::DoNotResend)
                 .because(format!(
                     "the record was made before the first attempt, and the server keeps its key unique; this assumes that nobody removes it before {}",
@@ -73,18 +68,33 @@ fn present(
         }
         _ if record.differs() => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::KeyTaken, Action::Review)
             .because("a record with this key exists, but what it shows differs from what was sent".into()),
-        Age::Within(made) if !group.otherwise_explained(identity, key, made) => {
-            settle(Status::Resolved, Outcome::Applied, Reason::Created, store).because(
-                "the record was made after the first attempt and within its window, and nothing else explains it"
-                    .into(),
-            )
+        Age::Within(_) if made_it => {
+            settle(Status::Resolved, Outcome::Applied, Reason::Created, store).because(format!(
+                "the record was made after the first attempt and within its window, and nothing in the ledger but this operation explains it; {}",
+                view::ASSUMING_NO_OTHER
+            ))
         }
         Age::Before | Age::Within(_) | Age::After | Age::Unknown => {
             settle(Status::Resolved, Outcome::Satisfied, Reason::Present, store)
                 .because("the record exists; which request made it cannot be known, and it is there once".into())
         }
     }
-    .found(record.id.as_deref(), matched)
+    .found(record.id.as_deref(), matched_on(effect.found_by.as_deref(), record))
+}
+
+/// The record is there, whether or not the request did what it does beyond making it.
+fn unshown(settled: Moment, look: &Look) -> Decision {
+    if look.surely_asked() <= settled {
+        return super::defer(Reason::Unsettled, Action::Wait)
+            .because(format!(
+                "the record may be older than the request, which does more than make it; until {settled} that may still show"
+            ))
+            .not_before(settled);
+    }
+    settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Unobservable, Action::AskPrivo).because(
+        "the record is there, but the request does more than make it, and nothing shows whether the rest was done"
+            .into(),
+    )
 }
 
 /// It cannot be said whose record it is.

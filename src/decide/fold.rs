@@ -1,18 +1,19 @@
 //! Several effects of one request, folded into one answer.
 
-use super::{Decision, Verdict, defer, settle, unobservable};
+use super::{Decision, Verdict, defer, readings, settle, unobservable};
 use crate::evidence::Effect;
 use crate::words::{Action, Outcome, Reason, Status};
 
 /// Folds what is said of each effect. One effect stands for itself.
-pub fn fold(effects: &[Effect], mut parts: Vec<Decision>) -> Decision {
+pub fn fold(effects: &[Effect], parts: Vec<Decision>) -> Decision {
+    let (names, mut parts) = readings::joined(effects, parts);
     if parts.is_empty() {
         return unobservable();
     }
     if parts.len() == 1 {
         return parts.remove(0);
     }
-    let named = || effects.iter().map(|effect| effect.name.as_str()).zip(&parts);
+    let named = || names.iter().copied().zip(&parts);
     let mut verdicts: Vec<(&str, &Verdict)> = Vec::new();
     for (name, part) in named() {
         match part {
@@ -39,13 +40,16 @@ pub fn fold(effects: &[Effect], mut parts: Vec<Decision>) -> Decision {
         let (_, lead) = lead.unwrap_or(&verdicts[0]);
         settle(Status::Resolved, Outcome::NotApplied, lead.reason, lead.action)
     } else {
-        settle(Status::DuplicateRisk, Outcome::PartlyApplied, Reason::PartlyApplied, Action::Review)
+        // Parts that were there before are not its work.
+        let own = |(_, verdict): &(&str, &Verdict)| matches!(verdict.outcome, Outcome::Applied | Outcome::Satisfied);
+        let outcome = if verdicts.iter().any(own) { Outcome::PartlyApplied } else { Outcome::Unknown };
+        settle(Status::DuplicateRisk, outcome, Reason::PartlyApplied, Action::Review)
     };
     with_ids(decision.because(story), &verdicts)
 }
 
 /// Some effect is pending: the earliest look that can bring all forward is after the latest of the pending ones.
-fn waiting(parts: Vec<(&str, &Decision)>) -> Decision {
+pub fn waiting(parts: Vec<(&str, &Decision)>) -> Decision {
     let pending: Vec<_> = parts
         .iter()
         .filter_map(|(name, part)| match part {

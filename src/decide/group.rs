@@ -3,15 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::keyed;
-use super::tally::{self, Able, OfKey, Operation};
+use super::age::{Active, Age, Made};
+use super::requests::Requests;
+use super::tally::{self, OfKey, Operation};
+use super::{keyed, view};
 use crate::clock::{Moment, Span};
-use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Record, Window, Windows};
+use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Record, Sending, Window, Windows};
 use crate::words::{Direction, Failure};
 
 pub struct Group<'a> {
     pub windows: &'a Windows,
     pub attempts: &'a [Attempt],
+    /// As [`Case::removals`].
+    removals: &'a [(Moment, Moment)],
     /// Later than this, no attempt of the group can become applied any more (under the stated windows).
     settled: Moment,
     /// The same of each operation for itself and those with its keys, where the group hangs together by an owner's list,
@@ -26,15 +30,21 @@ pub struct Group<'a> {
     keys: BTreeMap<Link, OfKey<'a>>,
     /// The ids of records that an operation which asked for their unique key can have made.
     keyed: BTreeSet<&'a str>,
+    /// When each record was first known to be there, by whichever look.
+    first_seen_at_all: BTreeMap<&'a str, Moment>,
+    /// Of each record operations that it matches and that may have been applied, two at the most.
+    matched: BTreeMap<&'a str, Vec<Link>>,
 }
 
 impl<'a> Group<'a> {
-    pub fn of(case: &'a Case) -> Group<'a> {
+    pub fn of(requests: &'a Requests<'a>) -> Group<'a> {
+        let case: &Case = &requests.case;
         let windows = &case.windows;
         let all = || case.attempts.iter();
         let mut group = Group {
             windows,
             attempts: &case.attempts,
+            removals: &case.removals,
             settled: settled(windows, all(), |attempt| window(windows, attempt)),
             settled_apart: settled_apart(case),
             settled_longest: settled(windows, all(), |attempt| longest(windows, attempt)),
@@ -42,11 +52,18 @@ impl<'a> Group<'a> {
                 Window::Intent => Some(windows.intent),
                 _ => Some(Span::ZERO),
             }),
-            operations: tally::operations(&case.attempts, windows),
-            keys: tally::keys(&case.attempts),
+            operations: tally::operations(requests, windows),
+            keys: tally::keys(requests, windows),
             keyed: BTreeSet::new(),
+            first_seen_at_all: BTreeMap::new(),
+            matched: BTreeMap::new(),
         };
-        group.keyed = keyed::made(&group);
+        let mut effects = case.attempts.iter().flat_map(|attempt| &attempt.facts.effects);
+        if effects.any(|effect| effect.kind == Kind::Member) {
+            group.first_seen_at_all = keyed::first_seen(&case.attempts);
+            group.matched = matched(&case.attempts);
+            group.keyed = keyed::made(&group);
+        }
         group
     }
 
@@ -55,23 +72,18 @@ impl<'a> Group<'a> {
         self.settled_apart.get(&identity).copied().unwrap_or(self.settled)
     }
 
-    /// Later than this, no attempt of this operation can become applied any more.
-    pub fn own_settled(&self, identity: Link) -> Moment {
-        over(self.spans(identity))
-    }
-
-    /// The same when every attempt waits for the longest window.
+    /// Later than this, no attempt of this operation can become applied any more, if each waits for the longest window.
     pub fn own_settled_longest(&self, identity: Link) -> Moment {
         over(self.spans_longest(identity))
     }
 
     /// When the attempts of this operation can have been applied.
-    pub fn spans(&self, identity: Link) -> &[Able] {
+    pub fn spans(&self, identity: Link) -> &[Active] {
         self.operations.get(&identity).map_or(&[], |operation| &operation.spans)
     }
 
     /// The same when every attempt waits for the longest window.
-    pub fn spans_longest(&self, identity: Link) -> &[Able] {
+    pub fn spans_longest(&self, identity: Link) -> &[Active] {
         self.operations.get(&identity).map_or(&[], |operation| &operation.spans_longest)
     }
 
@@ -90,14 +102,72 @@ impl<'a> Group<'a> {
         self.operations.get(&identity).into_iter().flat_map(|operation| operation.attempts.iter().copied())
     }
 
+    /// The looks at one effect of an attempt in the order in which they count: its own, and those of other attempts of the
+    /// operation at the very same.
+    pub fn looks(&self, attempt: &'a Attempt, index: usize) -> Vec<&'a Look> {
+        let operation = self.operations.get(&attempt.facts.identity);
+        operation.map_or_else(|| view::in_order(&attempt.looks, index), |operation| operation.looks(attempt, index))
+    }
+
     /// No byte of any attempt of the operation left its sender.
     pub fn never_sent(&self, attempt: &Attempt) -> bool {
         self.operations.get(&attempt.facts.identity).is_none_or(|operation| operation.never_sent)
     }
 
-    /// When the operation was first sent, by the writer's clock; `None` when that of any attempt cannot be believed.
+    /// Every attempt of the operation that left its sender got a definite answer, and it was no webhook.
+    pub fn all_were_answered(&self, attempt: &Attempt) -> bool {
+        self.left(attempt, |other| other.answered())
+    }
+
+    /// Every attempt of the operation that left its sender was answered with a content error. What a delete is refused for
+    /// may be that there is nothing to remove.
+    pub fn all_were_refused(&self, attempt: &Attempt) -> bool {
+        let content_error = |status: u16| (400..500).contains(&status);
+        let deletes = attempt.facts.effects.iter().any(|effect| effect.kind == Kind::Delete);
+        let refused = |other: &Attempt| {
+            other.answered() && !other.facts.told_there && other.facts.http_status.is_some_and(content_error)
+        };
+        !deletes && self.left(attempt, refused)
+    }
+
+    fn left(&self, attempt: &Attempt, all: impl Fn(&Attempt) -> bool) -> bool {
+        let outbound = attempt.facts.direction == Direction::Outbound;
+        let left = self.operation(attempt.facts.identity).filter(|o| o.facts.failure != Some(Failure::NotSent));
+        let mut left = left.peekable();
+        outbound && left.peek().is_some() && left.all(all)
+    }
+
+    /// When the operation was first sent, at the earliest; `None` when nothing bounds it.
     pub fn first_sent(&self, identity: Link) -> Option<Moment> {
-        self.operations.get(&identity)?.first_sent
+        self.first(identity).earliest()
+    }
+
+    /// When the operation was first sent.
+    pub fn first(&self, identity: Link) -> Sending {
+        self.operations.get(&identity).and_then(|operation| operation.first).unwrap_or(Sending::UNKNOWN)
+    }
+
+    /// When a record of this key was made, seen from an operation: by the server's word, by when it was seen, and by when it
+    /// was looked for and was not there yet.
+    pub fn made(&self, key: Link, record: &Record, look: &Look) -> Made {
+        let absent = self.keys.get(&key).and_then(|of| of.absent_before(look.asked));
+        Made::said(record.made, look).looked_for(absent, look)
+    }
+
+    /// How old it is, seen from an operation.
+    pub fn age(&self, identity: Link, key: Link, record: &Record, look: &Look) -> Age {
+        self.made(key, record, look).age(self.first(identity), self.spans(identity))
+    }
+
+    /// When a record of a list was not there yet: by the last look of the operation at the same effect before the first one
+    /// that shows it.
+    pub fn unlisted_before(&self, identity: Link, record: &Record, look: &Look) -> Option<Moment> {
+        self.operations.get(&identity)?.unlisted_before(look.effect, record.id.as_deref()?)
+    }
+
+    /// The key was looked for after this moment and nothing was there, whatever was seen later.
+    pub fn absent_after(&self, key: Link, moment: Moment) -> bool {
+        self.keys.get(&key).is_some_and(|of| of.absent_after(moment))
     }
 
     /// When the last of its attempts was sent.
@@ -125,10 +195,20 @@ impl<'a> Group<'a> {
         self.keys.get(&key).is_some_and(|of| of.deletes.iter().any(|other| self.may_follow(other, from)))
     }
 
+    /// A delete that the ledger knows can have removed what was made at or after `from`: of the record, by one of its keys; of
+    /// its owner; or by a server's own id, of which nothing tells whose it was. It had been sent before the look.
+    pub fn removable(&self, effect: &Effect, from: Option<Moment>, look: Option<&Look>) -> bool {
+        let by = look.map_or(Moment(i64::MAX), Look::surely_answered);
+        let elsewhere = |(sent, over): &(Moment, Moment)| from.is_none_or(|from| *over >= from) && *sent <= by;
+        effect.keys().chain(effect.owner_record).any(|key| self.deleted_since(key, from))
+            || self.removals.iter().any(elsewhere)
+    }
+
     /// It may have been applied at or after `from`: it was under way then, or its window reached so far.
     fn may_follow(&self, other: &Attempt, from: Option<Moment>) -> bool {
         let (Some(sent), Some(from)) = (other.facts.sent(), from) else { return true };
-        sent.max(other.facts.ended) >= from || (in_doubt(other) && self.alone_settled(other) >= from)
+        let ended = other.facts.surely_ended(self.windows).max(sent);
+        ended >= from || (in_doubt(other) && self.alone_settled(other) >= from)
     }
 
     /// Until then what is shown may be a record that a delete takes away, or took away without that every replica knows it.
@@ -157,6 +237,23 @@ impl<'a> Group<'a> {
         record.id.as_deref().is_some_and(|id| self.keyed.contains(id))
     }
 
+    /// When a record was first known to be there, by whichever look.
+    pub fn seen_by(&self, id: &str) -> Option<Moment> {
+        self.first_seen_at_all.get(id).copied()
+    }
+
+    /// A record was there before the operation was sent, by whichever attempt's look.
+    pub fn seen_before(&self, identity: Link, record: &Record) -> bool {
+        let seen = record.id.as_deref().and_then(|id| self.first_seen_at_all.get(id));
+        seen.is_some_and(|seen| *seen < self.first(identity).earliest)
+    }
+
+    /// What another operation asked for matches the record, and it may have been applied.
+    pub fn explained_by_another(&self, identity: Link, record: &Record) -> bool {
+        let makers = record.id.as_deref().and_then(|id| self.matched.get(id));
+        makers.is_some_and(|makers| makers.iter().any(|maker| *maker != identity))
+    }
+
     /// A create of the record whose outcome is not known.
     pub fn create_in_doubt(&self, key: Link) -> bool {
         self.keys.get(&key).is_some_and(|of| of.create_in_doubt)
@@ -179,27 +276,35 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// The id that the record of this key had before `moment`, and when it was known to: of a look, or of a settled create.
-    pub fn known_id(&self, key: Link, moment: Moment) -> Option<(Moment, &'a str)> {
-        self.keys.get(&key)?.known_id(moment)
+    /// A record of this key was seen under another id, by whichever attempt's look or verdict.
+    pub fn seen_otherwise(&self, key: Link, id: Option<&str>) -> bool {
+        self.keys.get(&key).is_some_and(|of| of.seen_otherwise(id))
     }
 
-    /// When the record of this key was seen under this id first, by whichever attempt's look.
+    /// The record of this key was another one at a moment after this one.
+    pub fn seen_otherwise_after(&self, key: Link, id: Option<&str>, moment: Moment) -> bool {
+        let of = id.and_then(|id| Some((id, self.keys.get(&key)?)));
+        of.is_some_and(|(id, of)| of.seen_otherwise_after(id, moment))
+    }
+
+    /// When the record of this key was seen under this id first, by whichever attempt's look or verdict.
     pub fn first_seen(&self, key: Link, id: &str) -> Option<Moment> {
         self.keys.get(&key)?.first_seen(id)
     }
 
-    /// After `moment`, the same was sent again: an attempt of the operation, or another with one of its keys.
+    /// After `moment`, the same was sent again: by an attempt of the operation, however it was answered, or by another that
+    /// has one of its keys and may have been applied.
     pub fn sent_again_since(&self, attempt: &Attempt, moment: Moment) -> bool {
         let unique = |kind: Kind| matches!(kind, Kind::Create | Kind::Delete | Kind::Update);
         let keys = attempt.facts.effects.iter().filter(|effect| unique(effect.kind));
         let keys: Vec<(Kind, Link)> = keys.filter_map(|effect| Some((effect.kind, effect.key?))).collect();
         self.attempts.iter().any(|other| {
-            let same = other.facts.identity == attempt.facts.identity
-                || keys.iter().any(|(kind, key)| has(other, *kind, *key));
-            same && other.entry != attempt.entry
-                && maybe_applied(other)
-                && other.facts.sent().is_some_and(|sent| sent >= moment)
+            let of_it = other.facts.identity == attempt.facts.identity
+                && reached_server(other)
+                && other.facts.failure != Some(Failure::NotSent);
+            let alike = maybe_applied(other) && keys.iter().any(|(kind, key)| has(other, *kind, *key));
+            let sent = other.facts.sent().map(|_| other.facts.sending(self.windows).latest);
+            (of_it || alike) && other.entry != attempt.entry && sent.is_some_and(|sent| sent >= moment)
         })
     }
 
@@ -216,6 +321,21 @@ impl<'a> Group<'a> {
     pub fn seen_present(&self, key: Link) -> bool {
         self.keys.get(&key).is_some_and(|of| of.found || of.told_there)
     }
+}
+
+/// Which operations each record of a look matches, of those that may have been applied.
+fn matched(attempts: &[Attempt]) -> BTreeMap<&str, Vec<Link>> {
+    let mut matched: BTreeMap<&str, Vec<Link>> = BTreeMap::new();
+    for attempt in attempts.iter().filter(|attempt| maybe_applied(attempt)) {
+        let records = attempt.looks.iter().filter(|look| look.current).flat_map(|look| &look.records);
+        for id in records.filter(|record| !record.differs()).filter_map(|record| record.id.as_deref()) {
+            let operations = matched.entry(id).or_default();
+            if operations.len() < 2 && !operations.contains(&attempt.facts.identity) {
+                operations.push(attempt.facts.identity);
+            }
+        }
+    }
+    matched
 }
 
 /// When each operation is settled with all that it shares a key with, directly or through others.
@@ -253,8 +373,8 @@ fn links(attempt: &Attempt) -> impl Iterator<Item = Link> + '_ {
     attempt.facts.effects.iter().flat_map(Effect::keys).chain([attempt.facts.identity])
 }
 
-fn over(spans: &[Able]) -> Moment {
-    spans.iter().map(|(_, over)| *over).max().unwrap_or(Moment(i64::MIN))
+fn over(spans: &[Active]) -> Moment {
+    spans.iter().map(|span| span.over).max().unwrap_or(Moment(i64::MIN))
 }
 
 /// Later than this, the attempt cannot become applied any more.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::age::Age;
+use super::age::{Age, Made};
 use super::group::{Group, maybe_applied, succeeded};
 use super::{view, whose};
 use crate::clock::Moment;
@@ -14,11 +14,6 @@ use crate::words::Seen;
 
 /// The ids of records that an operation which asked for their unique key can have made.
 pub fn made<'a>(group: &Group<'a>) -> BTreeSet<&'a str> {
-    let mut effects = group.attempts.iter().flat_map(|attempt| &attempt.facts.effects);
-    if !effects.any(|effect| effect.kind == Kind::Member) {
-        return BTreeSet::new();
-    }
-    let seen = first_seen(group.attempts);
     let unique = |attempt: &Attempt, look: &Look| {
         attempt.facts.effects.get(look.effect).is_some_and(|effect| effect.kind == Kind::Create)
     };
@@ -29,7 +24,7 @@ pub fn made<'a>(group: &Group<'a>) -> BTreeSet<&'a str> {
         let mut able = BTreeSet::new();
         for look in attempt.looks.iter().filter(|look| unique(attempt, look) && shows(look)) {
             for (id, record) in look.records.iter().filter(|r| r.own).filter_map(|r| Some((r.id.as_deref()?, r))) {
-                let seen_before = first.is_some_and(|first| seen.get(id).is_some_and(|seen| *seen < first));
+                let seen_before = first.is_some_and(|first| group.seen_by(id).is_some_and(|seen| seen < first));
                 match age(group, attempt.facts.identity, record, look) {
                     _ if seen_before => older.insert(id),
                     Age::Before => older.insert(id),
@@ -46,7 +41,7 @@ pub fn made<'a>(group: &Group<'a>) -> BTreeSet<&'a str> {
 
 /// When a record was made, seen from an operation that asked for its key: it waits for its own windows.
 fn age(group: &Group, identity: Link, record: &Record, look: &Look) -> Age {
-    Age::of_spans(record, look, group.first_sent(identity), group.spans(identity))
+    Made::said(record.made, look).age(group.first(identity), group.spans(identity))
 }
 
 /// Another plan may call the same record by another id.
@@ -55,7 +50,7 @@ fn shows(look: &Look) -> bool {
 }
 
 /// When each record was first known to be there, by whichever look.
-fn first_seen(attempts: &[Attempt]) -> BTreeMap<&str, Moment> {
+pub fn first_seen(attempts: &[Attempt]) -> BTreeMap<&str, Moment> {
     let mut first = BTreeMap::new();
     for look in attempts.iter().flat_map(|attempt| &attempt.looks).filter(|look| shows(look)) {
         for id in look.records.iter().filter_map(|record| record.id.as_deref()) {

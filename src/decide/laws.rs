@@ -62,6 +62,7 @@ fn a_record() -> impl Strategy<Value = Record> {
             fields: fields.into_iter().map(|compared| ("name".to_owned(), compared)).collect(),
             as_before,
             is_key,
+            shows_more: false,
             values: values.map(link),
         })
 }
@@ -142,6 +143,7 @@ fn an_attempt() -> impl Strategy<Value = Attempt> {
                     status: Status::Resolved,
                     outcome,
                     reason: Reason::ConfirmedAbsent,
+                    action: Action::Resend,
                     server_id: id.map(|id| id.to_string()),
                     looks: 0,
                 });
@@ -162,7 +164,7 @@ fn a_case() -> impl Strategy<Value = Case> {
         for (entry, attempt) in (1..).zip(&mut attempts) {
             attempt.entry = entry;
         }
-        Case { windows: Windows { replica_lag: Span(lag * 60_000), ..Windows::default() }, attempts }
+        Case { windows: Windows { replica_lag: Span(lag * 60_000), ..Windows::default() }, attempts, removals: vec![] }
     })
 }
 
@@ -210,13 +212,13 @@ proptest! {
     fn deciding_is_total(
         case in a_case(),
         odd in proptest::collection::vec(any::<(i64, i64, Option<i64>)>(), 0..4),
-        windows in any::<[i64; 8]>(),
+        windows in any::<[i64; 9]>(),
     ) {
         let mut case = case;
         let w = windows.map(|ms| Span(ms.saturating_abs()));
         case.windows = Windows {
             network: w[0], server_error: w[1], intent: w[2], replica_lag: w[3],
-            confirm_after: w[4], expire_after: w[5], webhook: w[6], watch: w[7],
+            confirm_after: w[4], expire_after: w[5], webhook: w[6], watch: w[7], writer_error: w[8],
         };
         let looks = case.attempts.iter_mut().flat_map(|attempt| &mut attempt.looks);
         for (look, (asked, answered, server)) in looks.zip(odd) {

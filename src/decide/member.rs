@@ -5,11 +5,11 @@
 use super::age::Age;
 use super::group::Group;
 use super::matching::Fit;
-use super::view::{self, View, matched_on, store_or_review};
+use super::view::{self, Absence, View, matched_on, store_or_review};
 use super::whose::{Known, Matchings, age_of, candidates, conclusive};
 use super::{Decision, defer, settle};
-use crate::evidence::{Attempt, Effect, Link, Look, Record};
-use crate::words::{Action, Outcome, Reason, Status};
+use crate::evidence::{Attempt, Effect, Kind, Link, Look, Record};
+use crate::words::{Action, Control, Outcome, Reason, Status};
 
 /// The rows "create, not unique, listed under a known owner" of the verdict table.
 pub fn decide(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
@@ -17,34 +17,15 @@ pub fn decide(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize,
     if effect.key.is_none() {
         return super::unobservable();
     }
-    let looks = view::in_order(&attempt.looks, index);
+    let looks = group.looks(attempt, index);
     let settled = group.settled_longest;
     let none = |look: &Look| conclusive(look) && candidates(group, identity, look).next().is_none();
     let look = match view::view(&looks, settled, group.windows, none) {
         View::Nothing(decision) => return decision,
         View::Present(look) | View::Several(look) => look,
         View::Absent(absence) => {
-            let mut by_any = group.operation(identity).flat_map(|attempt| view::in_order(&attempt.looks, index));
-            // One that is there still, and known by now to be too old, was not removed.
-            let still =
-                |record: &Record| looks.last().is_some_and(|last| last.records.iter().any(|r| r.id == record.id));
-            let once = by_any.any(|look| candidates(group, identity, look).any(|record| !still(record)));
-            return view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
-                let review = |why: &str| {
-                    settle(Status::DuplicateRisk, Outcome::Unknown, Reason::RemovedSince, Action::Review)
-                        .because(why.to_owned())
-                };
-                if once || group.answered_success(identity) {
-                    review("none matches now, but one did once or the operation was told that it succeeded")
-                } else if group.overtaken(identity) {
-                    review("none matches now, but who may have removed one is known no more")
-                } else {
-                    settle(Status::Resolved, Outcome::NotApplied, Reason::ConfirmedAbsent, Action::Resend).because(format!(
-                        "no record of the owner's list matches; resend once for this operation, not once for each attempt; {}",
-                        view::assuming(group.windows, settled, absence)
-                    ))
-                }
-            });
+            return view::not_yet(absence, Action::Wait)
+                .unwrap_or_else(|| absent(group, (attempt, index, effect), &looks, absence));
         }
     };
     if look.surely_asked() <= settled {
@@ -61,6 +42,75 @@ pub fn decide(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize,
         _ => defer(Reason::Inconclusive, Action::Wait)
             .because("another operation under the same owner has not been looked at yet".into()),
     }
+}
+
+/// None of the owner's list matches, and that is confirmed.
+fn absent(
+    group: &Group,
+    (attempt, index, effect): (&Attempt, usize, &Effect),
+    looks: &[&Look],
+    absence: Absence,
+) -> Decision {
+    let identity = attempt.facts.identity;
+    let review = |reason, why: &str| {
+        settle(Status::DuplicateRisk, Outcome::Unknown, reason, Action::Review).because(why.to_owned())
+    };
+    let last = looks.last().copied();
+    let by_any = || group.operation(identity).flat_map(|attempt| view::in_order(&attempt.looks, index));
+    // One that is there still, and known by now to be too old, was not removed.
+    let still = |record: &Record| last.is_some_and(|last| last.records.iter().any(|r| r.id == record.id));
+    let once = by_any().any(|look| candidates(group, identity, look).any(|record| !still(record)));
+    if once || group.answered_success(identity) {
+        return review(
+            Reason::RemovedSince,
+            "none matches now, but one did once or the operation was told that it succeeded",
+        );
+    }
+    if group.overtaken(identity) {
+        return review(Reason::RemovedSince, "none matches now, but who may have removed one is known no more");
+    }
+    if group.removable(effect, group.first_sent(identity), last) {
+        return review(
+            Reason::RemovedSince,
+            "none matches now, but the ledger holds a delete that may have removed it, or its owner and all that belonged to it",
+        );
+    }
+    if last.is_some_and(Look::owner_is_absent) && !makes_owner(attempt, effect) {
+        return review(
+            Reason::RemovedSince,
+            "its owner is not there (any more), and an owner that is absent is no empty list: what was listed under it cannot be known",
+        );
+    }
+    if last.is_some_and(|last| written_otherwise(group, identity, last)) {
+        return review(
+            Reason::AmbiguousMatch,
+            "none matches, but a record of the list is equal in some of what was sent and differs in other: it may be this one, written otherwise",
+        );
+    }
+    settle(Status::Resolved, Outcome::NotApplied, Reason::ConfirmedAbsent, Action::Resend).because(format!(
+        "no record of the owner's list matches; {}; that nobody renamed it, nor another client's like record was taken for it, is assumed too",
+        view::assuming(group.windows, group.settled_longest, absence)
+    ))
+}
+
+/// The same request makes the owner: where the owner is not, neither is what would be listed under it.
+fn makes_owner(attempt: &Attempt, effect: &Effect) -> bool {
+    let Some(owner) = effect.owner_record else { return true };
+    let makes = |other: &Effect| other.kind == Kind::Create && other.keys().any(|key| key == owner);
+    attempt.facts.effects.iter().any(makes)
+}
+
+/// A record that is equal in some fields and not in others, is not surely older, and that no other operation explains.
+fn written_otherwise(group: &Group, identity: Link, look: &Look) -> bool {
+    let near = |record: &&Record| {
+        record.nearly_matches()
+            && !group.is_keyed(record)
+            && age_of(group, identity, record, look) != Age::Before
+            && !group.seen_before(identity, record)
+            && !group.explained_by_another(identity, record)
+    };
+    // What the configuration says of a known record proved every comparison.
+    look.fields != Control::Held && look.records.iter().any(|record| near(&record))
 }
 
 fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, known: &Known) -> Decision {
@@ -86,14 +136,14 @@ fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, known: &K
         Fit::Foreign => review(
             Outcome::Unknown,
             Reason::ForeignRecords,
-            Action::Review,
-            "more records match than all attempts together can have made; somebody else made some of them",
+            Action::AskPrivo,
+            "more records match than all attempts together can have made: another client made some, or the server applied one twice",
         ),
         Fit::Underdetermined => review(
-            Outcome::PartlyApplied,
+            Outcome::Unknown,
             Reason::Underdetermined,
             Action::Review,
-            "fewer records match than operations asked for, and which were applied differs between possible histories",
+            "fewer records match than operations asked for, and the records cannot show which of these operations was applied",
         ),
         Fit::Ambiguous | Fit::None => review(
             Outcome::Unknown,
@@ -108,9 +158,10 @@ fn one(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Rec
     let store = store_or_review(effect, record);
     let made_within = matches!(age_of(group, identity, record, look), Age::Within(_));
     let decision = if made_within && proved && !group.answered_success(identity) {
-        settle(Status::Resolved, Outcome::Applied, Reason::Created, store).because(
-            "this record is the operation's in every possible history, and it was made after the first attempt".into(),
-        )
+        settle(Status::Resolved, Outcome::Applied, Reason::Created, store).because(format!(
+            "this record is the operation's in every possible history, and it was made after the first attempt; {}",
+            view::ASSUMING_NO_OTHER
+        ))
     } else {
         settle(Status::Resolved, Outcome::Satisfied, Reason::Present, store).because(
             "this record is the operation's in every possible history; it, or another that matches, may be older than the first attempt".into(),

@@ -11,7 +11,8 @@
 //! | create listed under an owner | [`member`], on [`whose`], [`keyed`] and [`matching`] |
 //! | delete, update | [`change`] |
 //! | inbound webhook | [`inbound`] |
-//! | several effects, several bodies | [`fold`], [`mixed`] |
+//! | several effects, several bodies, several readings of a URL | [`fold`], [`mixed`], [`readings`] |
+//! | several attempts of one operation, several operations under one id | [`together`], [`requests`] |
 //!
 //! What a look may be believed for (controls, settled, confirmed) is [`view`]; what the group knows is [`group`].
 
@@ -25,7 +26,10 @@ mod keyed;
 pub mod matching;
 mod member;
 mod mixed;
+mod readings;
+mod requests;
 mod tally;
+mod together;
 mod view;
 mod whose;
 
@@ -38,9 +42,12 @@ pub(crate) mod soak;
 #[cfg(test)]
 mod table;
 
+use std::collections::BTreeMap;
+
 use crate::clock::Moment;
-use crate::evidence::{Attempt, Case, Class, Effect, Kind};
+use crate::evidence::{Attempt, Case, Class, Effect, Facts, Kind, Record, Windows};
 use crate::words::{Action, Outcome, Reason, Status};
+use age::{Age, Made};
 use group::Group;
 use whose::Matchings;
 
@@ -99,10 +106,29 @@ pub struct Deferral {
 /// Decides every attempt of a group, in the group's order. `answered` attempts get the verdict of their operation too;
 /// the caller drops it, for they are evidence.
 pub fn decide(case: &Case) -> Vec<Decision> {
-    let group = Group::of(case);
+    let requests = requests::apart(case);
+    let group = Group::of(&requests);
     let whose = whose::matchings(&group);
-    let decided = |attempt| superseding(&group, attempt, decide_attempt(&group, &whose, attempt));
-    case.attempts.iter().map(decided).collect()
+    let alone = group.attempts.iter().map(|attempt| decide_attempt(&group, &whose, attempt)).collect();
+    let mut decisions = together::one_for_each_operation(&group, alone);
+    together::beware_of_corrections(&group, &requests, &mut decisions);
+    let each = group.attempts.iter().zip(decisions);
+    each.map(|(attempt, decision)| superseding(&group, attempt, decision)).collect()
+}
+
+/// Which attempts are of one operation: of each attempt the place of the operation's first one.
+pub fn operations(case: &Case) -> Vec<usize> {
+    let requests = requests::apart(case);
+    let mut first = BTreeMap::new();
+    let attempts = requests.case.attempts.iter().enumerate();
+    attempts.map(|(place, attempt)| *first.entry(attempt.facts.identity).or_insert(place)).collect()
+}
+
+/// From when on and until when an attempt may have been applied; `None` when it never was.
+pub fn may_apply(facts: &Facts, windows: &Windows) -> Option<(Moment, Moment)> {
+    let attempt = Attempt { entry: 0, facts: facts.clone(), looks: Vec::new(), verdict: None, told: None };
+    let over = || group::alone_settled(windows, &attempt);
+    group::maybe_applied(&attempt).then(|| (facts.sending(windows).earliest, over()))
 }
 
 /// The verdict table, in its order.
@@ -112,13 +138,22 @@ fn decide_attempt(group: &Group, whose: &Matchings, attempt: &Attempt) -> Decisi
             .because(format!("the row cannot be read: {why}; correct it by UPDATE and it is examined again")),
         Class::OtherEnvironment => defer(Reason::OtherEnvironment, Action::Review)
             .because("it was sent to another host or port than the configured server; run with the configuration of that environment, or close it".into()),
-        Class::Read => settle(Status::Resolved, Outcome::NotApplied, Reason::NoEffect, Action::Resend)
-            .because("a read changes nothing; it is always safe to send it again".into()),
+        Class::Read => settle(Status::Resolved, Outcome::NotApplied, Reason::NoEffect, Action::None)
+            .because("a read changes nothing; it may be sent again at any time".into()),
         Class::NoPlan => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::NoPlan, Action::Review)
             .because("no operation of the plan matches it (by method and path; a webhook by its body); add it to the plan, or review it by hand".into()),
         Class::Planned if group.never_sent(attempt) => {
             settle(Status::Resolved, Outcome::NotApplied, Reason::NeverSent, Action::Resend)
                 .because("no byte of any attempt of this operation left its sender".into())
+        }
+        Class::Planned if group.all_were_answered(attempt) && group.answered_success(attempt.facts.identity) => {
+            settle(Status::Resolved, Outcome::Satisfied, Reason::Present, Action::None)
+                .because("every attempt of this operation that left its sender was answered, and it succeeded".into())
+        }
+        Class::Planned if group.all_were_refused(attempt) => {
+            settle(Status::Resolved, Outcome::NotApplied, Reason::NeverSent, Action::Review).because(
+                "every attempt of this operation that left its sender was refused for what it holds; correct it and send it anew".into(),
+            )
         }
         Class::Planned => {
             let parts: Vec<Decision> =
@@ -160,13 +195,18 @@ fn expired(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
         .because(format!("still {} {span} after the first look; {}", deferral.reason, deferral.explanation))
 }
 
-/// What is new about a verdict for an entry that has one, or had one before its row was changed: what turned up after
-/// `not-applied` corrects it, unless the advised resend explains it.
+/// What is new about a verdict for an entry that has one, or had one before its row was changed or another joined its
+/// group: whoever acted on the advice before must hear when it changes, unless having followed it explains the change.
 fn superseding(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
-    let told = attempt.verdict.as_ref().or(attempt.told.as_ref());
-    let (Some(before), Decision::Settle(mut verdict)) = (told, decision.clone()) else { return decision };
-    if before.outcome == Outcome::NotApplied && verdict.turned_up() && !resend_explains(group, attempt, before.decided)
-    {
+    let before = attempt.verdict.as_ref().or(attempt.told.as_ref());
+    let (Some(before), Decision::Settle(mut verdict)) = (before, decision.clone()) else { return decision };
+    // These say that nothing was known, or what was so at a time: what is said now is news, and contradicts nothing.
+    let knew_nothing = matches!(
+        before.reason,
+        Reason::BadRow | Reason::NoPlan | Reason::OtherEnvironment | Reason::StateFetched | Reason::Closed
+    );
+    let followed = before.action == Action::Resend && resend_explains(group, attempt, before.decided);
+    if !knew_nothing && before.action != verdict.action && !followed {
         verdict.correction = true;
         verdict.explanation = format!(
             "correction of {} ({}) of {}: {}",
@@ -177,21 +217,26 @@ fn superseding(group: &Group, attempt: &Attempt, decision: Decision) -> Decision
 }
 
 /// Whether what was found can be the work of a resend that followed the verdict: made after it by the server's own
-/// word, or, where the server does not say, recorded as sent again after it.
+/// word, or, where that does not say whether it was before or after, recorded as sent again after it.
 fn resend_explains(group: &Group, attempt: &Attempt, decided: Moment) -> bool {
     let sent_again = group.sent_again_since(attempt, decided);
-    let first = group.first_sent(attempt.facts.identity);
     attempt.facts.effects.iter().enumerate().all(|(index, effect)| {
-        let looks = view::in_order(&attempt.looks, index);
+        let looks = group.looks(attempt, index);
         let Some(look) = looks.last() else { return sent_again };
-        let least = look.skews().map(|(least, _)| least);
-        let older = |made: Option<Moment>| matches!((made, first), (Some(made), Some(first)) if least.iter().all(|least| made < first + *least));
-        let times: Vec<Option<Moment>> = match effect.kind {
-            Kind::Update => look.records.iter().map(|record| record.changed).collect(),
-            Kind::Create | Kind::Member => look.records.iter().map(|r| r.made).filter(|made| !older(*made)).collect(),
+        let older = |made: &Made| made.age(group.first(attempt.facts.identity), &[]) == Age::Before;
+        let made = |record: &Record| Made::said(record.made, look);
+        let times: Vec<Option<Made>> = match effect.kind {
+            Kind::Update => look.records.iter().map(|r| r.changed.map(|_| Made::said(r.changed, look))).collect(),
+            Kind::Create | Kind::Member => {
+                let young = look.records.iter().filter(|record| !older(&made(record)));
+                young.map(|record| record.made.map(|_| made(record))).collect()
+            }
             Kind::Blind | Kind::Delete | Kind::Inbound => Vec::new(),
         };
-        let after = |time: &Option<Moment>| time.map_or(sent_again, |time| least.iter().all(|least| time > decided + *least));
+        let after = |time: &Option<Made>| {
+            let before = time.is_some_and(|time| time.before(decided));
+            sent_again && !before || time.is_some_and(|time| time.since(decided))
+        };
         if times.is_empty() { sent_again } else { times.iter().all(after) }
     })
 }

@@ -3,17 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::age::Active;
 use super::group::{alone_settled, alone_settled_longest, in_doubt, maybe_applied, maybe_succeeded, own_id};
+use super::requests::Requests;
 use super::view;
-use crate::clock::Moment;
-use crate::evidence::{Attempt, Kind, Link, Windows};
-use crate::words::{Failure, Seen};
+use crate::clock::{Moment, Span};
+use crate::evidence::{Attempt, Effect, Kind, Link, Look, Sending, Windows};
+use crate::words::{Control, Failure, Seen};
 
 /// When something was sent; unknown is earlier than all that is known.
 type Sent = Option<Moment>;
-
-/// A time in which an attempt can have been applied: from when it was sent until its window was over.
-pub type Able = (Moment, Moment);
 
 /// What is known of one operation.
 #[derive(Default)]
@@ -21,63 +20,128 @@ pub struct Operation<'a> {
     pub attempts: Vec<&'a Attempt>,
     /// No byte of any attempt left its sender.
     pub never_sent: bool,
-    /// When what can have been applied was first sent, by the writer's clock; `None` when that of any such attempt cannot be
-    /// believed.
-    pub first_sent: Sent,
-    /// When the last attempt was sent, by the writer's clock; `None` when that of none can be believed.
+    /// When what can have been applied was first sent.
+    pub first: Option<Sending>,
+    /// When the last attempt was sent, at the latest; `None` when nothing bounds it.
     pub last_sent: Sent,
     /// When its attempts can have been applied, in order and apart from each other.
-    pub spans: Vec<Able>,
+    pub spans: Vec<Active>,
     /// The same when each attempt waits for the longest window.
-    pub spans_longest: Vec<Able>,
+    pub spans_longest: Vec<Active>,
     /// An attempt was told that it succeeded, or perhaps.
     pub answered_success: bool,
     /// Others that have its key may be known no more.
     pub overtaken: bool,
+    /// Of each effect in a list, and each record that its looks showed: when it was not listed yet.
+    unlisted: BTreeMap<(usize, &'a str), Moment>,
+    /// The looks at an effect that several of its attempts have alike.
+    shared: Vec<(usize, &'a Effect, Vec<&'a Look>)>,
 }
 
 impl<'a> Operation<'a> {
+    /// When a record was not listed yet, by the last look at the effect before the first one that shows it.
+    pub fn unlisted_before(&self, effect: usize, id: &str) -> Option<Moment> {
+        self.unlisted.get(&(effect, id)).copied()
+    }
+
+    /// The looks at an effect, by whichever attempt that has the same.
+    pub fn looks(&self, attempt: &'a Attempt, index: usize) -> Vec<&'a Look> {
+        let effect = attempt.facts.effects.get(index);
+        let shared = self.shared.iter().find(|(place, alike, _)| *place == index && Some(*alike) == effect);
+        shared.map_or_else(|| view::in_order(&attempt.looks, index), |(.., looks)| looks.clone())
+    }
+
     fn of(attempts: Vec<&'a Attempt>, windows: &Windows) -> Operation<'a> {
         let not_sent = |attempt: &&&Attempt| attempt.facts.failure == Some(Failure::NotSent);
         Operation {
             never_sent: attempts.iter().all(|attempt| not_sent(&attempt)),
-            first_sent: first_sent(&attempts),
-            last_sent: attempts.iter().map(|attempt| attempt.facts.sent()).max().flatten(),
-            spans: spans(&attempts, |attempt| alone_settled(windows, attempt)),
-            spans_longest: spans(&attempts, |attempt| alone_settled_longest(windows, attempt)),
+            first: first(&attempts, windows),
+            last_sent: attempts.iter().map(|a| a.facts.sent().map(|_| a.facts.sending(windows).latest)).max().flatten(),
+            spans: spans(&attempts, windows, |attempt| alone_settled(windows, attempt)),
+            spans_longest: spans(&attempts, windows, |attempt| alone_settled_longest(windows, attempt)),
             answered_success: attempts.iter().any(|attempt| maybe_succeeded(attempt)),
             overtaken: attempts.iter().any(|attempt| attempt.facts.overtaken),
+            unlisted: unlisted(&attempts, windows),
+            shared: shared_looks(&attempts),
             attempts,
         }
     }
 }
 
-/// What was refused or turned away can have made nothing; where all was, the first of what reached the server counts.
-fn first_sent(attempts: &[&Attempt]) -> Sent {
-    let sent = |attempt: &&Attempt| attempt.facts.sent();
-    let reached = |attempt: &&&Attempt| attempt.facts.failure != Some(Failure::NotSent);
-    let able = attempts.iter().filter(|attempt| maybe_applied(attempt)).map(sent).min();
-    able.or_else(|| attempts.iter().filter(reached).map(sent).min()).flatten()
+/// When each record of a list was not listed yet, by the last usable look before the first one that shows it.
+fn unlisted<'a>(attempts: &[&'a Attempt], windows: &Windows) -> BTreeMap<(usize, &'a str), Moment> {
+    let listed = |attempt: &&Attempt| attempt.facts.effects.iter().any(|effect| effect.kind == Kind::Member);
+    if !attempts.iter().any(listed) {
+        return BTreeMap::new();
+    }
+    let usable =
+        |look: &&Look| look.current && view::sound(look) && look.known == Control::Held && !look.clock_is_far_off();
+    let mut looks: Vec<&Look> = attempts.iter().flat_map(|attempt| &attempt.looks).filter(usable).collect();
+    looks.sort_by_key(|look| look.asked);
+    let mut before: BTreeMap<usize, Moment> = BTreeMap::new();
+    let mut seen: BTreeMap<(usize, &str), Option<Moment>> = BTreeMap::new();
+    for same in looks.chunk_by(|a, b| a.asked == b.asked) {
+        for look in same {
+            for id in look.records.iter().filter_map(|record| record.id.as_deref()) {
+                seen.entry((look.effect, id)).or_insert_with(|| before.get(&look.effect).copied());
+            }
+        }
+        before.extend(same.iter().map(|look| (look.effect, look.surely_asked() - windows.replica_lag)));
+    }
+    seen.into_iter().filter_map(|(place, before)| Some((place, before?))).collect()
 }
 
-/// Each from when it was sent until `over`; those that meet are one.
-fn spans(attempts: &[&Attempt], over: impl Fn(&Attempt) -> Moment) -> Vec<Able> {
+/// The looks at each effect that several attempts have alike.
+fn shared_looks<'a>(attempts: &[&'a Attempt]) -> Vec<(usize, &'a Effect, Vec<&'a Look>)> {
+    let mut alike: Vec<(usize, &Effect, Vec<&[Look]>)> = Vec::new();
+    for attempt in attempts.iter().filter(|_| attempts.len() > 1) {
+        for (index, effect) in attempt.facts.effects.iter().enumerate() {
+            match alike.iter_mut().find(|(place, other, _)| *place == index && *other == effect) {
+                Some((.., looks)) => looks.push(&attempt.looks),
+                None => alike.push((index, effect, vec![&attempt.looks])),
+            }
+        }
+    }
+    let several = alike.into_iter().filter(|(.., looks)| looks.len() > 1);
+    several.filter_map(|(index, effect, looks)| Some((index, effect, view::in_one_order(&looks, index)?))).collect()
+}
+
+/// What was refused or turned away can have made nothing; where all was, the first of what reached the server counts.
+fn first(attempts: &[&Attempt], windows: &Windows) -> Option<Sending> {
+    let sending = |attempt: &&Attempt| attempt.facts.sending(windows);
+    let reached = |attempt: &&&Attempt| attempt.facts.failure != Some(Failure::NotSent);
+    let able = attempts.iter().filter(|attempt| maybe_applied(attempt)).map(sending).reduce(Sending::first);
+    able.or_else(|| attempts.iter().filter(reached).map(sending).reduce(Sending::first))
+}
+
+/// Each from when it was sent until `over`; those that surely meet are one.
+fn spans(attempts: &[&Attempt], windows: &Windows, over: impl Fn(&Attempt) -> Moment) -> Vec<Active> {
     let able = attempts.iter().filter(|attempt| maybe_applied(attempt));
-    let mut apart: Vec<Able> = able.map(|a| (a.facts.sent().unwrap_or(Moment(i64::MIN)), over(a))).collect();
+    // Its writer's clock may have been slow.
+    let slow = |attempt: &Attempt| attempt.facts.surely_ended(windows).since(attempt.facts.ended).max(Span::ZERO);
+    let latest = |attempt: &Attempt| over(attempt) + slow(attempt);
+    let mut apart: Vec<Active> =
+        able.map(|attempt| Active { sent: attempt.facts.sending(windows), over: latest(attempt) }).collect();
     apart.sort_unstable();
     apart.dedup_by(|next, before| {
-        let meet = next.0 <= before.1;
-        before.1 = if meet { before.1.max(next.1) } else { before.1 };
+        let meet = next.sent.latest <= before.over;
+        if meet {
+            *before = Active { sent: before.sent.first(next.sent), over: before.over.max(next.over) };
+        }
         meet
     });
     apart
 }
 
 /// The operations of a group.
-pub fn operations<'a>(attempts: &'a [Attempt], windows: &Windows) -> BTreeMap<Link, Operation<'a>> {
+pub fn operations<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<Link, Operation<'a>> {
+    let attempts = &requests.case.attempts;
     let mut of: BTreeMap<Link, Vec<&Attempt>> = BTreeMap::new();
     for attempt in attempts {
         of.entry(attempt.facts.identity).or_default().push(attempt);
+    }
+    for (place, identity) in &requests.also {
+        of.entry(*identity).or_default().push(&attempts[*place]);
     }
     of.into_iter().map(|(identity, attempts)| (identity, Operation::of(attempts, windows))).collect()
 }
@@ -93,12 +157,14 @@ pub struct OfKey<'a> {
     pub create_in_doubt: bool,
     /// It was found once under its own spelling, by whichever attempt's look.
     pub found: bool,
-    /// Each time that it was seen so under this plan, with controls, in order: when for sure, when by the job's clock, and
-    /// under which id.
+    /// Each look that did not find it, with both controls: when by the job's clock, and since when it was not there.
+    absent: Vec<(Moment, Moment)>,
+    /// Each time that it was seen so under this plan, with controls, in order: by when at the latest, since when at the
+    /// earliest, and under which id.
     seen: Vec<(Moment, Moment, &'a str)>,
     /// Each verdict of this plan that names it, and when it was decided.
     named: Vec<(Moment, &'a str)>,
-    /// A retry was told that it is there, and nothing else that the retry made explains the word.
+    /// A retry was told that it is there.
     pub told_there: bool,
     /// When each operation that may have made it did so first.
     made: BTreeMap<Link, Sent>,
@@ -128,20 +194,36 @@ impl<'a> OfKey<'a> {
         }
     }
 
-    /// The id that it had before `moment`, and when it was known to.
-    pub fn known_id(&self, moment: Moment) -> Option<(Moment, &'a str)> {
-        let before = &self.seen[..self.seen.partition_point(|(answered, ..)| *answered < moment)];
-        let seen = before.iter().map(|(_, answered, id)| (*answered, *id)).max();
-        seen.or_else(|| self.named.iter().filter(|(decided, _)| *decided < moment).max().copied())
+    /// It bore another id once, as far as looks and verdicts tell.
+    pub fn seen_otherwise(&self, id: Option<&str>) -> bool {
+        let seen = self.seen.iter().map(|(.., seen)| *seen);
+        seen.chain(self.named.iter().map(|(_, named)| *named)).any(|seen| id != Some(seen))
     }
 
-    /// When it was seen under this id first.
+    /// It bore another id at a moment after this one.
+    pub fn seen_otherwise_after(&self, id: &str, moment: Moment) -> bool {
+        self.seen.iter().any(|(_, since, seen)| *since > moment && *seen != id)
+    }
+
+    /// When it was seen under this id first, or a verdict named it.
     pub fn first_seen(&self, id: &str) -> Option<Moment> {
-        self.seen.iter().find(|(.., seen)| *seen == id).map(|(answered, ..)| *answered)
+        let seen = self.seen.iter().filter(|(.., seen)| *seen == id).map(|(answered, ..)| *answered);
+        let named = self.named.iter().filter(|(_, named)| *named == id).map(|(decided, _)| *decided);
+        seen.chain(named).min()
     }
 
-    fn create(&mut self, attempt: &'a Attempt) {
-        let (identity, sent) = (attempt.facts.identity, attempt.facts.sent());
+    /// When it was not there yet, by the last look before this moment that did not find it.
+    pub fn absent_before(&self, asked: Moment) -> Option<Moment> {
+        self.absent.iter().filter(|(when, _)| *when < asked).map(|(_, absent)| *absent).max()
+    }
+
+    /// It was not there at a moment after this one, whatever was seen later.
+    pub fn absent_after(&self, moment: Moment) -> bool {
+        self.absent.iter().any(|(_, absent)| *absent > moment)
+    }
+
+    fn create(&mut self, attempt: &'a Attempt, windows: &Windows) {
+        let (identity, sent) = (attempt.facts.identity, attempt.facts.sending(windows).earliest());
         self.create_in_doubt |= in_doubt(attempt);
         if maybe_applied(attempt) {
             let first = self.made.entry(identity).or_insert(sent);
@@ -151,16 +233,29 @@ impl<'a> OfKey<'a> {
         if maybe_succeeded(attempt) {
             let first = self.told.entry(identity).or_insert(sent);
             *first = (*first).min(sent);
-            self.told_last = self.told_last.max(Some(sent.map(|sent| sent.max(attempt.facts.ended))));
+            self.told_last = self.told_last.max(Some(sent.map(|sent| sent.max(attempt.facts.surely_ended(windows)))));
             self.told_at_unknown |= sent.is_none();
         }
     }
 }
 
+/// A look that shows by the job's clock that a key was not there.
+fn usable_absence(look: &Look) -> bool {
+    look.current && view::sound_absence(look) && !look.clock_is_far_off()
+}
+
 /// The keys of a group.
-pub fn keys(attempts: &[Attempt]) -> BTreeMap<Link, OfKey<'_>> {
+pub fn keys<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<Link, OfKey<'a>> {
+    let attempts = &requests.case.attempts;
     let mut keys: BTreeMap<Link, OfKey> = BTreeMap::new();
     for attempt in attempts {
+        for look in attempt.looks.iter().filter(|look| usable_absence(look)) {
+            let effect = attempt.facts.effects.get(look.effect).filter(|effect| effect.kind != Kind::Member);
+            if let Some(key) = effect.and_then(|effect| effect.key) {
+                let of = keys.entry(key).or_default();
+                of.absent.push((look.asked, look.surely_asked() - windows.replica_lag));
+            }
+        }
         for look in attempt.looks.iter().filter(|look| look.seen == Seen::Present && look.records.iter().any(|r| r.own))
         {
             if let Some(key) = attempt.facts.effects.get(look.effect).and_then(|effect| effect.key) {
@@ -168,7 +263,8 @@ pub fn keys(attempts: &[Attempt]) -> BTreeMap<Link, OfKey<'_>> {
                 of.found = true;
                 // Another plan may call the same record by another id.
                 let id = own_id(look).filter(|_| look.current && view::sound(look));
-                of.seen.extend(id.map(|id| (look.surely_answered(), look.answered, id)));
+                let since = look.surely_asked() - windows.replica_lag;
+                of.seen.extend(id.map(|id| (look.surely_answered(), since, id)));
             }
         }
         if let Some((key, named)) = named(attempt) {
@@ -177,7 +273,7 @@ pub fn keys(attempts: &[Attempt]) -> BTreeMap<Link, OfKey<'_>> {
         for (kind, key) in writes(attempt) {
             let of = keys.entry(key).or_default();
             match kind {
-                Kind::Create => of.create(attempt),
+                Kind::Create => of.create(attempt, windows),
                 Kind::Delete => {
                     of.delete_in_doubt |= in_doubt(attempt);
                     of.deletes.extend(maybe_applied(attempt).then_some(attempt));
@@ -195,17 +291,13 @@ pub fn keys(attempts: &[Attempt]) -> BTreeMap<Link, OfKey<'_>> {
     keys
 }
 
-/// Of several records a "there already" does not say which is there; one that was found explains it.
+/// Of several unique keys a "there already" does not say which is taken.
 fn tell_there(attempts: &[Attempt], keys: &mut BTreeMap<Link, OfKey<'_>>) {
     for attempt in attempts.iter().filter(|attempt| attempt.facts.told_there) {
         let own = writes(attempt).filter(|(kind, _)| *kind == Kind::Create).map(|(_, key)| key);
         let own: BTreeSet<Link> = own.collect();
-        let found: BTreeSet<Link> =
-            own.iter().copied().filter(|key| keys.get(key).is_some_and(|of| of.found)).collect();
-        for key in own {
-            if found.iter().all(|other| *other == key) {
-                keys.entry(key).or_default().told_there = true;
-            }
+        if let (Some(key), 1) = (own.first(), own.len()) {
+            keys.entry(*key).or_default().told_there = true;
         }
     }
 }

@@ -22,9 +22,11 @@ pub enum View<'a> {
 /// How far an absence is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
-    /// Asked before the group was settled: it proves nothing.
+    /// Asked before the group was settled: it proves nothing. By the server's clock it was asked `behind` earlier than by the
+    /// job's.
     Unsettled {
         until: Moment,
+        behind: Span,
     },
     /// Seen once; to be seen again not before `until`.
     Unconfirmed {
@@ -36,10 +38,28 @@ pub enum Absence {
     },
 }
 
+/// Clocks are never closer than some seconds.
+const SECONDS: Span = Span(5000);
+
 /// The looks at one effect in the order in which they count. Of looks asked at one instant the more cautious comes last,
 /// so that their order in the ledger does not matter.
 pub fn in_order(looks: &[Look], effect: usize) -> Vec<&Look> {
-    let mut looks: Vec<&Look> = looks.iter().filter(|look| look.effect == effect).collect();
+    cautious(looks.iter().filter(|look| look.effect == effect).collect())
+}
+
+/// The same of looks at one effect that several attempts of an operation have alike: each of them tells of all. `None`
+/// where a clock that was set back leaves no one order.
+pub fn in_one_order<'a>(each: &[&'a [Look]], effect: usize) -> Option<Vec<&'a Look>> {
+    let of = |looks: &'a [Look]| looks.iter().filter(move |look| look.effect == effect);
+    if !each.iter().all(|looks| of(looks).is_sorted_by_key(|look| look.asked)) {
+        return None;
+    }
+    let mut looks: Vec<&Look> = each.iter().flat_map(|looks| of(looks)).collect();
+    looks.sort_by_key(|look| look.asked);
+    Some(cautious(looks))
+}
+
+fn cautious(mut looks: Vec<&Look>) -> Vec<&Look> {
     let caution = |look: &Look| {
         let doubt = match controls(look, look.seen == Seen::Absent) {
             Ok(()) => 0,
@@ -92,7 +112,12 @@ pub fn sound(look: &Look) -> bool {
     controls(look, false).is_ok()
 }
 
-/// Whether the controls stand behind what a look saw; an absence needs both.
+/// Whether a look that found nothing may be used as evidence that nothing was there then.
+pub fn sound_absence(look: &Look) -> bool {
+    look.seen == Seen::Absent && controls(look, true).is_ok()
+}
+
+/// Whether the controls stand behind what a look saw; an absence needs the known key's, too.
 fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
     let wait = |why: String| Err(defer(Reason::Inconclusive, Action::Wait).because(why));
     let review = |why: &str| Err(defer(Reason::Uncontrolled, Action::Review).because(why.to_owned()));
@@ -114,6 +139,19 @@ fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
     }
     if look.random != Control::Held {
         return wait("the control with a random key got no answer".into());
+    }
+    if look.near == Control::Contradicted {
+        return review(
+            "a key that is nearly the known one was found: this lookup finds by parts of the key; give the plan's lookup `record.key`, or an exact search",
+        );
+    }
+    if look.near == Control::Unanswered {
+        return wait("the control with a key that is nearly the known one got no answer".into());
+    }
+    if look.fields == Control::Contradicted {
+        return review(
+            "the known record shows another value than the control's `fields` say, so no comparison can be believed; check them, and `as` of the plan's fields",
+        );
     }
     match look.known {
         Control::Missing if absent => {
@@ -138,7 +176,10 @@ pub fn absence(
     };
     let streak: Vec<&&Look> = looks.iter().rev().take_while(counts).collect();
     let (Some(last), Some(first)) = (streak.first(), streak.last()) else {
-        return Absence::Unsettled { until: settled };
+        // A server whose clock is behind the job's lets it wait for longer: which of them is right, nothing says.
+        let behind = looks.last().map_or(Span::ZERO, |last| last.asked.since(last.surely_asked()));
+        let behind = if behind > SECONDS { behind } else { Span::ZERO };
+        return Absence::Unsettled { until: settled + behind, behind };
     };
     let by_job = last.asked.since(first.answered) >= windows.confirm_after;
     let by_server = match (first.server, last.server) {
@@ -156,9 +197,9 @@ pub fn absence(
 /// The rows of an absence (or a state from before) that does not count yet; `None` when it is confirmed.
 pub fn not_yet(absence: Absence, action: Action) -> Option<Decision> {
     match absence {
-        Absence::Unsettled { until } => Some(
+        Absence::Unsettled { until, behind } => Some(
             defer(Reason::Unsettled, action)
-                .because(format!("not applied so far, but until {until} it may still become so"))
+                .because(format!("not applied so far, but until {until} it may still become so{}", lagging(behind)))
                 .not_before(until),
         ),
         Absence::Unconfirmed { until } => Some(
@@ -169,6 +210,17 @@ pub fn not_yet(absence: Absence, action: Action) -> Option<Decision> {
                 .not_before(until),
         ),
         Absence::Confirmed { .. } => None,
+    }
+}
+
+/// What is said of a server's clock that is behind the job's.
+fn lagging(behind: Span) -> String {
+    match behind {
+        Span::ZERO => String::new(),
+        _ => format!(
+            " (the server's Date is {} s behind this host's clock, and the later of the two is waited for: correct the clock that is wrong)",
+            behind.0 / 1000
+        ),
     }
 }
 
@@ -184,11 +236,20 @@ pub fn matched_on(found_by: Option<&str>, record: &Record) -> String {
     found_by.into_iter().chain(equal).collect::<Vec<_>>().join(", ")
 }
 
+/// The assumption behind every `created`.
+pub const ASSUMING_NO_OTHER: &str = "this assumes that no request unknown to the ledger made it, a request of the partner's own that succeeded included";
+
 /// The assumptions behind every `not-applied`.
 pub fn assuming(windows: &Windows, settled: Moment, absence: Absence) -> String {
     let Absence::Confirmed { first, last } = absence else { return String::new() };
+    // What was turned away, or answered, leaves no window to wait for.
+    let after = if settled.0 > 0 {
+        format!(", both later than {settled} (the end of the waiting window)")
+    } else {
+        String::new()
+    };
     format!(
-        "absent at {first} and {last}, both after {settled}, with controls; this assumes that nothing is applied later than \
+        "not found at {first} nor at {last}{after}; the control lookups passed; this assumes that nothing is applied later than \
          {} after a network failure or {} after a server error, a replica lag of {}, and that nobody removed the record meanwhile",
         windows.network, windows.server_error, windows.replica_lag
     )

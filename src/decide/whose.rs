@@ -1,9 +1,9 @@
 //! Whose the records of an owner's list are: each operation claims what it can have made, and [`matching`](super::matching)
 //! says what is the same in every feasible history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::age::Age;
+use super::age::{Age, Made};
 use super::group::{Group, maybe_applied};
 use super::keyed::{self, Asked};
 use super::matching::{Claim, Fit, fits};
@@ -119,8 +119,9 @@ struct List<'a> {
     makers: Vec<Maker<'a>>,
     /// Per item: the record that those who sent no key are known to have made, nobody else's any more.
     pinned: Vec<Option<&'a str>>,
-    /// Per item: the look at the list that shows all that they can have made.
-    latest: Vec<Option<&'a Look>>,
+    /// Per item: the looks at the list that show all that they can have made, one for each body that was sent. `None`: of one
+    /// of them there is none.
+    latest: Vec<Option<Vec<&'a Look>>>,
     /// Per item: what became of those who sent a key.
     asked: Vec<Vec<Asked<'a>>>,
     /// The ids of what one of the items can have made, in order. An older record must not take up an operation that
@@ -132,10 +133,13 @@ impl<'a> List<'a> {
     fn of(group: &'a Group<'a>, makers: impl Iterator<Item = Maker<'a>>) -> List<'a> {
         let makers: Vec<Maker> = makers.filter(Maker::may_have_made_any).collect();
         let pinned = makers.iter().map(|maker| pinned(group, &maker.keyless)).collect();
-        let latest: Vec<Option<&Look>> =
-            makers.iter().map(|maker| latest_look(group, &maker.keyless, maker.item.1)).collect();
+        let latest: Vec<Option<Vec<&Look>>> =
+            makers.iter().map(|maker| latest_looks(group, &maker.keyless, maker.item.1)).collect();
         let asked = makers.iter().map(|maker| keyed::asked(group, &maker.keyed, maker.item.1)).collect();
-        let looks = makers.iter().zip(&latest).filter_map(|(maker, look)| Some((maker.item.0, (*look)?)));
+        let looks = makers
+            .iter()
+            .zip(&latest)
+            .flat_map(|(maker, looks)| looks.iter().flatten().map(|look| (maker.item.0, *look)));
         let records = looks.flat_map(|(identity, look)| candidates(group, identity, look));
         let mut records: Vec<&str> = records.filter_map(|record| record.id.as_deref()).collect();
         records.sort_unstable();
@@ -219,11 +223,12 @@ impl<'a> List<'a> {
         if self.asked[item].iter().any(|asked| asked.look.is_none()) {
             return all();
         }
-        match (self.pinned[item], self.latest[item]) {
+        match (self.pinned[item], &self.latest[item]) {
             (Some(id), _) => self.index_of(id).into_iter().collect(),
-            (None, Some(look)) => {
-                let records = candidates(self.group, maker.item.0, look);
-                records.filter_map(|record| self.index_of(record.id.as_deref()?)).collect()
+            (None, Some(looks)) => {
+                let records = looks.iter().flat_map(|look| candidates(self.group, maker.item.0, look));
+                let places: BTreeSet<usize> = records.filter_map(|r| self.index_of(r.id.as_deref()?)).collect();
+                places.into_iter().collect()
             }
             (None, None) if capacity(&maker.keyless) == 0 => Vec::new(),
             // Settled long ago and without its fields: it may have made any of them.
@@ -248,9 +253,9 @@ impl<'a> List<'a> {
     /// When a record was made, seen from an item. For one that nobody has looked for, another's look tells the time.
     fn age(&self, item: usize, record: usize) -> Option<Age> {
         let id = self.records[record];
-        let (look, record) = match self.latest[item] {
-            Some(look) => shown(look, id)?,
-            None => self.latest.iter().flatten().find_map(|look| shown(look, id))?,
+        let (look, record) = match &self.latest[item] {
+            Some(looks) => looks.iter().find_map(|look| shown(look, id))?,
+            None => self.latest.iter().flatten().flatten().find_map(|look| shown(look, id))?,
         };
         Some(age_of(self.group, self.makers[item].item.0, record, look))
     }
@@ -261,11 +266,21 @@ fn capacity(attempts: &[&Attempt]) -> usize {
     attempts.iter().filter(|attempt| maybe_applied(attempt)).count()
 }
 
-/// The latest look at an item, by any attempt of its operation, that shows all that it can have made: with controls, and
-/// after its windows. What an earlier look did not show may have been made since.
-fn latest_look<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Option<&'a Look> {
+/// For each body that was sent the latest look at an item that shows all that it can have made: with controls, and after its
+/// windows. What an earlier look did not show may have been made since.
+fn latest_looks<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Option<Vec<&'a Look>> {
     let settled = group.own_settled_longest(attempts.first()?.facts.identity);
-    latest(attempts, index, |look| look.current && look.surely_asked() > settled)
+    let mut alike: Vec<(&Effect, Vec<&Attempt>)> = Vec::new();
+    for attempt in attempts {
+        let Some(effect) = attempt.facts.effects.get(index) else { continue };
+        match alike.iter_mut().find(|(other, _)| *other == effect) {
+            Some((_, attempts)) => attempts.push(attempt),
+            None => alike.push((effect, vec![attempt])),
+        }
+    }
+    alike.retain(|(_, alike)| alike.iter().any(|attempt| maybe_applied(attempt)));
+    let each = alike.iter().map(|(_, alike)| latest(alike, index, |l| l.current && l.surely_asked() > settled));
+    each.collect::<Option<Vec<_>>>().filter(|looks| !looks.is_empty())
 }
 
 /// The latest of those looks at an effect which controls stand behind.
@@ -279,7 +294,8 @@ pub fn latest<'a>(attempts: &[&'a Attempt], index: usize, of: impl Fn(&Look) -> 
 
 /// When a record was made, seen from an operation.
 pub fn age_of(group: &Group, identity: Link, record: &Record, look: &Look) -> Age {
-    Age::of_spans(record, look, group.first_sent(identity), group.spans_longest(identity))
+    let unlisted = group.unlisted_before(identity, record, look);
+    Made::said(record.made, look).looked_for(unlisted, look).age(group.first(identity), group.spans_longest(identity))
 }
 
 /// The record of this id in a look, with the look.
@@ -303,11 +319,9 @@ fn pinned<'a>(group: &Group, attempts: &[&'a Attempt]) -> Option<&'a str> {
 /// The records of a look that the operation can have made: one of its attempts may have been applied, their fields agree,
 /// they are not older than it, and nobody who asked for their unique key can have made them.
 pub fn candidates<'a>(group: &'a Group, identity: Link, look: &'a Look) -> impl Iterator<Item = &'a Record> {
-    let first = group.first_sent(identity);
-    let settled = group.own_settled_longest(identity);
     let able = group.operation(identity).any(maybe_applied);
     let can = move |r: &&Record| {
-        able && !r.differs() && !group.is_keyed(r) && Age::of(r.made, look, first, settled) != Age::Before
+        able && !r.differs() && !group.is_keyed(r) && age_of(group, identity, r, look) != Age::Before
     };
     look.records.iter().filter(can)
 }

@@ -169,6 +169,13 @@ fn retry_after(text: &str, date: Option<Moment>, now: Moment) -> Option<Span> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Span::seconds(text.parse::<u32>().unwrap_or(u32::MAX).into()));
     }
+    // Not HTTP's, but meant: no less than what was asked for.
+    let fraction = text.split_once('.').filter(|(whole, part)| {
+        !whole.is_empty() && !part.is_empty() && whole.bytes().chain(part.bytes()).all(|byte| byte.is_ascii_digit())
+    });
+    if let Some((whole, _)) = fraction {
+        return Some(Span::seconds(i64::from(whole.parse::<u32>().unwrap_or(u32::MAX)) + 1));
+    }
     // Dates are of whole seconds, the clock is not.
     let seconds = Moment::parse_http_date(text, now)?.since(date.unwrap_or(now)).0.div_euclid(1000);
     (seconds >= 0).then_some(Span::seconds(seconds))
@@ -257,12 +264,13 @@ mod tests {
         let date = at("Sun, 06 Nov 1994 08:49:37 GMT");
         let later = "Sun, 06 Nov 1994 08:49:40 GMT";
         assert_eq!(retry_after("7", None, Moment(0)), Some(Span::seconds(7)));
+        assert_eq!(retry_after("1.5", None, Moment(0)), Some(Span::seconds(2)));
         assert_eq!(retry_after(later, date, Moment(0)), Some(Span::seconds(3)));
         assert_eq!(retry_after(later, None, at(later).unwrap()), Some(Span::ZERO));
         for form in ["Sunday, 06-Nov-94 08:49:40 GMT", "Sun Nov  6 08:49:40 1994"] {
             assert_eq!(retry_after(form, date, at(later).unwrap()), Some(Span::seconds(3)), "{form}");
         }
-        for none in ["soon", "-1", "1.5", "", "Sun, 06 Nov 1994 08:49:30 GMT"] {
+        for none in ["soon", "-1", "1.5s", "1.", ".5", "", "Sun, 06 Nov 1994 08:49:30 GMT"] {
             assert_eq!(retry_after(none, date, Moment(0)), None, "{none}");
         }
     }

@@ -279,6 +279,8 @@ fn understood(reader: &Reader, row: &Row, now: Moment) -> Facts {
         ended_at: Ok(None),
         failure: cell(row.failure.text()),
         http_status: Ok(row.http_status.map(|status| status.to_string())),
+        arrived: None,
+        clock_error: None,
     };
     reader.read(&read, now).facts
 }

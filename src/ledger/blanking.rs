@@ -151,10 +151,10 @@ impl<'a> Blanking<'a> {
     pub fn blank(&self, entry: i64) -> Result<Touched> {
         let mut statement = self.connection.prepare_cached(
             "SELECT s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at,
-                    e.failure, e.http_status, s.reading_id
+                    e.failure, e.http_status, s.arrived_ms, s.clock_error_ms, s.reading_id
              FROM standings s JOIN entries e ON e.id = s.entry_id WHERE s.entry_id = ?",
         )?;
-        let found = statement.query_row([entry], |row| Ok((row_of(row, 0)?, row.get::<_, i64>(12)?)));
+        let found = statement.query_row([entry], |row| Ok((row_of(row, 0)?, row.get::<_, i64>(14)?)));
         let (row, current) = found.with_context(|| format!("failed to read entry {entry}"))?;
         let row = row.with_context(|| format!("entry {entry} is missing"))?;
         let reading = self.reader.read(&row, self.now);
@@ -307,7 +307,7 @@ const EVIDENCE: &str = "
 SELECT 1, id, json_array('reading', id, basis, facts) FROM readings WHERE entry_id = ?1 AND id <= ?2
 UNION ALL
 SELECT 2, id, json_array('observation', id, run_id, effect, basis, lookup, asked_ms, seen_ms, server_ms, seen, cause, records, state,
-                         known_control, random_control)
+                         known_control, random_control, near_control, skew_least_ms, skew_most_ms, made_error_ms, fields_control)
 FROM observations WHERE entry_id = ?1 AND id <= ?3
 UNION ALL
 SELECT 3, id, json_array('verdict', id, run_id, decision_id, decided_ms, status, outcome, reason, action, server_id, matched_on,

@@ -15,7 +15,7 @@ use super::prune::{Step, taken_back_unless};
 use super::runs::RunId;
 use super::settle::{Close, close_entry};
 use crate::clock::{Moment, Span};
-use crate::evidence::{Facts, Link};
+use crate::evidence::{Effect, Facts, Link};
 use crate::plan::Reader;
 use crate::plan::personal::Subject;
 
@@ -161,7 +161,9 @@ fn links_of<'a>(
         for facts in blanking.facts_of(entry)?.values() {
             let its =
                 facts.effects.iter().filter(|effect| effect.keys().chain(effect.owner).any(|key| keys.contains(&key)));
-            links.extend(its.flat_map(|effect| effect.keys().chain(effect.targets.iter().copied())));
+            // The owner's stay: they are another person's.
+            let owners = |link: &Link| facts.effects.iter().any(|e| [e.owner, e.owner_record].contains(&Some(*link)));
+            links.extend(its.flat_map(Effect::digests).filter(|link| !owners(link)));
         }
         links.extend(blanking.records_of(entry)?.values().flatten().filter_map(|record| record.values));
     }

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::Ledger;
 use super::fellows::{Fellows, entries_of};
 use super::intake::row_of;
-use crate::clock::Moment;
-use crate::evidence::{Attempt, Case, Facts, Link, Look, Record, Settled, Windows};
+use crate::clock::{Moment, Span};
+use crate::evidence::{Attempt, Case, Facts, Link, Look, Record, Settled};
 use crate::plan::Row;
 use crate::words::{Failure, Status};
 
@@ -40,6 +40,10 @@ pub struct Member {
     pub status: Option<Status>,
     /// When the next look is due; `None`: never.
     pub due: Option<Moment>,
+    /// The entry that joined its group after its verdict.
+    pub joined: Option<i64>,
+    /// The first attempt of its operation, as far as it is stored; `None`: itself.
+    pub lead: Option<i64>,
     /// The row itself, for the raw keys.
     pub row: Row,
 }
@@ -48,6 +52,11 @@ impl Member {
     /// Waits for an answer.
     pub fn pending(&self) -> bool {
         self.status == Some(Status::Pending)
+    }
+
+    /// Settled, and to be decided again, for another entry joined its group since. What a person closed stays closed.
+    pub fn reopened(&self) -> bool {
+        self.joined.is_some() && !self.pending() && self.status.is_some()
     }
 
     /// Settled, and looked at again.
@@ -109,7 +118,8 @@ impl Ledger {
         Ok(next.map(Moment))
     }
 
-    /// The groups of these entries, each once, with all their evidence and as they are at one moment. Entries that are due
+    /// The groups of these entries, each once, with all their evidence and as they are at one moment; `blank` is a group
+    /// without attempts. Entries that are due
     /// no more, that are gone, or of which `taken` says that they are dealt with already are left out.
     ///
     /// # Errors
@@ -118,7 +128,7 @@ impl Ledger {
         &self,
         due: &[Due],
         now: Moment,
-        (fellows, windows): (&Fellows, &Windows),
+        (fellows, blank): (&Fellows, &Case),
         taken: &mut HashSet<i64>,
     ) -> Result<Vec<Group>> {
         // One look at the file's locks for all of them. It only reads, so it stands in nobody's way.
@@ -133,8 +143,7 @@ impl Ledger {
             let entries =
                 if fellows.may_have(*entry) { related(&transaction, *entry)? } else { BTreeSet::from([*entry]) };
             group_of.extend(entries.into_iter().map(|entry| (entry, place)));
-            let case = Case { windows: windows.clone(), attempts: Vec::new() };
-            groups.push(Group { members: Vec::new(), case });
+            groups.push(Group { members: Vec::new(), case: blank.clone() });
         }
         members(&transaction, &group_of, |place, member, attempt| {
             groups[place].members.push(member);
@@ -171,7 +180,8 @@ fn related(connection: &Connection, entry: i64) -> Result<BTreeSet<i64>> {
 /// the next where a statement for each would go through the trees from the top.
 const MEMBERS: &str =
     "SELECT s.status, s.due_ms, s.reading_id, r.facts, r.basis, s.verdict_id, s.revision, e.id, e.request_id,
-       e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure, e.http_status, s.checks
+       e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure, e.http_status,
+       s.arrived_ms, s.clock_error_ms, s.checks, s.joined, s.lead
 FROM json_each(?) wanted CROSS JOIN standings s ON s.entry_id = wanted.value
 CROSS JOIN readings r ON r.id = s.reading_id CROSS JOIN entries e ON e.id = s.entry_id";
 
@@ -203,15 +213,18 @@ fn member(connection: &Connection, row: &rusqlite::Row) -> Result<Option<(Member
     let status = row.get_ref(0)?.as_str_or_null()?;
     let verdict: Option<i64> = row.get(5)?;
     // Looks are counted but for those at `answered` rows.
-    let unseen = row.get::<_, i64>(18)? == 0 && facts.failure != Some(Failure::Answered);
+    let unseen = row.get::<_, i64>(20)? == 0 && facts.failure != Some(Failure::Answered);
     let looks = if unseen { Vec::new() } else { looks_of(connection, entry, basis, i64::MAX)? };
-    let changed = entry_row.revision > 0;
+    let joined: Option<i64> = row.get(21)?;
+    let changed = entry_row.revision > 0 || joined.is_some();
     let member = Member {
         reading: row.get(2)?,
         verdict_id: verdict,
         stored_looks: looks.len(),
         status: status.map(str::parse).transpose()?,
         due: row.get::<_, Option<i64>>(1)?.map(Moment),
+        joined,
+        lead: row.get(22)?,
         row: entry_row,
     };
     let verdict = verdict.map(|id| settled(connection, id)).transpose()?;
@@ -230,7 +243,8 @@ pub(super) fn told_before(connection: &Connection, entry: i64, before: i64) -> R
 /// The looks at an entry in the order in which they were stored, up to an observation.
 pub(super) fn looks_of(connection: &Connection, entry: i64, basis: &str, last: i64) -> Result<Vec<Look>> {
     let mut statement = connection.prepare_cached(
-        "SELECT effect, basis, asked_ms, seen_ms, server_ms, seen, cause, records, state, known_control, random_control
+        "SELECT effect, basis, asked_ms, seen_ms, server_ms, seen, cause, records, state, known_control, random_control,
+           near_control, skew_least_ms, skew_most_ms, made_error_ms, fields_control
          FROM observations WHERE entry_id = ? AND id <= ? ORDER BY id",
     )?;
     let mut rows = statement.query([entry, last])?;
@@ -250,6 +264,10 @@ pub(super) fn looks_of(connection: &Connection, entry: i64, basis: &str, last: i
             state: row.get(8)?,
             known: row.get_ref(9)?.as_str()?.parse()?,
             random: row.get_ref(10)?.as_str()?.parse()?,
+            near: row.get_ref(11)?.as_str()?.parse()?,
+            skew: row.get::<_, Option<i64>>(12)?.map(Span).zip(row.get::<_, Option<i64>>(13)?.map(Span)),
+            made_error: Span(row.get(14)?),
+            fields: row.get_ref(15)?.as_str()?.parse()?,
         });
     }
     Ok(looks)
@@ -257,7 +275,7 @@ pub(super) fn looks_of(connection: &Connection, entry: i64, basis: &str, last: i
 
 pub(super) fn settled(connection: &Connection, verdict: i64) -> Result<Settled> {
     let mut statement = connection.prepare_cached(
-        "SELECT decided_ms, status, outcome, reason, server_id,
+        "SELECT decided_ms, status, outcome, reason, action, server_id,
            (SELECT count(*) FROM observations o WHERE o.entry_id = v.entry_id AND o.id <= d.last_observation)
          FROM verdicts v LEFT JOIN decisions d ON d.id = v.decision_id WHERE v.id = ?",
     )?;
@@ -268,7 +286,8 @@ pub(super) fn settled(connection: &Connection, verdict: i64) -> Result<Settled> 
         status: row.get_ref(1)?.as_str()?.parse()?,
         outcome: row.get_ref(2)?.as_str()?.parse()?,
         reason: row.get_ref(3)?.as_str()?.parse()?,
-        server_id: row.get(4)?,
-        looks: row.get(5)?,
+        action: row.get_ref(4)?.as_str()?.parse()?,
+        server_id: row.get(5)?,
+        looks: row.get(6)?,
     })
 }

@@ -48,7 +48,7 @@ impl Ledger {
     pub fn each_sampled(&self, newest: usize, mut each: impl FnMut(&Row)) -> Result<()> {
         let mut statement = self.connection.prepare(
             "SELECT s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at,
-                    e.failure, e.http_status
+                    e.failure, e.http_status, s.arrived_ms, s.clock_error_ms
              FROM standings s JOIN entries e ON e.id = s.entry_id
              WHERE s.status IS NOT NULL AND s.reason IS NOT 'closed' AND s.entry_id NOT IN (SELECT entry_id FROM blanked)
                AND s.entry_id IN (

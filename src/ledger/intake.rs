@@ -7,6 +7,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Ledger;
+use super::joining::{self, Newcomers};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Class, Effect, Facts, Kind, Link};
 use crate::plan::{Cell, NoText, Reader, Reading, Row};
@@ -74,8 +75,9 @@ fn take_in_rows(
 ) -> Result<(Amount, Vec<(Link, i64)>)> {
     open_what_was_read_otherwise(connection, &reader.basis())?;
     let (mut links, mut answered, mut read) = (Vec::new(), BTreeSet::new(), Amount::default());
+    let mut newcomers = Newcomers::default();
     while read.rows < most.rows && read.bytes < most.bytes {
-        let page = take_in_page(connection, reader, now, (&mut links, &mut answered))?;
+        let page = take_in_page(connection, reader, now, (&mut links, &mut answered, &mut newcomers))?;
         if page.rows == 0 {
             break;
         }
@@ -83,6 +85,7 @@ fn take_in_rows(
     }
     links.sort_unstable();
     store_links(connection, &links, &answered)?;
+    joining::reopen(connection, &newcomers)?;
     Ok((read, links))
 }
 
@@ -126,9 +129,9 @@ fn take_in_page(
     connection: &Connection,
     reader: &Reader,
     now: Moment,
-    (links, answered): (&mut Vec<(Link, i64)>, &mut BTreeSet<Link>),
+    (links, answered, newcomers): (&mut Vec<(Link, i64)>, &mut BTreeSet<Link>, &mut Newcomers),
 ) -> Result<Amount> {
-    let Page { rows, bytes } = unread(connection)?;
+    let Page { rows, bytes } = unread(connection, i64::MIN)?;
     if rows.is_empty() {
         return Ok(Amount::default());
     }
@@ -140,6 +143,7 @@ fn take_in_page(
         connection.prepare_cached("SELECT max(entry_id) FROM readings")?.query_row([], |row| row.get(0))?;
     let mut store = connection.prepare_cached("INSERT INTO readings (entry_id, basis, facts) VALUES (?, ?, ?)")?;
     let mut stand = connection.prepare_cached("UPDATE standings SET reading_id = ?, sent_ms = ? WHERE entry_id = ?")?;
+    let mut removes = connection.prepare_cached("INSERT OR IGNORE INTO removals (entry_id) VALUES (?)")?;
     for Unread { entry, row, reason } in &rows {
         let Some(row) = row else {
             // Replaced by its writer under another id: the row is gone.
@@ -153,13 +157,20 @@ fn take_in_page(
         let earlier = if anew { heed_earlier(connection, *entry, &basis, &mut reading)? } else { None };
         let earlier = earlier.filter(|(_, earlier)| says_the_same(earlier, &reading.facts, row));
         let facts = &reading.facts;
-        let id = match earlier {
-            Some((id, _)) => id,
+        let id = match &earlier {
+            Some((id, _)) => *id,
             None => store.insert(params![entry, basis, serde_json::to_string(facts)?])?,
         };
         stand.execute(params![id, facts.sent.map(|sent| sent.0), entry])?;
         if anew {
             open_anew(connection, *entry, facts, *reason, earlier.is_none())?;
+        }
+        // Read anew under another plan, it is no news; changed by its writer, it is.
+        if !anew || (row.revision > 0 && earlier.is_none()) {
+            newcomers.add(*entry, facts, reader);
+        }
+        if joining::removes_by_id(facts, reader) {
+            removes.execute([entry])?;
         }
         let its = facts.links();
         links.extend(its.iter().map(|link| (*link, *entry)));
@@ -213,7 +224,7 @@ fn says_the_same(earlier: &Facts, facts: &Facts, row: &Row) -> bool {
 /// something can.
 fn open_anew(connection: &Connection, entry: i64, facts: &Facts, reason: Option<Reason>, new: bool) -> Result<()> {
     let open = if reason.is_some_and(|reason| falls(reason, facts)) {
-        "UPDATE standings SET due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL WHERE entry_id = ?"
+        "UPDATE standings SET due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL, joined = entry_id WHERE entry_id = ?"
     } else if new && facts.class != Class::OtherEnvironment {
         "UPDATE standings SET due_ms = 0 WHERE entry_id = ? AND status = 'resolved' AND due_ms IS NOT NULL"
     } else {
@@ -231,7 +242,9 @@ fn falls(reason: Reason, facts: &Facts) -> bool {
         Class::BadRow { .. } | Class::NoPlan | Class::OtherEnvironment => false,
         Class::Read => matches!(reason, Reason::BadRow | Reason::NoPlan | Reason::Unobservable),
         Class::Planned => match reason {
-            Reason::BadRow | Reason::NoPlan => true,
+            // A URL that servers read in two ways was understood before, and is not any better now.
+            Reason::BadRow => !facts.effects.iter().any(|effect| effect.alternative),
+            Reason::NoPlan => true,
             Reason::Unobservable => !facts.effects.iter().any(blind),
             _ => false,
         },
@@ -243,33 +256,33 @@ const CHANGED: &str = "what it asks for was changed after the job had read it (r
 
 /// A page of entries that were not read yet.
 #[derive(Default)]
-struct Page {
-    rows: Vec<Unread>,
+pub(super) struct Page {
+    pub rows: Vec<Unread>,
     bytes: usize,
 }
 
 /// An entry that was not read yet, or not under this plan and server.
-struct Unread {
-    entry: i64,
+pub(super) struct Unread {
+    pub entry: i64,
     /// `None`: the row is not there.
-    row: Option<Row>,
+    pub row: Option<Row>,
     /// Of one that stands as duplicate-risk: why.
     reason: Option<Reason>,
 }
 
-/// The next entries that were not read yet.
-fn unread(connection: &Connection) -> Result<Page> {
+/// The next entries from one on that were not read yet.
+pub(super) fn unread(connection: &Connection, from: i64) -> Result<Page> {
     let mut statement = connection.prepare_cached(
         "SELECT s.entry_id, s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at,
-                e.ended_at, e.failure, e.http_status, CASE s.status WHEN 'duplicate-risk' THEN s.reason END
+                e.ended_at, e.failure, e.http_status, s.arrived_ms, s.clock_error_ms, CASE s.status WHEN 'duplicate-risk' THEN s.reason END
          FROM standings s LEFT JOIN entries e ON e.id = s.entry_id
-         WHERE s.reading_id IS NULL ORDER BY s.entry_id LIMIT ?",
+         WHERE s.reading_id IS NULL AND s.entry_id >= ? ORDER BY s.entry_id LIMIT ?",
     )?;
-    let mut found = statement.query([PAGE])?;
+    let mut found = statement.query(params![from, PAGE])?;
     let mut page = Page::default();
     while let Some(row) = found.next()? {
         page.bytes += bytes_of(row)?;
-        let reason = row.get_ref(13)?.as_str_or_null()?.map(str::parse).transpose()?;
+        let reason = row.get_ref(15)?.as_str_or_null()?.map(str::parse).transpose()?;
         page.rows.push(Unread { entry: row.get(0)?, row: row_of(row, 1)?, reason });
         if page.bytes > PAGE_BYTES {
             break;
@@ -333,6 +346,8 @@ pub(super) fn row_of(row: &rusqlite::Row, start: usize) -> rusqlite::Result<Opti
         ended_at: cell(row.get_ref(start + 9)?),
         failure: cell(row.get_ref(start + 10)?),
         http_status: cell(row.get_ref(start + 11)?),
+        arrived: row.get::<_, Option<i64>>(start + 12)?.map(Moment),
+        clock_error: row.get::<_, Option<i64>>(start + 13)?.map(Span),
     }))
 }
 

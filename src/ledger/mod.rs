@@ -27,6 +27,7 @@ mod groups;
 pub mod import;
 mod inspect;
 mod intake;
+mod joining;
 pub mod journal;
 mod migrate;
 mod prune;
@@ -250,6 +251,7 @@ fn prepare(connection: &Connection) -> Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.execute_batch(joining::WAITS)?;
     // Digests go to random places: with SQLite's own 2 MiB a million entries would be read from the file again and again.
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;

@@ -123,8 +123,8 @@ fn forget(connection: &Connection, request_id: &str) -> rusqlite::Result<bool> {
                AND NOT EXISTS (SELECT 1 FROM observations WHERE entry_id = entries.id)
                AND NOT EXISTS (SELECT 1 FROM entries other
                                WHERE other.id <> entries.id
-                                 AND (other.operation_id = entries.operation_id OR other.request_id = entries.operation_id
-                                      OR other.operation_id = entries.request_id))",
+                                 AND (other.operation_id = coalesce(entries.operation_id, entries.request_id)
+                                      OR other.request_id = entries.operation_id))",
         )?
         .execute([request_id])?;
     Ok(deleted > 0)

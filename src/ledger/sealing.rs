@@ -16,7 +16,7 @@ use rusqlite::params;
 use super::blanking::{Blanking, RENAMED};
 use super::intake::id_text;
 use crate::clock::Moment;
-use crate::evidence::{Facts, Link, Record};
+use crate::evidence::{Effect, Facts, Link, Record};
 
 impl Blanking<'_> {
     /// Replaces the digests in the evidence of what hangs together: all of them, or only some. `sealed` are those whose
@@ -29,10 +29,7 @@ impl Blanking<'_> {
             let facts = self.facts_of(entry)?;
             let values = self.values_of(entry)?;
             for facts in facts.values() {
-                let keys = facts
-                    .effects
-                    .iter()
-                    .flat_map(|effect| effect.keys().chain(effect.owner).chain(effect.targets.iter().copied()));
+                let keys = facts.effects.iter().flat_map(Effect::digests);
                 let identity = if named && only.is_none() { &mut go } else { &mut stay };
                 identity.insert(facts.identity);
                 if sealed.contains(&entry) { stay.extend(keys) } else { go.extend(keys) }
@@ -130,8 +127,7 @@ impl Blanking<'_> {
 
 fn replace_in(facts: &mut Facts, new: &BTreeMap<Link, Link>) -> bool {
     let mut replaced = false;
-    let keys = facts.effects.iter_mut();
-    let keys = keys.flat_map(|e| e.key.iter_mut().chain(&mut e.also).chain(&mut e.owner).chain(&mut e.targets));
+    let keys = facts.effects.iter_mut().flat_map(Effect::digests_mut);
     for link in keys.chain([&mut facts.identity]) {
         if let Some(other) = new.get(link) {
             *link = *other;
@@ -191,6 +187,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::decide::soak::config(256))]
+
         #[test]
         fn new_links_keep_order_and_equality(stay in links(), go in links()) {
             let new = in_their_place(&stay, &go, &draws());

@@ -8,34 +8,6 @@ use super::intake::id_text;
 use crate::evidence::Record;
 use crate::standing::{Audience, Filter};
 
-/// The id of an entry's operation, as [`crate::plan::Row::operation`] has it.
-macro_rules! operation_of {
-    ($entry:literal) => {
-        concat!(
-            "CASE WHEN trim(coalesce(",
-            $entry,
-            ".operation_id, ''), char(9, 10, 11, 12, 13, 32)) = '' THEN ",
-            $entry,
-            ".request_id ELSE ",
-            $entry,
-            ".operation_id END"
-        )
-    };
-}
-
-/// Every entry of an operation, by the two indexes that find them: those that name it, and the one that it is named after.
-macro_rules! entries_of {
-    ($operation:expr) => {
-        concat!(
-            "(SELECT id FROM entries WHERE operation_id = ",
-            $operation,
-            " UNION ALL SELECT id FROM entries WHERE request_id = ",
-            $operation,
-            " AND trim(coalesce(operation_id, ''), char(9, 10, 11, 12, 13, 32)) = '')"
-        )
-    };
-}
-
 /// Two passes instead of one sort: a million rows stream in the order of the index.
 const CORRECTIONS_FIRST: &[&str] = &[
     "v.correction = 1 AND s.entry_id IN (SELECT entry_id FROM verdicts WHERE correction = 1)",
@@ -45,45 +17,17 @@ const CORRECTIONS_FIRST: &[&str] = &[
 /// What support can help with. What a person closed is resolved, by a verdict that is no correction.
 const FOR_SUPPORT: &str = "(+s.status = 'duplicate-risk' OR v.correction = 1)";
 
-/// No entry of the row's operation is so. Asked of each index by itself, so that the first one that is ends the search.
-macro_rules! none_of_operation {
-    ($is_so:expr) => {
-        concat!(
-            "NOT EXISTS (SELECT 1 FROM entries f CROSS JOIN standings o ON o.entry_id = f.id WHERE f.operation_id = ",
-            operation_of!("e"),
-            " AND (",
-            $is_so,
-            ")) AND NOT EXISTS (SELECT 1 FROM entries f CROSS JOIN standings o ON o.entry_id = f.id WHERE f.request_id = ",
-            operation_of!("e"),
-            " AND trim(coalesce(f.operation_id, ''), char(9, 10, 11, 12, 13, 32)) = '' AND (",
-            $is_so,
-            "))"
-        )
-    };
-}
-
-/// The first attempt of an operation of which all attempts are proven not applied, and which no answer covers since.
-const FOR_RESEND: &[&str] = &[concat!(
-    "+s.status = 'resolved' AND s.action = 'resend' AND v.outcome = 'not-applied' AND CASE WHEN ",
-    none_of_operation!(
-        "o.status IS NOT NULL AND (o.status <> 'resolved' OR o.action IS NOT 'resend'
-           OR (o.sent_ms, f.request_id) < (s.sent_ms, e.request_id))"
-    ),
-    // Only of the first attempt it is asked whether an answer covers it: each would go through all of them.
-    " THEN ",
-    none_of_operation!(
-        "f.failure = 'answered' AND (CAST(f.http_status AS INTEGER) BETWEEN 200 AND 299
-           OR CAST(f.http_status AS INTEGER) IN (SELECT value FROM json_each(?1)))"
-    ),
-    " END"
-)];
+/// The first attempt of an operation, proven not applied, of which no attempt stands otherwise and none waits for a row that
+/// came since.
+const FOR_RESEND: &[&str] =
+    &["+s.status = 'resolved' AND s.action = 'resend' AND v.outcome = 'not-applied' AND s.lead IS NULL
+    AND w.entry_id IS NULL AND NOT EXISTS (
+      SELECT 1 FROM standings o WHERE o.lead = s.entry_id AND o.status IS NOT NULL
+        AND (o.status <> 'resolved' OR o.action IS NOT 'resend'))"];
 
 /// Something of the operation was settled since: its first attempt may have been settled long before.
-const NEW_OF_OPERATION: &str = concat!(
-    "(SELECT max(o.verdict_id) FROM standings o WHERE o.entry_id IN ",
-    entries_of!(operation_of!("e")),
-    ") > ?"
-);
+const NEW_OF_OPERATION: &str =
+    "(SELECT max(o.verdict_id) FROM standings o WHERE o.entry_id = s.entry_id OR o.lead = s.entry_id) > ?";
 
 /// The instant sent, in milliseconds, as SQL. It stands in an index once a run has read the row; as long as there are
 /// others, theirs is worked out from what the writer wrote, and rows are sorted in memory.
@@ -132,20 +76,20 @@ pub(super) struct Conditions {
 impl Conditions {
     fn of(&mut self, filter: &Filter) {
         match filter.audience {
-            Audience::All => {}
+            Audience::All | Audience::Resend => {}
             Audience::Support => self.need(FOR_SUPPORT, []),
-            Audience::Resend => {
-                let there: Vec<String> = filter.already_there.iter().map(u16::to_string).collect();
-                self.values.push(Value::Text(format!("[{}]", there.join(","))));
-            }
         }
         if let Some(name) = &filter.operation {
             let sql = "(r.id IS NULL OR json_extract(r.facts, '$.operation') = ?)";
             self.need(sql, [Value::Text(name.clone())]);
         }
-        self.one_of("+s.status", filter.statuses.iter().map(|status| status.text()));
+        self.one_of(
+            "CASE WHEN w.entry_id IS NULL THEN s.status ELSE 'pending' END",
+            filter.statuses.iter().map(|status| status.text()),
+        );
         // Nothing is known of an entry that was not looked at yet: the report calls that inconclusive.
-        self.one_of("coalesce(s.reason, 'inconclusive')", filter.reasons.iter().map(|reason| reason.text()));
+        let reason = "CASE WHEN w.entry_id IS NULL THEN coalesce(s.reason, 'inconclusive') ELSE 'unsettled' END";
+        self.one_of(reason, filter.reasons.iter().map(|reason| reason.text()));
         if let Some(run) = filter.run {
             self.need("+v.run_id = ?", [Value::Integer(run)]);
         }
@@ -179,19 +123,14 @@ impl Conditions {
     }
 }
 
-/// The request ids of an entry's operation that are examined, in order of sending.
-pub(super) fn attempts_of(connection: &Connection, entry: i64) -> Result<Vec<String>> {
-    // Its operation first: within one query the list of its attempts would be made anew for each of them.
-    let operation: Value = connection
-        .prepare_cached(concat!("SELECT ", operation_of!("e"), " FROM entries e WHERE e.id = ?"))?
-        .query_row([entry], |row| row.get(0))?;
-    let mut statement = connection.prepare_cached(concat!(
-        "SELECT f.request_id FROM ",
-        entries_of!("?1"),
-        " own CROSS JOIN entries f ON f.id = own.id CROSS JOIN standings o ON o.entry_id = own.id
-         WHERE o.status IS NOT NULL ORDER BY o.sent_ms, f.request_id COLLATE BINARY"
-    ))?;
-    let attempts = statement.query_map([operation], |row| row.get_ref(0).map(id_text))?;
+/// The request ids of an operation's attempts that are examined, by its first one, in order of sending.
+pub(super) fn attempts_of(connection: &Connection, lead: i64) -> Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT f.request_id FROM standings o CROSS JOIN entries f ON f.id = o.entry_id
+         WHERE (o.entry_id = ?1 OR o.lead = ?1) AND o.status IS NOT NULL
+         ORDER BY o.sent_ms, f.request_id COLLATE BINARY",
+    )?;
+    let attempts = statement.query_map([lead], |row| row.get_ref(0).map(id_text))?;
     Ok(attempts.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -3,6 +3,8 @@
 //! Guarded: when a writer changed an entry of the group since it was loaded, or recorded another one that belongs to
 //! it, nothing of the group is written and it is looked at again.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
@@ -11,17 +13,19 @@ use super::intake::take_in_all;
 use super::writing::Writing;
 use super::{Group, Ledger, Member, RunId};
 use crate::clock::Moment;
-use crate::decide::{Deferral, Verdict};
+use crate::decide::{Deferral, Verdict, operations};
 use crate::evidence::{Attempt, Effect, Link, Look};
 use crate::mask;
 use crate::plan::Reader;
-use crate::words::{Action, Outcome, Reason, Status};
+use crate::words::{Action, Control, Outcome, Reason, Seen, Status};
 
 /// What is written of a group, and no more of it: hundreds of them wait for the next transaction.
 #[derive(Debug)]
 pub struct Stored {
     /// In the order of arrival.
     pub members: Vec<StoredMember>,
+    /// As [`Case::removals`].
+    pub(super) removals: Vec<(Moment, Moment)>,
 }
 
 /// What is written of one member.
@@ -42,6 +46,22 @@ pub struct StoredMember {
     pub(super) reading: i64,
     pub(super) verdict_id: Option<i64>,
     pub(super) links: Vec<Link>,
+    /// The first attempt of its operation, where another one is stored.
+    pub(super) lead: Option<i64>,
+    /// Of one whose verdict names a record: whether a look did not find it any more, and when.
+    pub(super) vanished: Option<Option<Moment>>,
+}
+
+/// What the last look says of a record that a verdict names, if that verdict stands and there is a new look.
+fn vanished(attempt: &Attempt, told: &Told) -> Option<Option<Moment>> {
+    let stands = matches!(told, Told::Nothing | Told::Stands { .. });
+    let names_one = attempt.verdict.as_ref().is_some_and(|verdict| verdict.server_id.is_some());
+    let last = attempt.looks.last().filter(|look| stands && names_one && look.current)?;
+    match (last.seen, last.known, last.random) {
+        (Seen::Absent, Control::Held, Control::Held) => Some(Some(last.asked)),
+        (Seen::Present | Seen::Several, ..) => Some(None),
+        _ => None,
+    }
 }
 
 /// A look that is not in the ledger yet.
@@ -59,15 +79,34 @@ impl Stored {
     /// # Errors
     /// Never, in practice: when a record is no JSON.
     pub fn of(group: Group, told: Vec<Told>) -> Result<Stored> {
-        let members = group.members.into_iter().zip(group.case.attempts).zip(told);
-        let members = members.map(|((member, attempt), told)| StoredMember::of(member, attempt, told));
-        Ok(Stored { members: members.collect::<Result<_>>()? })
+        let leads = leads(&group);
+        let members = group.members.into_iter().zip(group.case.attempts).zip(told).zip(leads);
+        let members = members.map(|(((member, attempt), told), lead)| StoredMember::of(member, attempt, told, lead));
+        Ok(Stored { members: members.collect::<Result<_>>()?, removals: group.case.removals })
     }
 }
 
+/// Of each member the first attempt of its operation that is examined, by when it was sent and by its id.
+fn leads(group: &Group) -> Vec<i64> {
+    let order = |place: usize| {
+        let (member, attempt) = (&group.members[place], &group.case.attempts[place]);
+        (attempt.answered(), attempt.facts.sent, &member.row.request_id)
+    };
+    let operations = if group.members.len() > 1 { operations(&group.case) } else { vec![0] };
+    let mut first: BTreeMap<usize, usize> = BTreeMap::new();
+    for (place, operation) in operations.iter().enumerate() {
+        let lead = first.entry(*operation).or_insert(place);
+        if order(place) < order(*lead) {
+            *lead = place;
+        }
+    }
+    operations.iter().map(|operation| group.members[first[operation]].row.entry).collect()
+}
+
 impl StoredMember {
-    fn of(member: Member, attempt: Attempt, told: Told) -> Result<StoredMember> {
+    fn of(member: Member, attempt: Attempt, told: Told, lead: i64) -> Result<StoredMember> {
         let answered = attempt.answered();
+        let vanished = vanished(&attempt, &told);
         let links = attempt.facts.links();
         let effects = attempt.facts.effects;
         let new = attempt.looks.into_iter().skip(member.stored_looks);
@@ -84,6 +123,8 @@ impl StoredMember {
             reading: member.reading,
             verdict_id: member.verdict_id,
             links,
+            lead: (lead != member.lead.unwrap_or(attempt.entry)).then_some(lead),
+            vanished,
         })
     }
 }
@@ -104,10 +145,11 @@ pub enum Told {
     Nothing,
     /// A verdict; `due` while it is watched.
     Verdict { verdict: Verdict, due: Option<Moment> },
-    /// Still pending.
+    /// Still pending, or pending again.
     Deferral { deferral: Deferral, due: Moment },
-    /// Its verdict stands; the watch goes on or ends.
-    Watched { due: Option<Moment> },
+    /// Its verdict stands; it is looked at again then, if ever. `open`: it is still to be decided again, for another entry
+    /// joined its group.
+    Stands { due: Option<Moment>, open: bool },
 }
 
 /// What a person says of an entry.
@@ -194,7 +236,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::evidence::Windows;
+    use crate::evidence::{Case, Windows};
     use crate::ledger::{RunStart, WrittenRow};
     use crate::plan::{Plan, SHIPPED};
 
@@ -222,7 +264,8 @@ mod tests {
         while ledger.take_in(&reader, now).unwrap() {}
         let mut fellows = ledger.fellows(1).unwrap();
         let due = ledger.due(now, None, 1).unwrap();
-        let group = ledger.groups_of(&due, now, (&fellows, &windows), &mut HashSet::new()).unwrap().remove(0);
+        let blank = Case { windows, attempts: Vec::new(), removals: Vec::new() };
+        let group = ledger.groups_of(&due, now, (&fellows, &blank), &mut HashSet::new()).unwrap().remove(0);
         ledger.write_row(&row("r2", came)).unwrap();
         let stored = Stored::of(group, vec![Told::Nothing]).unwrap();
         ledger.store(run, &[stored], &reader, &mut fellows, now).unwrap().len()

@@ -5,6 +5,7 @@ use rusqlite::params;
 use sha2::{Digest, Sha256};
 
 use super::Ledger;
+use crate::clock::Moment;
 
 /// One row of `entries` as some writer left it, good or bad: every column is the writer's text.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +71,36 @@ impl Ledger {
         self.connection
             .prepare_cached("UPDATE entries SET failure = ?, http_status = ?, ended_at = ? WHERE request_id = ?")?
             .execute(params![row.failure, row.http_status, row.ended_at, row.request_id])?;
+        Ok(())
+    }
+
+    /// A writer's DELETE of an `intent`; false when the ledger keeps it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn delete_intent(&mut self, request_id: &str) -> Result<bool> {
+        let mut delete = self.connection.prepare_cached("DELETE FROM entries WHERE request_id = ?")?;
+        match delete.execute([request_id]) {
+            Ok(_) => Ok(true),
+            Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::ConstraintViolation => {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Says when a simulated row came: its triggers stamp it by the clock of the machine that simulates. An intent without
+    /// news bears no stamp.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn stamp(&mut self, request_id: &str, arrived: Moment) -> Result<()> {
+        self.connection
+            .prepare_cached(
+                "UPDATE standings SET arrived_ms = ?1
+                 WHERE arrived_ms IS NOT NULL AND entry_id = (SELECT id FROM entries WHERE request_id = ?2)",
+            )?
+            .execute(params![arrived.0, request_id])?;
         Ok(())
     }
 }

@@ -15,18 +15,21 @@ use crate::plan::operation;
 use crate::standing::{
     Audience, Counts, Entries, Filter, ReportRow, RunFacts, Standing, Story, StoryLook, StoryVerdict,
 };
-use crate::words::Status;
+use crate::words::{Reason, Status};
 
-const ROW: &str = "SELECT s.entry_id, s.status, s.reason, s.action, s.explanation, s.not_before_ms, s.checks, s.first_checked_ms,
+const ROW: &str = "SELECT s.entry_id, CASE WHEN w.entry_id IS NULL THEN s.status ELSE 'pending' END,
+       CASE WHEN w.entry_id IS NULL THEN s.reason ELSE 'unsettled' END,
+       CASE WHEN w.entry_id IS NULL THEN s.action ELSE 'wait' END, coalesce(w.why, s.explanation), s.not_before_ms, s.checks, s.first_checked_ms,
        s.last_checked_ms, r.facts, v.outcome, v.server_id, v.matched_on, v.explanation, v.correction,
        s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at, e.ended_at, e.failure,
-       e.http_status, v.run_id, v.decided_ms, p.pseudonym
+       e.http_status, s.arrived_ms, s.clock_error_ms, v.run_id, v.decided_ms, p.pseudonym, s.vanished_ms
 FROM standings s
 JOIN entries e ON e.id = s.entry_id
 LEFT JOIN readings r ON r.id = coalesce(s.reading_id,
     (SELECT max(id) FROM readings WHERE entry_id = s.entry_id AND s.status IN ('resolved', 'duplicate-risk')))
 LEFT JOIN verdicts v ON v.id = s.verdict_id
 LEFT JOIN pseudonyms p ON p.entry_id = s.entry_id
+LEFT JOIN temp.waits w ON w.entry_id = s.entry_id
 WHERE s.status IS NOT NULL";
 
 const UNREADABLE: &str = "failed to read a reading";
@@ -38,16 +41,21 @@ impl Ledger {
     /// When the ledger cannot be read.
     pub fn counts(&self) -> Result<Counts> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT status, reason, count(*) FROM standings WHERE status IS NOT NULL GROUP BY status, reason",
+            "SELECT status, reason, count(*) FROM standings WHERE status IS NOT NULL GROUP BY status, reason
+             UNION ALL SELECT s.status, s.reason, -count(*) FROM temp.waits w CROSS JOIN standings s USING (entry_id)
+               GROUP BY s.status, s.reason
+             UNION ALL SELECT 'pending', 'unsettled', count(*) FROM temp.waits HAVING count(*) > 0",
         )?;
         let mut rows = statement.query([])?;
-        let mut counts = Counts::default();
+        let mut sums: BTreeMap<(Status, Option<Reason>), i64> = BTreeMap::new();
         while let Some(row) = rows.next()? {
             let reason: Option<String> = row.get(1)?;
             let reason = reason.map(|reason| reason.parse()).transpose()?;
-            counts.rows.push((row.get_ref(0)?.as_str()?.parse()?, reason, row.get(2)?));
+            *sums.entry((row.get_ref(0)?.as_str()?.parse()?, reason)).or_default() += row.get::<_, i64>(2)?;
         }
-        counts.rows.sort();
+        let sums = sums.into_iter().filter(|(_, count)| *count > 0);
+        let rows = sums.map(|((status, reason), count)| (status, reason, count.unsigned_abs())).collect();
+        let mut counts = Counts { rows, ..Counts::default() };
         let oldest: Option<i64> =
             self.connection
                 .query_row("SELECT min(sent_ms) FROM standings WHERE status = 'pending'", [], |row| row.get(0))?;
@@ -72,6 +80,16 @@ impl Ledger {
             )?,
             first_run: moment("SELECT started_ms FROM runs WHERE command = 'run' ORDER BY id LIMIT 1")?,
         })
+    }
+
+    /// How far the server's clock is behind this host's, at the least, by the last look that measured it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn server_behind(&self) -> Result<Span> {
+        let sql = "SELECT skew_most_ms FROM observations WHERE skew_most_ms IS NOT NULL ORDER BY id DESC LIMIT 1";
+        let most: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0)).optional()?;
+        Ok(Span(most.unwrap_or(0).saturating_neg().max(0)))
     }
 
     /// Whether there is a duplicate-risk that no person closed, and whether anything is pending: what exit codes tell.
@@ -228,6 +246,7 @@ fn report_row(row: &rusqlite::Row, entries: Entries) -> Result<ReportRow> {
     let verdict: Option<String> = row.get(13)?;
     let status: Status = row.get_ref(1)?.as_str()?.parse()?;
     let settled = status != Status::Pending;
+    let vanished = if settled { row.get::<_, Option<i64>>(32)?.map(Moment) } else { None };
     let of_verdict = |column: usize| Ok::<_, anyhow::Error>(if settled { word(column)? } else { None });
     Ok(ReportRow {
         entry: row.get(0)?,
@@ -241,16 +260,27 @@ fn report_row(row: &rusqlite::Row, entries: Entries) -> Result<ReportRow> {
         action: word(3)?.map(|text| text.parse()).transpose()?,
         server_id: of_verdict(11)?,
         matched_on: of_verdict(12)?,
-        explanation: if settled { verdict } else { deferral },
+        explanation: if settled { noting(verdict, vanished) } else { deferral },
         correction: settled && row.get::<_, Option<bool>>(14)?.unwrap_or(false),
         checks: row.get(6)?,
         first_checked: row.get::<_, Option<i64>>(7)?.map(Moment),
         last_checked: row.get::<_, Option<i64>>(8)?.map(Moment),
         not_before: row.get::<_, Option<i64>>(5)?.map(Moment),
-        run: if settled { row.get(27)? } else { None },
-        decided: if settled { row.get::<_, Option<i64>>(28)?.map(Moment) } else { None },
-        pseudonym: row.get(29)?,
+        run: if settled { row.get(29)? } else { None },
+        decided: if settled { row.get::<_, Option<i64>>(30)?.map(Moment) } else { None },
+        pseudonym: row.get(31)?,
         attempts: Vec::new(),
+        vanished,
         found: Vec::new(),
     })
+}
+
+/// A verdict's explanation, and that its record was not found any more since.
+fn noting(explanation: Option<String>, vanished: Option<Moment>) -> Option<String> {
+    match vanished {
+        Some(moment) => {
+            explanation.map(|text| format!("{text}; when it was looked for at {moment}, it was not there any more"))
+        }
+        None => explanation,
+    }
 }

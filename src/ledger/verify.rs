@@ -53,14 +53,13 @@ impl Again {
     }
 }
 
-/// One decision as it is stored: its id, its run's windows, its evidence and how far the observations went.
-type StoredDecision = (i64, String, String, i64);
+/// One decision as it is stored: its id, its run's windows, its evidence, how far the observations went, and the removals.
+type StoredDecision = (i64, String, String, i64, Option<String>);
 
-const DECISION: &str =
-    "SELECT d.id, r.windows, d.evidence, d.last_observation FROM decisions d JOIN runs r ON r.id = d.run_id";
+const DECISION: &str = "SELECT d.id, r.windows, d.evidence, d.last_observation, d.removals FROM decisions d JOIN runs r ON r.id = d.run_id";
 
 fn stored_decision(row: &rusqlite::Row) -> rusqlite::Result<StoredDecision> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
 }
 
 /// Makes one decision again.
@@ -69,7 +68,7 @@ pub(super) fn decide_again(connection: &Connection, decision: i64) -> Result<Vec
     again(connection, &statement.query_row([decision], stored_decision)?)
 }
 
-fn again(connection: &Connection, (id, windows, evidence, last): &StoredDecision) -> Result<Vec<Again>> {
+fn again(connection: &Connection, (id, windows, evidence, last, removals): &StoredDecision) -> Result<Vec<Again>> {
     let evidence: Vec<(i64, Option<i64>)> = serde_json::from_str(evidence).context("failed to read a decision")?;
     let stored = verdicts_of(connection, *id)?;
     let first = stored.first().map_or(i64::MAX, |(verdict, ..)| *verdict);
@@ -83,7 +82,9 @@ fn again(connection: &Connection, (id, windows, evidence, last): &StoredDecision
                 .collect());
         }
     };
-    let case = Case { windows: serde_json::from_str(windows).context("failed to read a run's windows")?, attempts };
+    let windows = serde_json::from_str(windows).context("failed to read a run's windows")?;
+    let removals = removals.as_deref().map(serde_json::from_str).transpose().context("failed to read removals")?;
+    let case = Case { windows, attempts, removals: removals.unwrap_or_default() };
     let decisions = decide(&case);
     let at: HashMap<i64, usize> = case.attempts.iter().enumerate().map(|(at, attempt)| (attempt.entry, at)).collect();
     let of = |entry| at.get(&entry).map_or(Anew::Silent, |at| Anew::Says(decisions[*at].clone()));

@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::RunId;
 use super::fellows::Fellows;
-use super::settle::{NewLook, Stored, Told};
+use super::settle::{NewLook, Stored, StoredMember, Told};
 use crate::clock::Moment;
 use crate::decide::{Deferral, Verdict};
 
@@ -27,7 +27,9 @@ pub(super) struct Writing<'c> {
     stand: CachedStatement<'c>,
     defer: CachedStatement<'c>,
     checked: CachedStatement<'c>,
-    due: CachedStatement<'c>,
+    stands: CachedStatement<'c>,
+    lead: CachedStatement<'c>,
+    vanished: CachedStatement<'c>,
 }
 
 impl<'c> Writing<'c> {
@@ -41,11 +43,12 @@ impl<'c> Writing<'c> {
             revision: connection.prepare_cached("SELECT revision, reading_id FROM standings WHERE entry_id = ?")?,
             look: connection.prepare_cached(
                 "INSERT INTO observations (run_id, entry_id, effect, basis, lookup, asked_ms, seen_ms, server_ms, seen, cause,
-                                           records, state, known_control, random_control)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                           records, state, known_control, random_control, near_control, skew_least_ms,
+                                           skew_most_ms, made_error_ms, fields_control)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
             decision: connection
-                .prepare_cached("INSERT INTO decisions (run_id, evidence, last_observation) VALUES (?, ?, ?)")?,
+                .prepare_cached("INSERT INTO decisions (run_id, evidence, last_observation, removals) VALUES (?, ?, ?, ?)")?,
             verdict: connection.prepare_cached(
                 "INSERT INTO verdicts (entry_id, run_id, decision_id, decided_ms, status, outcome, reason, action, server_id,
                                        matched_on, explanation, correction)
@@ -53,13 +56,13 @@ impl<'c> Writing<'c> {
             )?,
             stand: connection.prepare_cached(
                 "UPDATE standings SET status = ?1, reason = ?2, action = ?3, explanation = NULL, not_before_ms = NULL,
-                   verdict_id = ?4, due_ms = ?5, checks = checks + (?6 IS NOT NULL),
+                   verdict_id = ?4, due_ms = ?5, joined = NULL, vanished_ms = NULL, checks = checks + (?6 IS NOT NULL),
                    first_checked_ms = coalesce(first_checked_ms, ?6), last_checked_ms = coalesce(?6, last_checked_ms)
                  WHERE entry_id = ?7",
             )?,
             defer: connection.prepare_cached(
                 "UPDATE standings SET status = 'pending', reason = ?1, action = ?2, explanation = ?3, not_before_ms = ?4,
-                   due_ms = ?5, checks = checks + (?6 IS NOT NULL),
+                   due_ms = ?5, verdict_id = NULL, checks = checks + (?6 IS NOT NULL),
                    first_checked_ms = coalesce(first_checked_ms, ?6), last_checked_ms = coalesce(?6, last_checked_ms)
                  WHERE entry_id = ?7",
             )?,
@@ -68,7 +71,11 @@ impl<'c> Writing<'c> {
                    last_checked_ms = ?1
                  WHERE entry_id = ?2",
             )?,
-            due: connection.prepare_cached("UPDATE standings SET due_ms = ?1 WHERE entry_id = ?2")?,
+            stands: connection.prepare_cached(
+                "UPDATE standings SET due_ms = ?1, joined = CASE WHEN ?2 THEN joined END WHERE entry_id = ?3",
+            )?,
+            lead: connection.prepare_cached("UPDATE standings SET lead = nullif(?1, entry_id) WHERE entry_id = ?2")?,
+            vanished: connection.prepare_cached("UPDATE standings SET vanished_ms = ?1 WHERE entry_id = ?2")?,
         })
     }
 
@@ -100,19 +107,29 @@ impl<'c> Writing<'c> {
         for member in &stored.members {
             let entry = member.entry;
             let checked = member.looks.first().filter(|_| !member.answered).map(|new| new.look.asked);
+            if let Some(lead) = member.lead {
+                self.lead.execute([lead, entry])?;
+            }
             match &member.told {
-                Told::Nothing if member.answered => {
-                    self.due.execute(params![None::<i64>, entry])?;
-                }
-                Told::Nothing => self.checked(entry, checked)?,
+                Told::Nothing if member.answered => self.stands(entry, None, false)?,
+                // The looks that a verdict rests on are those that were made before it.
+                Told::Nothing => {}
                 Told::Verdict { verdict, due } => self.settle(entry, decision, verdict, (*due, checked))?,
                 Told::Deferral { deferral, due } => self.defer(entry, deferral, (*due, checked))?,
-                Told::Watched { due } => {
-                    self.checked(entry, checked)?;
-                    self.due.execute(params![due.map(|due| due.0), entry])?;
+                Told::Stands { due, open } => {
+                    self.checked(entry, checked.filter(|_| watched(member)))?;
+                    self.stands(entry, *due, *open)?;
                 }
             }
+            if let Some(vanished) = member.vanished {
+                self.vanished.execute(params![vanished.map(|moment| moment.0), entry])?;
+            }
         }
+        Ok(())
+    }
+
+    fn stands(&mut self, entry: i64, due: Option<Moment>, open: bool) -> Result<()> {
+        self.stands.execute(params![due.map(|due| due.0), open, entry])?;
         Ok(())
     }
 
@@ -132,6 +149,11 @@ impl<'c> Writing<'c> {
             look.state,
             look.known.text(),
             look.random.text(),
+            look.near.text(),
+            look.skew.map(|(least, _)| least.0),
+            look.skew.map(|(_, most)| most.0),
+            look.made_error.0,
+            look.fields.text(),
         ])?;
         Ok(())
     }
@@ -140,7 +162,8 @@ impl<'c> Writing<'c> {
         let members = stored.members.iter();
         let evidence: Vec<(i64, Option<i64>)> = members.map(|member| (member.reading, member.verdict_id)).collect();
         let evidence = serde_json::to_string(&evidence)?;
-        Ok(self.decision.insert(params![self.run.0, evidence, self.last_observation])?)
+        let removals = if stored.removals.is_empty() { None } else { Some(serde_json::to_string(&stored.removals)?) };
+        Ok(self.decision.insert(params![self.run.0, evidence, self.last_observation, removals])?)
     }
 
     /// Writes a verdict, and that it holds.
@@ -197,4 +220,9 @@ impl<'c> Writing<'c> {
         }
         Ok(())
     }
+}
+
+/// A verdict under watch rests on the looks that went on confirming it.
+fn watched(member: &StoredMember) -> bool {
+    member.vanished.is_none()
 }

@@ -4,8 +4,13 @@
 //! An answer that cannot be read is a sighting too: one bad entry cannot end a run. Only refused credentials can.
 
 mod adapt;
+#[cfg(test)]
+mod clock_tests;
 mod control;
+#[cfg(test)]
+mod control_tests;
 pub mod pace;
+mod server_clock;
 mod token;
 
 use std::cell::RefCell;
@@ -19,12 +24,13 @@ use url::Url;
 use crate::clock::{Moment, Span, Tick, tick};
 use crate::config::{Config, Server};
 use crate::exit::Refused;
-use crate::http::{Broken, Http, Outgoing, Settings, Transport};
+use crate::http::{Broken, Exchange, Http, Outgoing, Settings, Transport};
 use crate::plan::observe::Sighting;
 use crate::plan::search::{Answer, Found, Request, Search};
 
 pub use control::Controls;
 use pace::{LeftAlone, Pace};
+use server_clock::ServerClock;
 use token::Tokens;
 
 /// Why a lookup came to no sighting.
@@ -46,6 +52,7 @@ pub struct Lookups<'a, T = Http> {
     pace: Pace,
     clock: fn() -> Moment,
     began: Tick,
+    server_clock: ServerClock,
     controls: HashMap<&'a str, Mutex<Option<(Moment, Controls)>>>,
 }
 
@@ -63,8 +70,8 @@ pub struct Answered {
 #[derive(Clone, Copy)]
 struct Time {
     clock: Moment,
-    /// So much the clock shows more than a timer that nobody sets.
-    ahead: Span,
+    /// By a timer that nobody sets, since the run began.
+    timer: Span,
 }
 
 impl Time {
@@ -73,7 +80,12 @@ impl Time {
     const SET: Span = Span(250);
 
     fn of_one_clock(self, other: Time) -> bool {
-        self.ahead.0.abs_diff(other.ahead.0) <= Time::SET.0.unsigned_abs()
+        self.ahead().0.abs_diff(other.ahead().0) <= Time::SET.0.unsigned_abs()
+    }
+
+    /// So much the clock shows more than the timer.
+    fn ahead(self) -> Span {
+        Span(self.clock.0.saturating_sub(self.timer.0))
     }
 }
 
@@ -114,6 +126,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
             pace: Pace::new(server.concurrency, server.requests_per_second),
             clock,
             began: tick(),
+            server_clock: ServerClock::default(),
             controls: config.plan.lookups.keys().map(|name| (name.as_str(), Mutex::new(None))).collect(),
         })
     }
@@ -138,7 +151,10 @@ impl<'a, T: Transport> Lookups<'a, T> {
             answered: Moment(i64::MIN),
             server: None,
             failed: false,
+            refused: false,
+            skew: None,
         };
+        let mut ahead = (Span(i64::MAX), Span(i64::MIN));
         loop {
             let request = match search.request() {
                 Ok(request) => request,
@@ -177,10 +193,15 @@ impl<'a, T: Transport> Lookups<'a, T> {
                 sighting.failed = true;
                 return Ok(sighting);
             }
+            for time in [heard.asked.ahead(), heard.answered.ahead()] {
+                ahead = (ahead.0.min(time), ahead.1.max(time));
+            }
+            sighting.skew = self.server_clock.skew(ahead);
             sighting.server = sighting.server.into_iter().chain(heard.answer.date).min();
             if let Some(found) = search.take(&heard.answer) {
                 sighting.found = found;
                 sighting.failed = heard.answer.status >= 500;
+                sighting.refused = search.at_first_step() && (400..500).contains(&heard.answer.status);
                 return Ok(sighting);
             }
         }
@@ -188,8 +209,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
 
     fn now(&self) -> Time {
         let clock = (self.clock)();
-        let elapsed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        Time { clock, ahead: Span(clock.0.saturating_sub(elapsed)) }
+        Time { clock, timer: Span(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)) }
     }
 
     /// Makes one request until it is answered, not counting 429: with a token, and once more with a new one after a 401.
@@ -212,6 +232,10 @@ impl<'a, T: Transport> Lookups<'a, T> {
             let sent = self.http.send(&outgoing).await;
             let sent_at = permit.done();
             let answered = self.now();
+            if let Ok(Exchange { answer: Answer { date: Some(date), .. }, .. }) = &sent {
+                // Of every answer, a 429 too, each by its own way.
+                self.server_clock.hear(*date, asked.timer, answered.timer);
+            }
             match sent {
                 Err(Broken { cause, .. }) => {
                     self.pace.failed(sent_at, &cause);

@@ -2,6 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::pace::{LeftAlone, Pace, Sent};
@@ -20,7 +21,39 @@ const MARGIN: Span = Span::seconds(60);
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: SecretString,
-    expires_in: Option<i64>,
+    /// Seconds; some servers write them as a text, or with a fraction.
+    expires_in: Option<Value>,
+}
+
+impl TokenAnswer {
+    fn lifetime(&self) -> Span {
+        let seconds = match &self.expires_in {
+            Some(Value::Number(number)) => number.as_f64(),
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            _ => None,
+        };
+        // Less than a second or more than a year is no lifetime that anybody meant.
+        let seconds = seconds.filter(|seconds| (1.0..=31_536_000.0).contains(seconds));
+        #[expect(clippy::cast_possible_truncation, reason = "it is within a year")]
+        let span = seconds.map(|seconds| Span((seconds * 1000.0) as i64));
+        span.unwrap_or(USUAL_LIFETIME)
+    }
+}
+
+/// An answer that says why there is no token (RFC 6749, 5.2), whatever its status is.
+#[derive(Deserialize)]
+struct NoToken {
+    error: String,
+}
+
+/// Why an answer holds no token: its error code where it has one, and never another word of it.
+fn why_none(body: &[u8]) -> String {
+    let code = serde_json::from_slice::<NoToken>(body).ok().map(|answer| answer.error);
+    let is_code = |code: &String| code.len() <= 40 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    match code.filter(|code| is_code(code)) {
+        Some(code) => format!("no token: the answer says {code}"),
+        None => "no token: the answer holds none".to_owned(),
+    }
 }
 
 struct Token {
@@ -115,16 +148,57 @@ impl<T: Transport> Tokens<T> {
     fn token(&self, pace: &Pace, sent_at: Sent, body: &[u8]) -> Result<Token, Stop> {
         let Ok(answer) = serde_json::from_slice::<TokenAnswer>(body) else {
             // A page for people, as in maintenance: not a word about the credentials.
-            let cause = "no token: the answer holds none";
-            pace.failed(sent_at, cause);
-            return Err(Stop::Failed(cause.to_owned()));
+            let cause = why_none(body);
+            pace.failed(sent_at, &cause);
+            return Err(Stop::Failed(cause));
         };
         pace.answered(sent_at);
-        let lifetime = answer
-            .expires_in
-            .filter(|seconds| (1..=31_536_000).contains(seconds))
-            .map_or(USUAL_LIFETIME, Span::seconds);
+        let lifetime = answer.lifetime();
         let margin = Span(MARGIN.0.min(lifetime.0 / 10));
         Ok(Token { value: answer.access_token, renew_at: (self.clock)() + lifetime + Span(-margin.0) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_read_as_servers_write_it() {
+        for (written, expected) in [
+            ("599", Span::seconds(599)),
+            ("\"599\"", Span::seconds(599)),
+            ("\" 599.0 \"", Span::seconds(599)),
+            ("3599.5", Span(3_599_500)),
+            ("5.99e2", Span::seconds(599)),
+            ("null", USUAL_LIFETIME),
+            ("0", USUAL_LIFETIME),
+            ("-1", USUAL_LIFETIME),
+            ("0.2", USUAL_LIFETIME),
+            ("\"never\"", USUAL_LIFETIME),
+            ("\"nan\"", USUAL_LIFETIME),
+            ("99999999999999999999", USUAL_LIFETIME),
+            ("1e999", USUAL_LIFETIME),
+            ("true", USUAL_LIFETIME),
+            ("[599]", USUAL_LIFETIME),
+        ] {
+            let body = format!("{{\"access_token\":\"t\",\"expires_in\":{written}}}");
+            let answer = serde_json::from_str::<TokenAnswer>(&body).unwrap();
+            assert_eq!(answer.lifetime(), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_named_by_its_code_alone() {
+        let said = |body: &str| why_none(body.as_bytes());
+        assert_eq!(
+            said(r#"{"error":"invalid_client","error_description":"hush"}"#),
+            "no token: the answer says invalid_client"
+        );
+        for other in
+            [r#"{"error":"Hush, sue@example.com"}"#, r#"{"error":{"code":1}}"#, "<html>", "", r#"{"token":"hush"}"#]
+        {
+            assert_eq!(said(other), "no token: the answer holds none", "{other}");
+        }
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::parts::{Form, Normalisation, Path, Template};
+use super::compare::Form;
+use super::parts::{Normalisation, Path, Template, Vars};
+use crate::clock::Span;
 use crate::words::Direction;
 
 /// The whole file.
@@ -74,6 +76,31 @@ pub struct Lookup {
     pub record: RecordShape,
 }
 
+impl Lookup {
+    /// It finds a single record, by the same first request by which the other lookup finds the owner of its list.
+    pub fn finds_owner_of(&self, list: &Lookup) -> bool {
+        let (Some(own), Some(others)) = (self.steps.first(), list.steps.first()) else { return false };
+        let same =
+            own.get == others.get && own.post == others.post && own.query == others.query && own.json == others.json;
+        same && self.record.list.is_none() && list.record.list.is_some()
+    }
+
+    /// Its key is the server's own id of a record: it begins with the request by which another lookup goes on from an id.
+    pub fn is_by_server_id(&self, others: &BTreeMap<String, Lookup>) -> bool {
+        let Some(own) = self.steps.first() else { return false };
+        let shown = |template: &Option<Template>| template.as_ref().map(|template| template.shown(&Vars::new()));
+        let goes_on = |step: &Step| {
+            let key = |text: String| text.replace("{id}", "{key}");
+            let query = |step: &Step| -> Vec<(String, String)> {
+                step.query.iter().map(|(name, value)| (name.clone(), key(value.shown(&Vars::new())))).collect()
+            };
+            shown(&step.get).map(key) == shown(&own.get) && step.get.is_some() && query(step) == query(own)
+        };
+        let later = |lookup: &&Lookup| lookup.steps.iter().skip(1).any(goes_on);
+        self.record.list.is_none() && others.values().any(|lookup| later(&lookup))
+    }
+}
+
 fn yes() -> bool {
     true
 }
@@ -127,13 +154,49 @@ pub struct RecordShape {
     /// The array that lists the owner's records.
     pub list: Option<Path>,
     pub id: Option<Path>,
+    /// Where the whole answer shows the key that it was looked up by.
+    pub key: Option<Path>,
     pub made: Option<Path>,
     pub changed: Option<Path>,
+    /// How far the clock of these may be from that of the `Date` header.
+    #[serde(default)]
+    pub made_error: MadeError,
     #[serde(default)]
     pub fields: BTreeMap<String, Field>,
     /// What a webhook's state consists of.
     #[serde(default)]
     pub state: BTreeMap<String, StatePart>,
+    /// What shows that a request that `does_more` did all of it: one of these stands there.
+    #[serde(default)]
+    pub shows_more: Option<ShowsMore>,
+}
+
+/// A place in a record whose values show that more was done than that the record was made.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShowsMore {
+    pub path: Path,
+    pub values: Vec<String>,
+}
+
+/// `made` often comes from a database, `Date` from a gateway: two clocks.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MadeError(pub Span);
+
+impl Default for MadeError {
+    fn default() -> MadeError {
+        MadeError(Span::seconds(2))
+    }
+}
+
+impl TryFrom<String> for MadeError {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<MadeError, Self::Error> {
+        let span = Span::parse(&text).ok_or("not a duration (write <integer>s, m, h or d, like \"2s\")")?;
+        Ok(MadeError(span))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -206,6 +269,9 @@ pub struct Effect {
     pub keys: Vec<Key>,
     /// Where the record is listed when it has none of the keys. Its paths start at the whole body.
     pub owner: Option<Key>,
+    /// Creates: the request does more than make the record, and a record from before does not show the rest.
+    #[serde(default)]
+    pub does_more: bool,
     /// Per field of the lookup's record: where the body has it.
     #[serde(default)]
     pub compare: BTreeMap<String, Vec<Path>>,

@@ -6,16 +6,19 @@
 //! [`search::Search`] makes the requests of a lookup and reads its answers, and [`observe`] turns what was found into
 //! looks. No I/O happens here.
 
+pub mod compare;
 pub mod faithful;
 mod file;
 mod minimal;
 pub mod observe;
 pub mod parts;
 pub mod personal;
+mod query;
 mod read;
 pub mod search;
 mod shown;
-mod strict;
+pub mod strict;
+mod values;
 
 use std::collections::BTreeMap;
 
@@ -291,6 +294,23 @@ mod tests {
             let text = text.replacen("account/{service_id}", &format!("account/{segment}"), 1);
             let said = format!("{:#}", Plan::load(name, &text, &Vars::new()).unwrap_err());
             assert!(said.contains("must be a whole segment"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_records_times_is_a_duration() {
+        let (name, text) = SHIPPED[0];
+        let with = |made_error: &str| {
+            let text = text.replacen("made = ", &format!("made_error = {made_error}\nmade = "), 1);
+            Plan::load(name, &text, &Vars::new()).map_err(|error| format!("{error:#}"))
+        };
+        let error = |plan: Plan| plan.lookups["account-by-email"].record.made_error.0;
+        assert_eq!(error(with("\"0s\"").unwrap()), crate::clock::Span::ZERO);
+        assert_eq!(error(with("\"1m\"").unwrap()), crate::clock::Span::seconds(60));
+        assert_eq!(error(Plan::load(name, text, &Vars::new()).unwrap()), crate::clock::Span::seconds(2));
+        for wrong in ["\"2 s\"", "\"-2s\"", "\"\"", "2"] {
+            let said = with(wrong).unwrap_err();
+            assert!(said.contains("line ") && said.contains("made_error"), "{said}");
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::parts::{normalise, percent_decode, scalar};
-use super::{Cell, Reader, Reading, Row};
+use super::{Cell, Reader, Reading, Row, strict};
 use crate::clock::Moment;
 use crate::evidence::{Class, Facts, Link};
 use crate::words::{Direction, Failure};
@@ -102,11 +102,11 @@ pub fn values(row: &Row, reading: &Reading) -> BTreeSet<String> {
     let mut values = Vec::new();
     for probe in reading.probes.iter().flatten() {
         values.extend([&probe.raw, &probe.normalised].map(String::clone));
-        values.extend(probe.compare.iter().filter_map(|(_, value)| value.clone()));
-        values.extend(probe.sets.iter().filter_map(|set| set.sent.clone()));
+        let compared = probe.compare.iter().filter_map(|(_, value)| value.as_ref());
+        compared.chain(probe.sets.iter().map(|set| &set.sent)).for_each(|value| scalars(value, &mut values));
     }
     if reading.probes.is_empty()
-        && let Some(Ok(body)) = cell(&row.body).map(serde_json::from_str)
+        && let Some(body) = cell(&row.body).and_then(|text| strict::every_value(text.as_bytes()))
     {
         scalars(&body, &mut values);
     }
@@ -209,9 +209,9 @@ impl<'a> Subject<'a> {
     /// Whether a request with this URL and this body names it: as a value, or as part of a text.
     pub fn in_request(&self, url: &str, body: &str) -> bool {
         self.in_url(url)
-            || match serde_json::from_str::<Value>(body) {
-                Ok(body) => self.in_value(&body),
-                Err(_) => self.stands_in(body),
+            || match strict::every_value(body.as_bytes()) {
+                Some(body) => self.in_value(&body),
+                None => self.stands_in(body),
             }
     }
 
@@ -258,6 +258,8 @@ mod tests {
             ended_at: Ok(None),
             failure: Ok(Some("timeout".to_owned())),
             http_status: Ok(None),
+            arrived: None,
+            clock_error: None,
         }
     }
 
@@ -328,6 +330,7 @@ mod tests {
         assert!(sue.in_request("http://h", r#"{"minors":[{"parent":"SUE@EXAMPLE.COM"}]}"#));
         assert!(sue.in_request("http://h", r#"{"note":"mail sue@example.com, please"}"#));
         assert!(sue.in_request("http://h", "not JSON sue@example.com"));
+        assert!(sue.in_request("http://h", r#"{"email":"sue\u0040example.com","email":"ann@example.com"}"#));
         for other in ["my.sue@example.com", "big-sue@example.com", "sue@example.com.au"] {
             assert!(
                 !sue.stands_in(&format!("mail {other} now")) && !sue.in_request("http://h", &format!("\"{other}\""))

@@ -4,9 +4,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::file::{Effect as EffectPlan, EffectKind, Key, Operation, Source};
-use super::parts::{Form, Path, Template, Vars, normalise, path_literal, scalar};
-use super::{Lookup, Plan, strict};
+use super::compare::Form;
+use super::file::{Effect as EffectPlan, EffectKind, Key, Operation};
+use super::parts::{Path, Template, Vars, identifier, normalise};
+use super::values::{compared, find, set_probes};
+use super::{Plan, query, strict};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Class, Effect, Facts, Kind, Link, Window};
 use crate::ids;
@@ -33,6 +35,10 @@ pub struct Row {
     pub ended_at: Cell,
     pub failure: Cell,
     pub http_status: Cell,
+    /// When the row came that says how it ended, by the store's clock; `None` for an intent without news.
+    pub arrived: Option<Moment>,
+    /// How far the clock that dated it may be from the store's, where its source says so.
+    pub clock_error: Option<Span>,
 }
 
 impl Row {
@@ -74,8 +80,8 @@ pub struct Probe {
     pub raw: String,
     /// The key as the plan normalises it.
     pub normalised: String,
-    /// Per compared field: its value in comparable form; `None` when the body does not have it.
-    pub compare: Vec<(String, Option<String>)>,
+    /// Per compared field: its value; `None` when the body does not have it.
+    pub compare: Vec<(String, Option<Value>)>,
     pub sets: Vec<SetProbe>,
 }
 
@@ -85,8 +91,7 @@ pub struct SetProbe {
     pub field: String,
     pub record: Path,
     pub form: Form,
-    /// What was sent, in comparable form.
-    pub sent: Option<String>,
+    pub sent: Value,
     pub before: Vec<String>,
 }
 
@@ -110,7 +115,7 @@ const LONGEST_KEY: usize = 2048;
 const READING: u32 = 3;
 
 /// Why a row cannot be read: names the column or field, never its value.
-type Bad = String;
+pub(super) type Bad = String;
 
 impl Reader<'_> {
     /// Digest of what an entry is read under: the plan, the server and this reading of them.
@@ -180,6 +185,8 @@ impl Reader<'_> {
             sent_ahead: sent.is_some_and(|sent| sent > read_at),
             overtaken: false,
             ended: ended.min(read_at + SET_BACK),
+            arrived: row.arrived,
+            clock_error: row.clock_error,
             window: match failure {
                 // A browser's export does not tell how long it hung, so it waits as an intent does. (A writer that leaves
                 // out `ended_at` says that it is `sent_at`.)
@@ -225,7 +232,7 @@ impl Reader<'_> {
         };
         let read = matches!(facts.method.as_str(), "GET" | "HEAD");
         let matched = self.outbound_operation(&facts.method, path);
-        let Some((operation, template, mut vars)) = matched.filter(|_| !read) else {
+        let Some((operation, template, vars)) = matched.filter(|_| !read) else {
             let class = match (here, read) {
                 (false, _) => Class::OtherEnvironment,
                 (true, true) => Class::Read,
@@ -243,11 +250,16 @@ impl Reader<'_> {
                 ..Understood::nothing()
             });
         }
-        for (name, value) in query.into_iter().flat_map(Url::query_pairs) {
-            vars.entry(format!("query_{name}")).or_insert(value.into_owned());
-        }
         check_needs(operation, &body)?;
-        let understood = self.effects(operation, &body, &vars)?;
+        let query = query.and_then(Url::query).unwrap_or_default();
+        let readings = query::readings(operation, query)?.into_iter().map(|values| {
+            let mut vars = vars.clone();
+            for (name, value) in values {
+                vars.entry(name).or_insert(value);
+            }
+            self.effects(operation, &body, &vars)
+        });
+        let understood = query::merged(readings.collect::<Result<_, Bad>>()?)?;
         Ok(Understood { class: if here { Class::Planned } else { Class::OtherEnvironment }, path, ..understood })
     }
 
@@ -255,9 +267,11 @@ impl Reader<'_> {
         let Some(operation) = self.inbound_operation(body) else {
             return Understood { class: Class::NoPlan, ..Understood::nothing() };
         };
-        let event = operation.event.as_ref().and_then(|path| path.text(body));
-        match self.effects(operation, body, self.plan.params()) {
-            Ok(understood) => Understood { class: Class::Planned, event, ..understood },
+        let event = operation.event.as_ref().map_or(Ok(None), |path| path.identifier(body));
+        let event = event.map_err(|what| format!("the event's id is {what}"));
+        let understood = event.and_then(|event| Ok((event, self.effects(operation, body, self.plan.params())?)));
+        match understood {
+            Ok((event, understood)) => Understood { class: Class::Planned, event, ..understood },
             Err(why) => Understood { class: Class::BadRow { why }, ..Understood::nothing() },
         }
     }
@@ -326,7 +340,7 @@ impl Reader<'_> {
                 };
                 let mut vars = vars.clone();
                 if effect.each.is_some()
-                    && let Some(text) = scalar(element)
+                    && let Ok(Some(text)) = identifier(element)
                 {
                     vars.insert("element".to_owned(), text);
                 }
@@ -350,17 +364,21 @@ impl Reader<'_> {
         element: &Value,
         vars: &Vars,
     ) -> Result<(Effect, Option<Probe>, bool), Bad> {
-        let mut keys = plan.keys.iter().filter_map(|key| Some((key, find(key, element, vars)?)));
+        let found = |key, element| find(key, element, vars).map(|raw| raw.map(|raw| (key, raw)));
+        let keys: Vec<(&Key, String)> =
+            plan.keys.iter().filter_map(|key| found(key, element).transpose()).collect::<Result<_, Bad>>()?;
+        let mut keys = keys.into_iter();
         let own = keys.next();
         let also = match plan.kind {
-            EffectKind::Create => keys.filter_map(|(key, raw)| self.key_link(key, &raw)).collect(),
-            EffectKind::Delete | EffectKind::Update | EffectKind::Inbound => Vec::new(),
+            EffectKind::Create | EffectKind::Delete => keys.filter_map(|(key, raw)| self.key_link(key, &raw)).collect(),
+            EffectKind::Update | EffectKind::Inbound => Vec::new(),
         };
-        let owner = || plan.owner.as_ref().and_then(|key| Some((key, find(key, body, vars)?)));
-        let listed = own.is_some().then(owner).flatten().and_then(|(key, raw)| self.key_link(key, &raw));
+        let owner = plan.owner.as_ref().map_or(Ok(None), |key| found(key, body))?;
+        let owner_record = owner.as_ref().and_then(|(key, raw)| self.owner_record(key, raw));
+        let listed = owner.as_ref().filter(|_| own.is_some()).and_then(|(key, raw)| self.key_link(key, raw));
         let (kind, chosen) = match (plan.kind, own) {
             (EffectKind::Create, Some(own)) => (Kind::Create, Some(own)),
-            (EffectKind::Create, None) => match owner() {
+            (EffectKind::Create, None) => match owner {
                 Some(owner) => (Kind::Member, Some(owner)),
                 None => (Kind::Blind, None),
             },
@@ -384,7 +402,8 @@ impl Reader<'_> {
             return Err(format!("the {} of `{name}` is longer than {LONGEST_KEY} bytes", lookup.by));
         }
         let sets = set_probes(plan, element, vars)?;
-        let compare = compared(plan, lookup, element);
+        let compare = compared(plan, element);
+        let values = self.values_of(plan, (body, element, vars), &sets, &compare)?;
         let lookup_name = key.lookup.as_ref().clone();
         let link = self.link(&lookup_name, &normalised);
         let target = |set: &SetProbe| {
@@ -404,13 +423,53 @@ impl Reader<'_> {
             key: Some(link),
             also,
             owner: listed.filter(|_| kind == Kind::Create),
+            owner_record,
+            does_more: plan.does_more,
+            values,
             found_by: Some(lookup.by.clone()),
             own_key: lookup.own_key,
             comparable: compare.iter().any(|(_, value)| value.is_some()),
             targets: sets.iter().map(target).collect(),
+            alternative: false,
         };
         let repeat_blocked = kind == Kind::Create && key.blocks_repeat;
         Ok((effect, Some(Probe { lookup: lookup_name, raw, normalised, compare, sets }), repeat_blocked))
+    }
+
+    /// What tells this request from another under the same operation id: every kind of key, and every compared or written
+    /// field, with the digest of its value.
+    fn values_of(
+        &self,
+        plan: &EffectPlan,
+        (body, element, vars): (&Value, &Value, &Vars),
+        sets: &[SetProbe],
+        compare: &[(String, Option<Value>)],
+    ) -> Result<Vec<(String, Link)>, Bad> {
+        let mut values = Vec::new();
+        let keys = plan.keys.iter().map(|key| (key, element)).chain(plan.owner.iter().map(|key| (key, body)));
+        for (key, place) in keys {
+            let link = find(key, place, vars)?.and_then(|raw| self.key_link(key, &raw));
+            values.extend(link.map(|link| (key.lookup.as_ref().clone(), link)));
+        }
+        let digest = |field: &str, form: Form, value: Option<&Value>| {
+            Some((field.to_owned(), self.link(field, &form.of(value?)?)))
+        };
+        let forms = |field: &str| {
+            let lookups =
+                plan.keys.iter().chain(&plan.owner).filter_map(|key| self.plan.lookups.get(key.lookup.as_ref()));
+            lookups.filter_map(|lookup| lookup.record.fields.get(field)).map(|field| field.form).next()
+        };
+        values.extend(compare.iter().filter_map(|(field, value)| digest(field, forms(field)?, value.as_ref())));
+        values.extend(sets.iter().filter_map(|set| digest(&set.field, set.form, Some(&set.sent))));
+        Ok(values)
+    }
+
+    /// The link of an owner's own record, where the plan has a lookup that finds it by the same request as its list.
+    fn owner_record(&self, key: &Key, raw: &str) -> Option<Link> {
+        let list = &self.plan.lookups[key.lookup.as_ref()];
+        let (name, lookup) = self.plan.lookups.iter().find(|(_, lookup)| lookup.finds_owner_of(list))?;
+        let normalised = normalise(&lookup.normalise, raw);
+        (!normalised.is_empty() && normalised.len() <= LONGEST_KEY).then(|| self.link(name, &normalised))
     }
 
     /// The link of a key, if anything can be looked up by it.
@@ -470,25 +529,30 @@ fn blind(name: String) -> Effect {
         key: None,
         also: Vec::new(),
         owner: None,
+        owner_record: None,
         found_by: None,
         own_key: false,
         comparable: false,
+        does_more: false,
         targets: Vec::new(),
+        values: Vec::new(),
+        alternative: false,
     }
 }
 
-struct Understood {
+/// What a row means, before its facts are put together.
+pub(super) struct Understood {
     class: Class,
     operation: Option<String>,
     path: Option<String>,
     event: Option<String>,
     subject: Option<String>,
-    repeat_blocked: bool,
-    effects: Vec<(Effect, Option<Probe>)>,
+    pub(super) repeat_blocked: bool,
+    pub(super) effects: Vec<(Effect, Option<Probe>)>,
 }
 
 impl Understood {
-    fn nothing() -> Understood {
+    pub(super) fn nothing() -> Understood {
         Understood {
             class: Class::NoPlan,
             operation: None,
@@ -559,41 +623,4 @@ fn check_needs(operation: &Operation, body: &Value) -> Result<(), Bad> {
             number + 1
         )),
     }
-}
-
-fn find(key: &Key, element: &Value, vars: &Vars) -> Option<String> {
-    key.value.iter().find_map(|source| value_of(source, element, vars))
-}
-
-fn value_of(source: &Source, element: &Value, vars: &Vars) -> Option<String> {
-    match source {
-        Source::Body(path) => path.text(element),
-        Source::Url(template) => template.fill(vars, str::to_owned).filter(|text| !text.trim().is_empty()),
-    }
-}
-
-fn compared(plan: &EffectPlan, lookup: &Lookup, element: &Value) -> Vec<(String, Option<String>)> {
-    let value = |field: &str, paths: &[Path]| {
-        let form = lookup.record.fields.get(field)?.form;
-        paths.iter().find_map(|path| form.of(path.first(element)?))
-    };
-    plan.compare.iter().map(|(field, paths)| (field.clone(), value(field, paths))).collect()
-}
-
-fn set_probes(plan: &EffectPlan, element: &Value, vars: &Vars) -> Result<Vec<SetProbe>, Bad> {
-    plan.sets
-        .iter()
-        .map(|set| {
-            let path =
-                set.record.fill(vars, path_literal).ok_or_else(|| format!("field `{}` lacks a variable", set.field))?;
-            let record =
-                Path::try_from(path).map_err(|_| format!("field `{}` names no place in a record", set.field))?;
-            let sent = set.value.iter().find_map(|source| match source {
-                Source::Body(path) => set.form.of(path.first(element)?),
-                Source::Url(template) => set.form.of(&Value::String(template.fill(vars, str::to_owned)?)),
-            });
-            let sent = Some(sent.ok_or_else(|| format!("`body` lacks the new value of `{}`", set.field))?);
-            Ok(SetProbe { field: set.field.clone(), record, form: set.form, sent, before: set.before.clone() })
-        })
-        .collect()
 }

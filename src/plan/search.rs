@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use super::file::{Lookup, Shape, Step};
-use super::parts::{Vars, percent_encode};
+use super::file::{Condition, Lookup, Shape, Step};
+use super::parts::{Path, Vars, identifier, is_whole, normalise, percent_encode};
 use super::strict;
 use crate::clock::Moment;
 
@@ -95,6 +95,9 @@ impl<'p> Search<'p> {
                     self.vars.insert("id".to_owned(), id);
                 }
                 if last {
+                    if shown_keys(self.lookup, &document).is_some_and(|keys| !keys.contains(&self.key())) {
+                        return Some(Found::Inconclusive(ANOTHER.to_owned()));
+                    }
                     return Some(Found::Record { id: self.vars.get("id").cloned(), document });
                 }
                 self.step += 1;
@@ -102,6 +105,31 @@ impl<'p> Search<'p> {
             }
         }
     }
+
+    /// The key that is looked up, as the plan normalises it.
+    fn key(&self) -> String {
+        normalise(&self.lookup.normalise, self.vars.get("key").map_or("", String::as_str))
+    }
+
+    /// No step has found anything yet.
+    pub fn at_first_step(&self) -> bool {
+        self.step == 0
+    }
+}
+
+/// What is said of an answer about another record than the one that was asked for.
+const ANOTHER: &str = "the record shows another key than the one that it was looked up by";
+
+/// The keys that a record shows, as the plan normalises them. `None`: it shows none.
+fn shown_keys(lookup: &Lookup, document: &Value) -> Option<Vec<String>> {
+    let shown = lookup.record.key.as_ref()?.all(document).into_iter();
+    let keys = shown.filter_map(|key| identifier(key).ok()?).map(|key| normalise(&lookup.normalise, &key));
+    Some(keys.collect::<Vec<_>>()).filter(|keys| !keys.is_empty())
+}
+
+/// Whether a record shows the key that it was looked up by.
+pub fn shows_its_key(lookup: &Lookup, document: &Value) -> bool {
+    shown_keys(lookup, document).is_some()
 }
 
 fn request(step: &Step, vars: &Vars) -> Request {
@@ -148,22 +176,49 @@ fn interpret(step: &Step, answer: &Answer) -> Read {
     if present && fits(&step.present, &document) {
         return match &step.present.id {
             None => Read::Present { id: None, document },
-            Some(path) => match path.text(&document) {
-                Some(id) if id.len() > LONGEST_ID => {
-                    Read::Inconclusive(format!("status {} with an id of {} bytes", answer.status, id.len()))
-                }
-                Some(id) => Read::Present { id: Some(id), document },
-                None => Read::Inconclusive(format!("status {} without the documented id", answer.status)),
+            Some(path) => match id_at(path, &document) {
+                Ok(Some(id)) => Read::Present { id: Some(id), document },
+                Ok(None) => Read::Inconclusive(format!("status {} without the documented id", answer.status)),
+                Err(what) => Read::Inconclusive(format!("status {} with {what}", answer.status)),
             },
         };
     }
     Read::Inconclusive(format!("status {} in another shape than documented", answer.status))
 }
 
+/// The server's id of a record, with all its digits.
+///
+/// # Errors
+/// What stands there instead of an id that can be stored and asked for, in words that follow "with".
+pub(super) fn id_at(path: &Path, document: &Value) -> Result<Option<String>, String> {
+    match path.identifier(document) {
+        Ok(Some(id)) if id.len() > LONGEST_ID => Err(format!("an id of {} bytes", id.len())),
+        Ok(id) => Ok(id),
+        Err(what) => Err(format!("an id that is {what}")),
+    }
+}
+
 /// Whether a document is an object with what the shape asks for.
 fn fits(shape: &Shape, document: &Value) -> bool {
-    shape.conditions.iter().all(|condition| condition.path.first(document) == Some(&condition.equals))
-        && (document.is_object() || document.is_null())
+    let holds = |condition: &Condition| condition.path.first(document).is_some_and(|it| same(it, &condition.equals));
+    shape.conditions.iter().all(holds) && (document.is_object() || document.is_null())
+}
+
+/// Whether two values are the same, numbers by their value: 0 and 0.0 are.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) if !(is_whole(one) && is_whole(other)) => {
+            one.as_f64().is_some_and(|value| Some(value) == other.as_f64())
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same(value, other)))
+        }
+        _ => one == other,
+    }
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -215,6 +270,39 @@ mod tests {
             answer(500, "application/json", "{}"),
         ] {
             assert!(matches!(start().take(&undocumented), Some(Found::Inconclusive(_))), "{undocumented:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_keeps_its_digits_or_is_none() {
+        let plan = gateway();
+        let named = |id: &str| {
+            let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com");
+            search
+                .take(&answer(200, "application/json", &format!("{{\"sid\":{id}}}")))
+                .map_or_else(|| search.request().unwrap().path_and_query, |found| format!("{found:?}"))
+        };
+        for digits in
+            ["7", "-7", "9007199254740993", "18446744073709551617", "-9223372036854775809", "\"007\"", "\"1e3\""]
+        {
+            assert_eq!(named(digits), format!("/userinfo?service_id={}", digits.trim_matches('"')));
+        }
+        for unsure in ["1e21", "1E2", "0.1e1", "12345.0", "1.0", "-0", "true", "{}", "[7]", "\"\"", "1e999999"] {
+            assert!(named(unsure).starts_with("Inconclusive("), "{unsure}: {}", named(unsure));
+        }
+    }
+
+    #[test]
+    fn documented_values_are_compared_by_their_value() {
+        let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        for (one, other, equal) in [
+            ("0", "0.0", true),
+            ("[1,{\"a\":2.50}]", "[1.0,{\"a\":2.5}]", true),
+            ("9007199254740993", "9007199254740992", false),
+            ("1", "\"1\"", false),
+            ("{\"a\":1}", "{\"b\":1}", false),
+        ] {
+            assert_eq!(same(&json(one), &json(other)), equal, "{one} {other}");
         }
     }
 

@@ -124,6 +124,8 @@ mod tests {
             ended_at: Ok(None),
             failure: text("timeout"),
             http_status: Ok(None),
+            arrived: None,
+            clock_error: None,
         };
         Reader { plan: &plan, server: &server, salt: b"" }.read(&row, Moment(0)).facts.path
     }

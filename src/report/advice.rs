@@ -2,6 +2,21 @@
 
 use crate::words::{Action, Reason, Status};
 
+/// What an entry asks of the partner, in a sentence: its action, and where that is `review`, what its reason asks for. What
+/// stands between backticks is code.
+pub fn to_do_for(action: Action, reason: Option<Reason>) -> &'static str {
+    match (action, reason) {
+        (Action::Review, Some(Reason::BadRow)) => "correct the row by UPDATE; the next run examines it again",
+        (Action::Review, Some(Reason::NoPlan)) => "add the call to the plan, or find out by hand and `close` it",
+        (Action::Review, Some(Reason::OtherEnvironment)) => {
+            "run with the configuration of that environment, or `close` it"
+        }
+        (Action::Review, Some(Reason::Uncontrolled)) => "add or correct the control; the next run looks again",
+        (Action::Review, Some(Reason::NeverSent)) => "correct the request and send it anew, then `close` this one",
+        _ => to_do(action),
+    }
+}
+
 /// What an action asks of the partner, in a sentence. What stands between backticks is code.
 pub fn to_do(action: Action) -> &'static str {
     match action {
@@ -16,7 +31,9 @@ pub fn to_do(action: Action) -> &'static str {
         Action::DoNotResend => "do not send it again; what it would do is there already",
         Action::StoreId => "store the server_id; do not send it again",
         Action::ApplyState => "bring your own records to the state that the explanation gives",
-        Action::Review => "a person must look at it, then `close` it",
+        Action::Review => {
+            "a person must look at it: correct the row, the control or the configuration where the reason says so, else find out what became of it and `close` it"
+        }
         Action::AskPrivo => "send this line of the report to PRIVO support, then `close` it with what they say",
     }
 }
@@ -65,7 +82,7 @@ pub fn because(reason: Reason) -> &'static str {
         Reason::OtherEnvironment => "sent to another host or port than the configured one",
         Reason::NoEffect => "a read, nothing to apply",
         Reason::NoPlan => "no operation of the plan matches",
-        Reason::NeverSent => "every attempt failed before a byte left",
+        Reason::NeverSent => "no attempt left its sender, or all that did were refused for what they held",
         Reason::Created => "made after the first attempt, and nothing else explains it",
         Reason::Present => "there once; who made it cannot be known",
         Reason::Preexisting => "made before the first attempt",

@@ -3,14 +3,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::advice::to_do;
+use super::advice::to_do_for;
 use super::columns::{Shown, action, columns, object, reason};
 use super::screen::{Screen, Tone, printable};
 use crate::clock::Moment;
 use crate::evidence::{Effect, Look};
 use crate::mask;
 use crate::standing::{Audience, Story, StoryLook, StoryVerdict};
-use crate::words::Status;
+use crate::words::{Control, Status};
 
 /// Where the values of a story begin.
 const INDENT: usize = 15;
@@ -24,7 +24,7 @@ pub fn story_json(story: &Story, pseudonym: Option<&str>) -> Map<String, Value> 
     let facts = story.facts.as_ref();
     for (name, value) in [
         ("correction", row.correction.into()),
-        ("to_do", to_do(action(row)).into()),
+        ("to_do", to_do_for(action(row), row.reason).into()),
         ("direction", json!(facts.map(|facts| facts.direction))),
         ("ended_at", json!(facts.map(|facts| facts.ended.to_string()))),
         ("window", json!(facts.map(|facts| facts.window))),
@@ -75,6 +75,8 @@ fn look_json(told: &StoryLook) -> Value {
         "state": look.state,
         "known_control": look.known,
         "random_control": look.random,
+        "near_control": look.near,
+        "fields_control": look.fields,
     })
 }
 
@@ -136,7 +138,7 @@ pub fn story_text(story: &Story, pseudonym: Option<&str>, screen: &Screen) -> St
     if let Some((at, command)) = &story.blanked {
         page.line("removed", &format!("its personal fields, at {at} by `{command}`"), None);
     }
-    page.line("to do", to_do(action(row)), Some(Tone::Strong));
+    page.line("to do", to_do_for(action(row), row.reason), Some(Tone::Strong));
     page.text
 }
 
@@ -153,7 +155,8 @@ fn look_text(story: &Story, told: &StoryLook) -> String {
     ];
     let what = what.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     let what = if what.is_empty() { what } else { format!(" ({what})") };
-    let controls = format!("controls: known key {}, random key {}", look.known, look.random);
+    let near = if look.near == Control::Missing { String::new() } else { format!(", near key {}", look.near) };
+    let controls = format!("controls: known key {}, random key {}{near}", look.known, look.random);
     format!("{} run {} {}: {}{what} [{controls}]", look.asked, told.run, name_of(story, look), look.seen)
 }
 

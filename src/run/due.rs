@@ -28,13 +28,21 @@ pub fn of_pending(deferral: &Deferral, looks: &[Look], windows: &Windows, now: M
         Some(moment) if moment >= now => next.min(moment + Span(1)),
         // The second look of two may be made at once. When it was made and confirms nothing (the server's clock stands still,
         // or was set back), another one at once would not, either.
-        Some(moment)
-            if deferral.reason == Reason::Unconfirmed && looks.last().is_none_or(|last| last.asked < moment) =>
-        {
-            now
-        }
+        Some(moment) if deferral.reason == Reason::Unconfirmed && !looked_again(looks, moment, windows) => now,
         _ => next,
     }
+}
+
+/// Whether a look was made that could have confirmed an absence: at `moment` or later, which is `confirm_after` after the
+/// first look's answer. The first look itself does not count, though it may have been asked and answered within the one
+/// millisecond that `moment` is when `confirm_after` is zero.
+fn looked_again(looks: &[Look], moment: Moment, windows: &Windows) -> bool {
+    let first = looks.iter().position(|look| look.answered + windows.confirm_after == moment);
+    let counts = |(place, look): (usize, &Look)| {
+        let after_first = first.is_none_or(|first| place > first && look.effect == looks[first].effect);
+        after_first && look.asked >= moment
+    };
+    looks.iter().enumerate().any(counts)
 }
 
 /// The next look at a settled entry under watch, for `watch` from the verdict on and at growing intervals; `None` when the
@@ -72,6 +80,7 @@ mod tests {
             state: None,
             known: Control::Held,
             random: Control::Held,
+            ..Look::default()
         }
     }
 
@@ -90,6 +99,21 @@ mod tests {
         let windows = Windows::default();
         let now = Moment(1_000_000_000);
         assert_eq!(of_pending(&deferral(Reason::Unconfirmed, Some(now - Span(1))), &[], &windows, now), now);
+    }
+
+    /// With a `confirm_after` of zero and a server on the same host, a look may last less than a millisecond. Earlier looks,
+    /// which had no control, say nothing of how soon the second one is made.
+    #[test]
+    fn a_first_look_within_one_millisecond_is_not_its_own_second_look() {
+        let windows = Windows { confirm_after: Span::ZERO, ..Windows::default() };
+        let uncontrolled = |asked| Look { known: Control::Missing, ..absent(asked) };
+        let start = Moment(1_000_000_000);
+        let first = start + Span::seconds(1);
+        let looks = [uncontrolled(start), absent(first), Look { effect: 1, ..absent(first) }];
+        let now = first + Span(2);
+        assert_eq!(of_pending(&deferral(Reason::Unconfirmed, Some(first)), &looks, &windows, now), now);
+        let again = [&looks[..], &[absent(first + Span(1))]].concat();
+        assert!(of_pending(&deferral(Reason::Unconfirmed, Some(first)), &again, &windows, now) > now);
     }
 
     #[test]

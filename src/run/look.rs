@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Moment;
-use crate::decide::{Decision, Deferral, decide};
-use crate::evidence::{Attempt, Class, Effect, Kind, Link, Look, Windows};
+use crate::decide::{Decision, Deferral, Verdict, decide, operations};
+use crate::evidence::{Attempt, Class, Effect, Kind, Link, Look, Settled, Windows};
 use crate::http::Transport;
 use crate::ledger::{Group, Member, Stored, Told};
 use crate::lookup::{Controls, Lookups, Shared, Stop};
 use crate::plan::observe::{self, Sighting};
 use crate::plan::{Probe, Reader};
 use crate::run::due;
-use crate::words::{Action, Control, Failure, Outcome, Reason, Seen, Status};
+use crate::words::{Action, Failure, Outcome, Reason, Seen, Status};
 
 /// Which effects are looked up under one key.
 struct Wanted<'a> {
@@ -39,7 +39,7 @@ pub struct Turn {
 impl Turn {
     /// Prepares a group: reads the raw keys of its rows and finds out who is to be decided.
     pub fn prepare(group: Group, reader: &Reader, now: Moment) -> Turn {
-        let open = group.members.iter().map(|member| member.pending() || member.watched(now)).collect();
+        let open = group.members.iter().map(|m| m.pending() || m.watched(now) || m.reopened()).collect();
         let mut turn = Turn { group, probes: Vec::new(), open };
         // Where all that is open can be said without a look, no key is wanted.
         if !turn.settles_unseen() {
@@ -130,7 +130,7 @@ impl Turn {
                         let kind = self.group.case.attempts[member].facts.effects[effect].kind;
                         let spelled: Vec<(&str, &Sighting)> =
                             sightings.iter().map(|(key, s)| (key.as_str(), s)).collect();
-                        let controls = (controls.known, controls.random);
+                        let controls = [controls.known, controls.random, controls.near, controls.fields];
                         looks[member].push(observe::look(reader, effect, kind, probe, &spelled, controls));
                     }
                 }
@@ -183,6 +183,12 @@ impl Looked {
             let effects = attempt.facts.effects.iter().filter(|effect| effect.kind == Kind::Member);
             effects.filter_map(|effect| effect.key).any(|owner| beside.contains(&(lookup, owner)))
         };
+        let operations = operations(&self.group.case);
+        let places = self.group.members.iter().zip(&operations).filter(|(member, _)| member.pending());
+        let waiting: BTreeSet<usize> = places.map(|(_, operation)| *operation).collect();
+        let of: BTreeMap<i64, usize> =
+            self.group.case.attempts.iter().map(|attempt| attempt.entry).zip(operations).collect();
+        let pending = |attempt: &Attempt| of.get(&attempt.entry).is_some_and(|operation| waiting.contains(operation));
         let told = self.group.each().zip(decide(&self.group.case)).zip(&self.open);
         let told = told.map(|(((member, attempt), decision), open)| {
             if !open {
@@ -193,10 +199,10 @@ impl Looked {
                 Some((lookup, controls)) => held_back(decision, lookup, controls),
                 None => decision,
             };
-            if member.pending() {
-                of_pending(decision, &attempt.looks, windows, now)
-            } else {
-                of_watched((member, attempt), decision, windows, now)
+            match member.pending() {
+                true => of_pending(decision, &attempt.looks, windows, now),
+                false if member.reopened() => of_reopened(attempt, decision, pending(attempt), windows, now),
+                false => of_watched((member, attempt), decision, windows, now),
             }
         });
         let told = told.collect();
@@ -234,23 +240,13 @@ fn held_back(decision: Decision, lookup: &str, controls: &Controls) -> Decision 
     ) {
         return decision;
     }
-    let contradicted = controls.known == Control::Contradicted || controls.random == Control::Contradicted;
-    let (reason, action, explanation) = if contradicted {
-        let which = if controls.random == Control::Contradicted {
-            "a random key was found"
-        } else {
-            "the configured known key was not found"
-        };
-        (
-            Reason::Uncontrolled,
-            Action::Review,
-            format!(
-                "lookup {lookup}: {which}, so no answer of this server can be believed; check base_url, the control and the plan"
-            ),
-        )
-    } else {
-        let why = controls.cause.as_deref().unwrap_or("no answer");
-        (Reason::Inconclusive, Action::Wait, format!("lookup {lookup}: a control got no answer to rely on ({why})"))
+    let (reason, action, explanation) = match controls.contradiction() {
+        Some(what) => (Reason::Uncontrolled, Action::Review, format!("lookup {lookup}: {what}")),
+        None => {
+            let why = controls.cause.as_deref().unwrap_or("no answer");
+            let explanation = format!("lookup {lookup}: a control got no answer to rely on ({why})");
+            (Reason::Inconclusive, Action::Wait, explanation)
+        }
     };
     Decision::Defer(Deferral { reason, action, not_before: None, explanation })
 }
@@ -268,20 +264,53 @@ fn of_pending(decision: Decision, looks: &[Look], windows: &Windows, now: Moment
     }
 }
 
+/// A verdict whose group another entry joined is decided again. Where it cannot be said yet, only what was to be sent again
+/// waits, what is of one operation with an attempt that waits, and `preexisting`, which was said before the request's window
+/// was over; all else stands until more is known.
+fn of_reopened(attempt: &Attempt, decision: Decision, pending: bool, windows: &Windows, now: Moment) -> Told {
+    let Some(before) = &attempt.verdict else { return of_pending(decision, &attempt.looks, windows, now) };
+    let falls = before.action == Action::Resend || before.reason == Reason::Preexisting || pending;
+    match decision {
+        Decision::Settle(verdict) if says_the_same(before, &verdict) || only_vanished(before, &verdict) => {
+            let due = due::of_watched(before.outcome, before.reason, before.decided, windows.watch, now);
+            Told::Stands { due, open: false }
+        }
+        Decision::Defer(deferral) if !falls => {
+            let due = due::of_pending(&deferral, &attempt.looks, windows, now);
+            Told::Stands { due: Some(due), open: true }
+        }
+        decision => of_pending(decision, &attempt.looks, windows, now),
+    }
+}
+
+fn says_the_same(before: &Settled, verdict: &Verdict) -> bool {
+    before.status == verdict.status
+        && before.outcome == verdict.outcome
+        && before.reason == verdict.reason
+        && before.action == verdict.action
+        && before.server_id == verdict.server_id
+}
+
+/// What was there was there: that it is gone now is no other end of the request, and is noted beside the verdict.
+fn only_vanished(before: &Settled, verdict: &Verdict) -> bool {
+    let fulfilled = matches!(before.outcome, Outcome::Applied | Outcome::Satisfied) && before.server_id.is_some();
+    fulfilled && matches!(verdict.reason, Reason::RemovedSince | Reason::ConfirmedAbsent)
+}
+
 /// A watched verdict falls only to a record that turned up (or, for a webhook, to another state).
 fn of_watched((member, attempt): (&Member, &Attempt), decision: Decision, windows: &Windows, now: Moment) -> Told {
     let Some(before) = &attempt.verdict else {
         return of_pending(decision, &attempt.looks, windows, now);
     };
     let due = due::of_watched(before.outcome, before.reason, before.decided, windows.watch, now);
-    let stands = Told::Watched { due };
+    let stands = Told::Stands { due, open: false };
     let Decision::Settle(verdict) = decision else {
         // Nothing was learned by this look: the watch does not end with it.
         let longer = windows.watch + windows.watch;
         let next = due::of_watched(before.outcome, before.reason, before.decided, longer, now);
         // Its own configuration is to look at it: it stays due.
         let elsewhere = attempt.facts.class == Class::OtherEnvironment;
-        return Told::Watched { due: if elsewhere { next.and(member.due) } else { next } };
+        return Told::Stands { due: if elsewhere { next.and(member.due) } else { next }, open: false };
     };
     if before.reason == Reason::StateFetched && verdict.reason == Reason::StateFetched {
         return if state_changed(&attempt.looks, before.looks) { Told::Verdict { verdict, due } } else { stands };
@@ -310,6 +339,7 @@ fn state_changed(looks: &[Look], known: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Control;
 
     fn state(asked: i64, state: &str) -> Look {
         Look {
@@ -324,6 +354,7 @@ mod tests {
             state: Some(state.to_owned()),
             known: Control::Held,
             random: Control::Held,
+            ..Look::default()
         }
     }
 

@@ -17,7 +17,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::clock::{Moment, Span, tick};
 use crate::config::Config;
-use crate::evidence::Windows;
+use crate::evidence::Case;
 use crate::exit::Stopped;
 use crate::http::Transport;
 use crate::ledger::{Due, Fellows, Group, Ledger, RunEnd, RunId, RunStart, Stored, Told};
@@ -230,7 +230,9 @@ impl<T: Transport> Run<'_, T> {
         tracing::debug!(event = "pass-begins", due, "a pass begins, {due} entries are due");
         self.watcher.begins(due);
         let (lookups, reader) = (self.lookups, self.reader);
-        let mut queue = Queue::new(now, self.ledger.fellows(due)?);
+        let (windows, removals) = (self.config.windows.clone(), self.ledger.removals(&self.config.windows)?);
+        let blank = Case { windows, attempts: Vec::new(), removals };
+        let mut queue = Queue::new(now, self.ledger.fellows(due)?, blank);
         let mut looking = FuturesUnordered::new();
         let mut batch: Vec<Stored> = Vec::new();
         let mut flush = std::pin::pin!(tokio::time::sleep(FLUSH_AFTER));
@@ -238,7 +240,7 @@ impl<T: Transport> Run<'_, T> {
         let mut ending = Ending::new(halt, self.config.stop_timeout());
         loop {
             while alone.is_none() && ending.begun().is_none() && looking.len() < self.config.server.concurrency {
-                let Some(turn) = queue.next(self.ledger, reader, &self.config.windows)? else { break };
+                let Some(turn) = queue.next(self.ledger, reader)? else { break };
                 looking.push(turn.look(lookups, reader));
             }
             if looking.is_empty() {
@@ -325,7 +327,7 @@ impl<T: Transport> Run<'_, T> {
                     }
                 }
                 Told::Deferral { .. } => self.summary.deferred += 1,
-                Told::Watched { .. } => {}
+                Told::Stands { .. } => {}
             }
             did += u64::from(member.status != Some(Status::DuplicateRisk));
             self.summary.examined += 1;
@@ -346,15 +348,17 @@ struct Queue {
     /// Entries of groups that are loaded, looked at or not written yet.
     in_flight: HashSet<i64>,
     fellows: Fellows,
+    /// A group without attempts.
+    blank: Case,
 }
 
 impl Queue {
-    fn new(now: Moment, fellows: Fellows) -> Queue {
+    fn new(now: Moment, fellows: Fellows, blank: Case) -> Queue {
         let (page, groups) = (VecDeque::new(), VecDeque::new());
-        Queue { now, page, after: None, ended: false, groups, in_flight: HashSet::new(), fellows }
+        Queue { now, page, after: None, ended: false, groups, in_flight: HashSet::new(), fellows, blank }
     }
 
-    fn next(&mut self, ledger: &Ledger, reader: &Reader, windows: &Windows) -> Result<Option<Turn>> {
+    fn next(&mut self, ledger: &Ledger, reader: &Reader) -> Result<Option<Turn>> {
         loop {
             if let Some(group) = self.groups.pop_front() {
                 return Ok(Some(Turn::prepare(group, reader, self.now)));
@@ -369,7 +373,7 @@ impl Queue {
                 self.page.extend(page);
             }
             let ahead: Vec<Due> = self.page.drain(..AHEAD.min(self.page.len())).collect();
-            let groups = ledger.groups_of(&ahead, self.now, (&self.fellows, windows), &mut self.in_flight)?;
+            let groups = ledger.groups_of(&ahead, self.now, (&self.fellows, &self.blank), &mut self.in_flight)?;
             self.groups.extend(groups);
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::gateway::show;
+use super::gateway::{refused, show, shown};
 use super::mutation::{Mutation, attributes, date, email, features_in, missing, text};
 use super::records::{Details, Doing, Draft, Generation, Key, Kind, Records};
 use super::routes::ServiceRoute;
@@ -78,11 +78,17 @@ pub(super) fn request(
     };
     let eid = principal.details.eid.as_deref();
     let known = eid.and_then(|eid| records.by_key(CONSENT, Key::Eid, eid, doing.at_ms));
+    if known.is_none() && eid.is_some_and(|eid| records.is_kept(CONSENT, Key::Eid, eid)) {
+        return Err(refused(records, "eid exists"));
+    }
     let (status, sid) = match known.map(|account| account.service_id.clone()) {
         Some(sid) => (200, sid),
         None => (201, records.insert(doing, CONSENT, principal, Some(&granter_sid))),
     };
     let identifier = records.open_consent(doing, &sid, Some(&granter_sid));
+    if status == 200 && records.habits().asks_again {
+        records.change(doing, &sid, "features asked for", |state| state.features = default_features());
+    }
     let body = json!({
         "sid": sid,
         "granter_sid": granter_sid,
@@ -147,7 +153,7 @@ pub(super) fn delete_by_eid(records: &mut Records, doing: &mut Doing, eid: &str)
 /// Answers a read from the state of a moment; `dated` shows when records were made.
 pub(super) fn answer_read(records: &Records, view_ms: i64, dated: bool, route: &ServiceRoute) -> Answer {
     let account = match route {
-        ServiceRoute::AccountByEid(eid) => records.by_key(CONSENT, Key::Eid, eid, view_ms),
+        ServiceRoute::AccountByEid(eid) => records.looked_up(CONSENT, Key::Eid, eid, view_ms),
         ServiceRoute::AccountBySid(sid) => records.by_id(CONSENT, sid, view_ms),
         ServiceRoute::Consent(identifier) => {
             let consent = records.consent(identifier);
@@ -163,15 +169,17 @@ pub(super) fn answer_read(records: &Records, view_ms: i64, dated: bool, route: &
         return Answer::not_found();
     };
     let state = account.state_at(view_ms);
+    let habits = records.habits();
+    let (given_name, birth_date) = self::shown(habits, &account.service_id, &account.details);
     let mut shown = Map::new();
     shown.insert("sid".to_owned(), account.service_id.as_str().into());
     show(&mut shown, "eid", &account.details.eid);
-    show(&mut shown, "given_name", &account.details.given_name);
-    show(&mut shown, "birthdate", &account.details.birth_date);
+    show(&mut shown, "given_name", &given_name);
+    show(&mut shown, "birthdate", &birth_date);
     shown.insert("features".to_owned(), json!(state.features));
     shown.insert("attributes".to_owned(), json!(state.attributes));
     if dated {
-        shown.insert("created_at".to_owned(), timestamp(account.made_ms).into());
+        shown.insert("created_at".to_owned(), timestamp(account.made_ms + habits.made_ahead_ms).into());
     }
     Answer::new(200, Value::Object(shown))
 }

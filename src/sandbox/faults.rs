@@ -8,6 +8,8 @@ use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::habits::Habits;
+
 /// The largest answer that [`Hostile::Big`] may give, in bytes.
 pub const BIG_BODY_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -77,6 +79,8 @@ pub struct Faults {
     /// Not a fault but a difference between partnerships: records show when they
     /// were made (`created_at`, RFC 3339). PRIVO promises no such field.
     pub shows_created_at: bool,
+    /// What the server does otherwise than its documents say.
+    pub habits: Habits,
 }
 
 impl Default for Faults {
@@ -110,6 +114,7 @@ impl Default for Faults {
             latency_ms: 0,
             jitter_ms: 0,
             shows_created_at: false,
+            habits: Habits::default(),
         }
     }
 }
@@ -280,7 +285,7 @@ impl Faults {
         if self.big_body_bytes > BIG_BODY_LIMIT {
             return Err(format!("big_body_bytes must not exceed {BIG_BODY_LIMIT}"));
         }
-        Ok(())
+        self.habits.check()
     }
 
     fn probabilities(&self) -> [(&'static str, f64); 15] {

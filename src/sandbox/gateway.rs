@@ -3,6 +3,7 @@
 use chrono::{DateTime, Datelike, NaiveDate};
 use serde_json::{Map, Value, json};
 
+use super::habits::Habits;
 use super::mutation::{Mutation, attributes, date, email, features_in, fields, missing, names, text};
 use super::records::{Account, Attribute, Details, Doing, Draft, Feature, Generation, Key, Kind, Records};
 use super::routes::Route;
@@ -107,8 +108,9 @@ pub(super) fn register(
         }
     };
     if let Some(message) = records.conflict(GATEWAY, &[account]) {
-        return Err(Answer::message(412, message));
+        return Err(refused(records, message));
     }
+    let second = parent.as_deref().is_some_and(|id| records.children_of(id, doing.at_ms).next().is_some());
     let mut account = account.clone();
     let asks = parent.is_some() || is_minor(&account.details, doing.at_ms);
     if asks {
@@ -116,7 +118,8 @@ pub(super) fn register(
     }
     let id = records.insert(doing, GATEWAY, &account, parent.as_deref());
     let consent = asks.then(|| records.open_consent(doing, &id, parent.as_deref()));
-    Ok(registered(&id, &account, consent.as_deref(), &[]))
+    let answer = registered(&id, &account, consent.as_deref(), &[]);
+    Ok(if second { Answer::new(records.habits().second_child, answer.body) } else { answer })
 }
 
 pub(super) fn register_family(
@@ -125,9 +128,14 @@ pub(super) fn register_family(
     parent: &Draft,
     children: &[Draft],
 ) -> Result<Answer, Answer> {
+    let email = parent.details.email.as_deref().unwrap_or_default();
+    let there = records.by_key(GATEWAY, Key::Email, email, doing.at_ms).map(|account| account.service_id.clone());
+    if let (true, Some(parent_sid)) = (records.habits().associates_parents, there) {
+        return add_children(records, doing, &parent_sid, children);
+    }
     let everyone: Vec<&Draft> = std::iter::once(parent).chain(children).collect();
     if let Some(message) = records.conflict(GATEWAY, &everyone) {
-        return Err(Answer::message(412, message));
+        return Err(refused(records, message));
     }
     let id = records.insert(doing, GATEWAY, parent, None);
     let profiles = insert_children(records, doing, &id, children);
@@ -146,10 +154,15 @@ pub(super) fn add_children(
     }
     let drafts: Vec<&Draft> = children.iter().collect();
     if let Some(message) = records.conflict(GATEWAY, &drafts) {
-        return Err(Answer::message(412, message));
+        return Err(refused(records, message));
     }
     let profiles = insert_children(records, doing, parent_sid, children);
     Ok(Answer::new(201, json!({ "to": { "connected_profiles": profiles } })))
+}
+
+/// A key of it is taken.
+pub(super) fn refused(records: &Records, message: &str) -> Answer {
+    Answer::message(records.habits().refuses_with, message)
 }
 
 fn insert_children(records: &mut Records, doing: &mut Doing, parent_sid: &str, children: &[Draft]) -> Vec<Value> {
@@ -158,7 +171,8 @@ fn insert_children(records: &mut Records, doing: &mut Doing, parent_sid: &str, c
         let mut child = child.clone();
         as_child(&mut child);
         let id = records.insert(doing, GATEWAY, &child, Some(parent_sid));
-        profiles.push(profile(&id, &child.details));
+        let shown = shown(records.habits(), &id, &child.details);
+        profiles.push(profile(&id, &child.details, shown));
     }
     profiles
 }
@@ -211,13 +225,18 @@ fn permissions(features: &[Feature]) -> Vec<Value> {
     features.iter().map(permission).collect()
 }
 
-fn profile(id: &str, details: &Details) -> Value {
+fn profile(id: &str, details: &Details, (given_name, birth_date): (Option<String>, Option<String>)) -> Value {
     let mut profile = Map::new();
     profile.insert("service_id".to_owned(), id.into());
-    show(&mut profile, "first_name", &details.given_name);
+    show(&mut profile, "first_name", &given_name);
     show(&mut profile, "email", &details.email);
-    show(&mut profile, "birth_date_yyyymmdd", &details.birth_date);
+    show(&mut profile, "birth_date_yyyymmdd", &birth_date);
     Value::Object(profile)
+}
+
+/// Name and date of birth as the records show them.
+pub(super) fn shown(habits: &Habits, id: &str, details: &Details) -> (Option<String>, Option<String>) {
+    habits.shown(id, details.given_name.as_deref(), details.birth_date.as_deref())
 }
 
 pub(super) fn show(fields: &mut Map<String, Value>, name: &str, value: &Option<String>) {
@@ -247,6 +266,12 @@ pub(super) fn delete(records: &mut Records, doing: &mut Doing, service_id: &str)
         return Ok(Answer::new(200, json!({ "service_id": service_id, "message": "deleted" })));
     }
     Err(Answer::not_found())
+}
+
+pub(super) fn delete_by_email(records: &mut Records, doing: &mut Doing, email: &str) -> Result<Answer, Answer> {
+    let account = records.by_key(GATEWAY, Key::Email, email, doing.at_ms);
+    let service_id = account.ok_or_else(Answer::not_found)?.service_id.clone();
+    delete(records, doing, &service_id)
 }
 
 /// Answers a read from the state of a moment; `dated` shows when records were made.
@@ -282,7 +307,7 @@ fn lookup(records: &Records, view_ms: i64, target: &Target) -> Answer {
     let (Some((key, text)), None) = (asked.next(), asked.next()) else {
         return Answer::message(400, "exactly one search parameter is required");
     };
-    match records.by_key(GATEWAY, *key, text, view_ms) {
+    match records.looked_up(GATEWAY, *key, text, view_ms) {
         Some(account) => Answer::new(200, json!({ "sid": account.service_id })),
         None => Answer::not_found(),
     }
@@ -320,8 +345,10 @@ fn userinfo(records: &Records, view_ms: i64, dated: bool, target: &Target) -> An
     show(&mut shown, "email", &details.email);
     show(&mut shown, "preferred_username", &details.user_name);
     show(&mut shown, "display_name", &details.display_name);
-    show(&mut shown, "given_name", &details.given_name);
-    show(&mut shown, "birthdate", &details.birth_date);
+    let habits = records.habits();
+    let (given_name, birth_date) = self::shown(habits, id, details);
+    show(&mut shown, "given_name", &given_name);
+    show(&mut shown, "birthdate", &birth_date);
     show(&mut shown, "role_identifier", &details.role_identifier);
     show(&mut shown, "external_user_identifier", &details.external_user_identifier);
     let parent = account.parent.as_deref();
@@ -332,18 +359,19 @@ fn userinfo(records: &Records, view_ms: i64, dated: bool, target: &Target) -> An
     let granted = permissions(&account.state_at(view_ms).features);
     shown.insert("permissions".to_owned(), granted.into());
     let children = records.children_of(id, view_ms);
-    let profiles: Vec<Value> = children.map(|child| dated_profile(child, dated)).collect();
+    let profiles: Vec<Value> = children.map(|child| dated_profile(habits, child, dated)).collect();
     shown.insert("connected_profiles".to_owned(), profiles.into());
     if dated {
-        shown.insert("created_at".to_owned(), timestamp(account.made_ms).into());
+        shown.insert("created_at".to_owned(), timestamp(account.made_ms + habits.made_ahead_ms).into());
     }
     Answer::new(200, Value::Object(shown))
 }
 
-fn dated_profile(account: &Account, dated: bool) -> Value {
-    let mut profile = profile(&account.service_id, &account.details);
+fn dated_profile(habits: &Habits, account: &Account, dated: bool) -> Value {
+    let shown = shown(habits, &account.service_id, &account.details);
+    let mut profile = profile(&account.service_id, &account.details, shown);
     if dated {
-        profile["created_at"] = timestamp(account.made_ms).into();
+        profile["created_at"] = timestamp(account.made_ms + habits.made_ahead_ms).into();
     }
     profile
 }

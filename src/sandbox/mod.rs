@@ -3,7 +3,7 @@
 //!
 //! [`World`] is the pure part: a [`Request`] and a moment in, a [`Reply`] out, without
 //! sockets or clocks, deterministic by its seed. [`Sandbox`] puts it behind a TCP listener.
-//! [`Faults`] says what goes wrong how often; the header `x-sandbox-fate` forces the
+//! [`Faults`] says what goes wrong how often, and [`Habits`] how the server differs from its documents; the header `x-sandbox-fate` forces the
 //! [`Fate`] of one request, and `x-sandbox-request` names the request, so that the
 //! [`Truth`] can say what it really did.
 //!
@@ -19,6 +19,7 @@ mod control;
 mod fated;
 mod faults;
 mod gateway;
+mod habits;
 mod mutation;
 mod records;
 mod routes;
@@ -35,10 +36,13 @@ mod endpoint_tests;
 #[cfg(test)]
 mod fate_tests;
 #[cfg(test)]
+mod habit_tests;
+#[cfg(test)]
 mod server_tests;
 
 pub use by_hand::{BY_HAND, NewAccount, Repair};
 pub use faults::{BIG_BODY_LIMIT, Fate, Faults, Flapping, Hostile};
+pub use habits::{Habits, Search, ShownDate, ShownName};
 pub use records::{Account, Attribute, Consent, Details, Feature, Generation, Kind, State, Way};
 pub use server::{Sandbox, Settings};
 pub use truth::{Applied, Blocked, Mails, Truth, Upcoming};

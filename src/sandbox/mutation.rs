@@ -32,6 +32,9 @@ pub(super) enum Mutation {
     DeleteAccount {
         service_id: String,
     },
+    DeleteByEmail {
+        email: String,
+    },
     RequestConsent {
         granter: Box<Draft>,
         granter_sid: Option<String>,
@@ -62,6 +65,9 @@ impl Mutation {
             Route::ResendConsent => gateway::read_resend(&fields(body)?),
             Route::DeleteAccount(in_path) => {
                 let service_id = in_path.as_deref().or_else(|| target.query("service_id"));
+                if let (None, Some(email)) = (service_id, target.query("email")) {
+                    return Ok(Mutation::DeleteByEmail { email: email.to_owned() });
+                }
                 let service_id = service_id.ok_or_else(|| missing("service_id"))?.to_owned();
                 Ok(Mutation::DeleteAccount { service_id })
             }
@@ -99,7 +105,7 @@ impl Mutation {
             Mutation::RegisterFamily { .. } => "register family",
             Mutation::AddChildren { .. } => "add children",
             Mutation::ResendConsent { .. } => "resend consent",
-            Mutation::DeleteAccount { .. } => "delete account",
+            Mutation::DeleteAccount { .. } | Mutation::DeleteByEmail { .. } => "delete account",
             Mutation::RequestConsent { .. } => "request consent",
             Mutation::SetAssurance { .. } => "set assurance",
             Mutation::RevokeFeatures { .. } => "revoke features",
@@ -121,6 +127,7 @@ impl Mutation {
                 gateway::resend(records, doing, requester, approver.as_deref())
             }
             Mutation::DeleteAccount { service_id } => gateway::delete(records, doing, service_id),
+            Mutation::DeleteByEmail { email } => gateway::delete_by_email(records, doing, email),
             Mutation::RequestConsent { granter, granter_sid, principal } => {
                 consent::request(records, doing, granter, granter_sid.as_deref(), principal)
             }
@@ -151,11 +158,15 @@ pub(super) fn fields(body: &[u8]) -> Result<Map<String, Value>, Answer> {
     }
 }
 
-/// The first of these spellings that holds a text with anything in it.
+/// The first of these spellings that holds a text with anything in it, or a number.
 pub(super) fn text(fields: &Map<String, Value>, spellings: &[&str]) -> Option<String> {
-    let texts = spellings.iter().filter_map(|name| fields.get(*name)?.as_str());
+    let texts = spellings.iter().filter_map(|name| match fields.get(*name)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    });
     let mut texts = texts.filter(|text| !text.trim().is_empty());
-    texts.next().map(str::to_owned)
+    texts.next()
 }
 
 /// A date as `yyyyMMdd`, by the first of these spellings that is there.

@@ -7,6 +7,7 @@ use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::habits::{Habits, Search};
 use super::truth::Journal;
 
 /// Which generation of the API a record belongs to; they do not see each other's.
@@ -186,15 +187,18 @@ const KEYS: [(Key, Option<&str>); 6] = [
 
 impl Key {
     /// Two spellings that the server takes as equal give the same text.
-    pub fn normal(self, text: &str) -> String {
+    fn normal(self, text: &str, habits: &Habits) -> String {
         match self {
             Key::Email => text.trim().to_lowercase(),
             Key::UserName => text.to_lowercase(),
+            Key::DisplayName | Key::ExternalUserIdentifier | Key::Eid if habits.folds_keys => {
+                text.trim().to_lowercase()
+            }
             Key::DisplayName | Key::ExternalUserIdentifier | Key::Phone | Key::Eid => text.to_owned(),
         }
     }
 
-    fn of(self, details: &Details) -> Option<String> {
+    fn of(self, details: &Details, habits: &Habits) -> Option<String> {
         let text = match self {
             Key::Email => &details.email,
             Key::UserName => &details.user_name,
@@ -203,7 +207,7 @@ impl Key {
             Key::Phone => &details.phone,
             Key::Eid => &details.eid,
         };
-        text.as_deref().map(|text| self.normal(text))
+        text.as_deref().map(|text| self.normal(text, habits))
     }
 }
 
@@ -227,6 +231,7 @@ pub(super) struct Records {
     pub accounts: Vec<Account>,
     pub consents: Vec<Consent>,
     pub journal: Journal,
+    habits: Habits,
     by_id: HashMap<String, usize>,
     by_key: HashMap<(Generation, Key, String), Vec<usize>>,
     by_parent: HashMap<String, Vec<usize>>,
@@ -234,6 +239,23 @@ pub(super) struct Records {
 }
 
 impl Records {
+    pub fn habits(&self) -> &Habits {
+        &self.habits
+    }
+
+    /// Gives the server these habits from now on.
+    pub fn set_habits(&mut self, habits: Habits) {
+        self.habits = habits;
+        self.by_key.clear();
+        for (at, account) in self.accounts.iter().enumerate() {
+            for (key, _) in KEYS {
+                if let Some(text) = key.of(&account.details, &self.habits) {
+                    self.by_key.entry((account.generation, key, text)).or_default().push(at);
+                }
+            }
+        }
+    }
+
     /// The account with this id, if it existed at that moment.
     pub fn by_id(&self, generation: Generation, id: &str, ms: i64) -> Option<&Account> {
         let account = &self.accounts[*self.by_id.get(id)?];
@@ -247,10 +269,28 @@ impl Records {
 
     /// The accounts with this key that existed at that moment, oldest first.
     pub fn all_by_key(&self, generation: Generation, key: Key, text: &str, ms: i64) -> impl Iterator<Item = &Account> {
-        let found = self.by_key.get(&(generation, key, key.normal(text)));
+        let found = self.by_key.get(&(generation, key, key.normal(text, &self.habits)));
         let found = found.map_or(&[][..], Vec::as_slice);
         let accounts = found.iter().map(|at| &self.accounts[*at]);
         accounts.filter(move |account| account.exists_at(ms))
+    }
+
+    /// The account that a lookup by this key finds: its own, or another where the server searches by parts.
+    pub fn looked_up(&self, generation: Generation, key: Key, text: &str, ms: i64) -> Option<&Account> {
+        if self.habits.search == Search::Exact {
+            return self.by_key(generation, key, text, ms);
+        }
+        let asked = key.normal(text, &self.habits);
+        self.accounts.iter().filter(|account| account.generation == generation && account.exists_at(ms)).find(
+            |account| {
+                key.of(&account.details, &self.habits).is_some_and(|text| self.habits.search.finds(&text, &asked))
+            },
+        )
+    }
+
+    /// Whether a deleted account keeps this key for ever.
+    pub fn is_kept(&self, generation: Generation, key: Key, text: &str) -> bool {
+        self.habits.keeps_deleted_keys && self.is_taken(&(generation, key, key.normal(text, &self.habits)))
     }
 
     /// The accounts below this one that existed at that moment, oldest first.
@@ -272,7 +312,7 @@ impl Records {
         let mut claimed = HashSet::new();
         for draft in drafts {
             for (key, message) in KEYS {
-                let (Some(message), Some(text)) = (message, key.of(&draft.details)) else {
+                let (Some(message), Some(text)) = (message, key.of(&draft.details, &self.habits)) else {
                     continue;
                 };
                 let full = (generation, key, text);
@@ -286,7 +326,7 @@ impl Records {
 
     fn is_taken(&self, full: &(Generation, Key, String)) -> bool {
         let holders = self.by_key.get(full).map_or(&[][..], Vec::as_slice);
-        holders.iter().any(|at| self.accounts[*at].deleted_ms.is_none())
+        holders.iter().any(|at| self.habits.keeps_deleted_keys || self.accounts[*at].deleted_ms.is_none())
     }
 
     /// Makes an account. The caller has asked for [`Records::conflict`] before.
@@ -298,7 +338,7 @@ impl Records {
         let at = self.accounts.len();
         self.by_id.insert(id.clone(), at);
         for (key, _) in KEYS {
-            if let Some(text) = key.of(&draft.details) {
+            if let Some(text) = key.of(&draft.details, &self.habits) {
                 self.by_key.entry((generation, key, text)).or_default().push(at);
             }
         }
@@ -335,6 +375,13 @@ impl Records {
         }
         account.deleted_ms = Some(doing.at_ms);
         self.journal.applied(doing, "account deleted", id);
+        if self.habits.deletes_children {
+            let children: Vec<String> =
+                self.children_of(id, doing.at_ms).map(|child| child.service_id.clone()).collect();
+            for child in children {
+                self.delete(doing, &child);
+            }
+        }
         true
     }
 

@@ -52,7 +52,7 @@ async fn read(stream: &TcpStream, end: impl Fn(&str) -> bool) -> String {
             }
         }
     };
-    let finished = timeout(Duration::from_secs(5), reading).await;
+    let finished = timeout(Duration::from_secs(60), reading).await;
     finished.expect("the server neither answers nor closes");
     String::from_utf8(all).unwrap()
 }

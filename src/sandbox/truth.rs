@@ -10,7 +10,7 @@ use super::records::{Account, Consent, Doing, Way};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Applied {
     /// `account made`, `account deleted`, `consent requested`, `consent decided`,
-    /// `mail sent`, `features revoked`, `features set` or `assurance set`.
+    /// `mail sent`, `features revoked`, `features set`, `features asked for` or `assurance set`.
     pub what: &'static str,
     /// The id of the account or consent that was made or changed.
     pub record: String,

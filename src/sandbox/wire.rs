@@ -51,7 +51,7 @@ pub enum Delivery {
 pub struct Reply {
     /// HTTP status; without meaning for [`Delivery::Lost`] and [`Delivery::Hang`].
     pub status: u16,
-    /// Names in lower case; `date` is always there.
+    /// Names in lower case; `date` is there unless the server has the habit to leave it out.
     pub headers: Vec<(String, String)>,
     /// The whole body, also for [`Delivery::Cut`].
     pub body: Vec<u8>,
@@ -155,9 +155,11 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub fn read(path_and_query: &str) -> Target {
+    /// With `plus_is_plus`, a `+` in the query is no space.
+    pub fn read(path_and_query: &str, plus_is_plus: bool) -> Target {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let path = path.strip_prefix('/').unwrap_or(path);
+        let query = if plus_is_plus { query.replace('+', "%2B") } else { query.to_owned() };
         Target {
             segments: path.split('/').map(percent_decoded).collect(),
             query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),

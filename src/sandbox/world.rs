@@ -67,9 +67,11 @@ pub(super) struct Call<'a> {
 impl World {
     /// An empty platform that knows one partner.
     pub fn new(seed: u64, faults: Faults, partner: Partner) -> World {
+        let mut records = Records::default();
+        records.set_habits(faults.habits.clone());
         World {
             faults,
-            records: Records::default(),
+            records,
             unapplied: BTreeMap::new(),
             scheduled: BTreeMap::new(),
             seed,
@@ -90,19 +92,27 @@ impl World {
 
     /// Replaces the faults from the next request on.
     pub fn set_faults(&mut self, faults: Faults) {
+        if self.faults.habits != faults.habits {
+            self.records.set_habits(faults.habits.clone());
+        }
         self.faults = faults;
     }
 
     /// Answers one request that arrives at `now_ms` (milliseconds since the epoch).
     pub fn answer(&mut self, now_ms: i64, request: &Request) -> Reply {
         self.apply_due(now_ms);
-        let target = Target::read(&request.path_and_query);
+        let habits = &self.faults.habits;
+        let (no_date, date_ahead_ms) = (habits.no_date, habits.date_ahead_ms);
+        let target = Target::read(&request.path_and_query, habits.plus_is_plus);
         let reply = if target.segments.first().is_some_and(|first| first == "_sandbox") {
             control::answer(self, now_ms, request, &target.segments[1..])
         } else {
             self.answer_partner(now_ms, request, target)
         };
-        reply.with_header("date", http_date(now_ms))
+        match no_date {
+            true => reply,
+            false => reply.with_header("date", http_date(now_ms.saturating_add(date_ahead_ms))),
+        }
     }
 
     /// Everything that is known at `now_ms`, after what is due by then was applied.

@@ -103,7 +103,7 @@ impl World {
     fn heals(&mut self) {
         for _ in 0..3 {
             let steps = format!("1:{}", LATER_MS.load(Ordering::SeqCst) / 1000);
-            self.run(&["run", "--wait", "5s"], &steps);
+            self.run(&["run", "--wait", "1m"], &steps);
         }
         if self.judge() != FATES.len() {
             self.tally.found(Wrong::Lost, format!("world {}: not all is decided", self.seed));

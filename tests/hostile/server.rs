@@ -24,10 +24,10 @@ fn token() -> Answer {
 fn honest(asked: &Asked) -> Answer {
     if asked.for_token() {
         token()
-    } else if asked.path.contains("canary%40") {
+    } else if asked.path.ends_with("email=canary%40control.example") {
         Answer::json("200 OK", r#"{"sid":"canary"}"#)
-    } else if asked.path.contains("service_id=canary") {
-        Answer::json("200 OK", r#"{"sub":"canary"}"#)
+    } else if asked.path.ends_with("service_id=canary") {
+        Answer::json("200 OK", r#"{"sub":"canary","email":"canary@control.example"}"#)
     } else {
         Answer::json("404 Not Found", r#"{"message":"not found"}"#)
     }
@@ -38,9 +38,14 @@ fn of_an_entry(asked: &Asked) -> bool {
     asked.path.contains("child")
 }
 
+/// With a timeout that no answer needs on however slow a machine.
 fn dir_with(server: &Hostile, entries: usize) -> Dir {
+    dir_of(server, entries, "1m")
+}
+
+fn dir_of(server: &Hostile, entries: usize, timeout: &str) -> Dir {
     let controls = format!("[[control]]\nlookup = \"account-by-email\"\nkey = \"{CANARY}\"\n");
-    let setup = Setup { controls, server: "timeout = \"1s\"".to_owned(), ..Setup::bare(&server.url) };
+    let setup = Setup { controls, server: format!("timeout = \"{timeout}\""), ..Setup::bare(&server.url) };
     let dir = Dir::new(&setup);
     std::fs::write(dir.file("secret"), HUSH).unwrap();
     for n in 0..entries {
@@ -111,6 +116,7 @@ fn meaningless_answers_leave_entries_pending() {
         let server = Hostile::start(move |asked, _| if of_an_entry(asked) { answered.clone() } else { honest(asked) });
         let dir = dir_with(&server, 3);
         for _ in 0..2 {
+            dir.due();
             let ran = dir.run(&["run"]);
             assert_eq!(ran.code, 4, "{what}: {ran:?}");
             keeps_quiet(&ran);
@@ -142,7 +148,7 @@ fn a_server_that_does_not_answer_is_left_alone_soon() {
                 let answered = answer.clone();
                 let server =
                     Hostile::start(move |asked, _| if of_an_entry(asked) { answered.clone() } else { honest(asked) });
-                let dir = dir_with(&server, ENTRIES);
+                let dir = dir_of(&server, ENTRIES, if what == "silence" { "2s" } else { "1m" });
                 let ran = dir.run(&["run"]);
                 assert_eq!(ran.code, 4, "{what}: {ran:?}");
                 assert!(ran.err.contains("left alone"), "{what}: {ran:?}");
@@ -188,6 +194,7 @@ fn an_inconclusive_answer_breaks_a_streak_of_absences() {
         "pending . unconfirmed may-resend",
         "resolved not-applied confirmed-absent resend",
     ] {
+        dir.due();
         dir.run(&["run"]);
         assert_eq!(dir.says("r0"), expected);
     }
@@ -216,6 +223,7 @@ fn a_server_that_knows_every_key_is_not_believed() {
     });
     let dir = dir_with(&server, 3);
     dir.runs(4);
+    dir.due();
     dir.runs(4);
     for row in dir.report() {
         assert_eq!(said(&row), "pending . uncontrolled review");
@@ -230,6 +238,7 @@ fn a_server_that_knows_no_key_is_not_believed() {
     });
     let dir = dir_with(&server, 3);
     dir.runs(4);
+    dir.due();
     dir.runs(4);
     for row in dir.report() {
         assert_eq!(said(&row), "pending . uncontrolled review");
@@ -242,6 +251,7 @@ fn one_token_serves_many_lookups() {
     let dir = dir_with(&server, ENTRIES);
     dir.runs(4);
     assert_eq!(server.counts().0, 1);
+    dir.due();
     dir.runs(0);
     assert!(server.asked().iter().all(|asked| asked.for_token() || asked.authorization == format!("Bearer {TOKEN}")));
     assert!(server.asked().iter().all(|asked| asked.for_token() || asked.method == "GET"), "reads only");
@@ -329,7 +339,7 @@ fn after_a_429_the_same_look_is_made_again_in_the_same_run() {
         let (dir, ran, took, requests) = turned_away(headers);
         assert_eq!((ran.code, requests), (4, 6), "{headers}");
         assert_eq!(dir.says("r0"), "pending . unconfirmed may-resend", "{headers}");
-        assert!(took >= Span::seconds(1) && took < Span::seconds(10), "{headers} {took}");
+        assert!(took >= Span::seconds(1) && took < Span::seconds(60), "{headers} {took}");
     }
 }
 
@@ -339,9 +349,10 @@ fn a_huge_retry_after_ends_the_run_and_is_never_cut_short() {
         "retry-after: 86400\r\n",
         "retry-after: Fri, 31 Dec 2100 23:59:59 GMT\r\ndate: Sun, 22 Nov 2026 12:00:00 GMT\r\n",
     ] {
-        let (dir, ran, took, requests) = turned_away(headers);
+        // It ends by itself, for no test waits that long for a command.
+        let (dir, ran, _, requests) = turned_away(headers);
         assert_eq!((ran.code, requests), (4, 4), "{headers}");
         assert_eq!(dir.says("r0"), "pending . inconclusive wait");
-        assert!(took < Span::seconds(10) && ran.err.contains("429"), "{ran:?}");
+        assert!(ran.err.contains("429"), "{ran:?}");
     }
 }

@@ -66,12 +66,12 @@ fn port() -> SocketAddr {
 }
 
 /// A ledger for this server, with its token from another one. `trusts`: the authority is in the configuration.
-fn dir_for(url: &str, token_url: &str, authority: Option<&Path>) -> Dir {
+fn dir_for(url: &str, token_url: &str, authority: Option<&Path>, timeout: &str) -> Dir {
     let controls = format!("[[control]]\nlookup = \"account-by-email\"\nkey = \"{CANARY}\"\n");
     let ca = authority.map(|file| format!("\nca_file = \"{}\"", file.display())).unwrap_or_default();
     let setup = Setup {
         controls,
-        server: format!("timeout = \"1s\"{ca}"),
+        server: format!("timeout = \"{timeout}\"{ca}"),
         token_url: format!("{token_url}/oauth/token"),
         ..Setup::bare(url)
     };
@@ -111,8 +111,9 @@ fn refused(dir: &Dir, servers: &[&Hostile], form: &str) -> Line {
 fn the_good_path_works_over_tls() {
     let Some(folder) = certificates() else { return };
     let server = Hostile::at(port(), Some(under(folder.path(), "good")), |asked, _| honest(asked));
-    let dir = dir_for(&server.url, &server.url, Some(&folder.path().join("trusted.pem")));
+    let dir = dir_for(&server.url, &server.url, Some(&folder.path().join("trusted.pem")), "1m");
     dir.runs(4);
+    dir.due();
     let ran = dir.runs(0);
     assert_eq!(ran.err, "");
     for (n, row) in dir.report().iter().enumerate() {
@@ -137,7 +138,7 @@ pub fn bad() -> Option<Vec<(&'static str, Line)>> {
         ("future", Some(&trusted)),
     ] {
         let server = Hostile::at(port(), Some(under(folder, name)), |asked, _| honest(asked));
-        let dir = dir_for(&server.url, &server.url, authority.map(|file| file.as_path()));
+        let dir = dir_for(&server.url, &server.url, authority.map(|file| file.as_path()), "1m");
         line.join(refused(&dir, &[&server], name));
     }
     lines.push(("certificates: of no known authority, self-signed, of another host, expired, of the future", line));
@@ -152,14 +153,14 @@ pub fn bad() -> Option<Vec<(&'static str, Line)>> {
         ("silence", b"", After::Hang),
     ] {
         let (url, end) = talks(bytes, after);
-        let dir = dir_for(&url, &url, Some(&trusted));
+        let dir = dir_for(&url, &url, Some(&trusted), "1s");
         line.join(refused(&dir, &[], form));
         end();
     }
     lines.push(("no TLS where it should be: plain HTTP, garbage, closed, silent", line));
     // The token is had over plain HTTP on this machine; then the API turns out to be somebody else.
     let server = Hostile::at(port(), Some(under(folder, "unknown")), |asked, _| honest(asked));
-    let dir = dir_for(&server.url, &plain.url, Some(&trusted));
+    let dir = dir_for(&server.url, &plain.url, Some(&trusted), "1m");
     let line = refused(&dir, &[&server], "after the token");
     lines.push(("a bad certificate once the token is there", line));
     Some(lines)

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -84,7 +85,9 @@ pub fn files(folder: &Path) -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
 fn of_a_ledger(path: &Path) -> bool {
     let name = path.to_string_lossy();
     let beside = ["-wal", "-shm", "-journal", ".lock"].iter().any(|end| name.ends_with(end));
-    beside || std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3\0"))
+    let mut start = [0; 16];
+    let mut read = || std::fs::File::open(path)?.read_exact(&mut start);
+    beside || (read().is_ok() && &start == b"SQLite format 3\0")
 }
 
 /// Fails when a file that was written since shows a known value.

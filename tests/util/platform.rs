@@ -1,12 +1,13 @@
 //! A platform for tests: the sandbox in this process, and plain HTTP to it.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use privo_reconcile::clock::Moment;
+use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::{Faults, NewAccount, Sandbox, Settings, Truth, World};
 
 use super::{CANARY, LONGEST, SECRET};
@@ -15,6 +16,8 @@ use super::{CANARY, LONGEST, SECRET};
 pub struct Platform {
     pub url: String,
     world: Arc<Mutex<World>>,
+    /// How far its clock is behind, in milliseconds.
+    behind: Arc<AtomicI64>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     token: String,
@@ -22,6 +25,11 @@ pub struct Platform {
     pub canary_child: String,
     /// The id of the consent service's canary.
     pub canary_sid: String,
+}
+
+thread_local! {
+    /// As [`Platform::behind`], for the thread that serves it.
+    static BEHIND: RefCell<Arc<AtomicI64>> = RefCell::default();
 }
 
 impl Platform {
@@ -35,7 +43,7 @@ impl Platform {
     }
 
     pub fn with(faults: Faults) -> Platform {
-        Platform::of(faults, || Moment::now().0)
+        Platform::of(faults, || Moment::now().0 - BEHIND.with_borrow(|behind| behind.load(Ordering::SeqCst)))
     }
 
     /// One whose clock is this one, in milliseconds.
@@ -46,7 +54,10 @@ impl Platform {
     fn of(faults: Faults, clock: fn() -> i64) -> Platform {
         let (started, ready) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let behind = Arc::new(AtomicI64::new(0));
+        let behind_too = Arc::clone(&behind);
         let thread = std::thread::spawn(move || {
+            BEHIND.set(behind_too);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let sandbox = Sandbox::start(Settings {
@@ -69,6 +80,7 @@ impl Platform {
         let mut platform = Platform {
             url,
             world,
+            behind,
             stop: Some(stop),
             thread: Some(thread),
             token: String::new(),
@@ -101,21 +113,36 @@ impl Platform {
         self.canary_sid = self.add(NewAccount { eid, made_ms: long_ago, ..NewAccount::default() });
     }
 
+    /// Sets the clock back to so long ago: what happens now happened then. See [`super::Dir::run_then`].
+    pub fn set_back(&self, by: Span) {
+        self.behind.store(by.0, Ordering::SeqCst);
+    }
+
+    /// What its clock shows.
+    pub fn now(&self) -> Moment {
+        Moment::now() - self.behind()
+    }
+
+    /// How far its clock is behind.
+    pub fn behind(&self) -> Span {
+        Span(self.behind.load(Ordering::SeqCst))
+    }
+
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts an account in by hand; gives its id.
     pub fn add(&self, account: NewAccount) -> String {
-        self.world().add_account(Moment::now().0, account).unwrap()
+        self.world().add_account(self.now().0, account).unwrap()
     }
 
     pub fn remove(&self, sid: &str) {
-        assert!(self.world().remove(Moment::now().0, sid));
+        assert!(self.world().remove(self.now().0, sid));
     }
 
     pub fn truth(&self) -> Truth {
-        self.world().truth(Moment::now().0)
+        self.world().truth(self.now().0)
     }
 
     /// Requests that arrived, by path template.
@@ -167,7 +194,7 @@ impl Drop for Platform {
 pub fn http(base: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<(u16, String)> {
     let address = base.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(LONGEST)).unwrap();
     let mut head = format!(
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n",
         body.len()

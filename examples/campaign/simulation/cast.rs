@@ -29,16 +29,7 @@ impl Cast<'_> {
     pub fn draw(&mut self, story: &Story) -> Op {
         let number = self.ops.len();
         let kind = if story.consent { self.consent_kind() } else { self.gateway_kind() };
-        let mut op = Op {
-            kind,
-            operation_id: format!("op-{number}"),
-            persons: Vec::new(),
-            owner: None,
-            target: None,
-            granter: None,
-            features: Vec::new(),
-            attempts: Vec::new(),
-        };
+        let mut op = Op::new(kind, format!("op-{number}"));
         self.fill(&mut op, number);
         // A client that crashed and forgot its operation asks for the same under a new id; twins look the same.
         if self.rng.u8(..100) < 8
@@ -123,6 +114,8 @@ impl Cast<'_> {
             Kind::DeleteById | Kind::DeleteByQuery | Kind::DeleteEid | Kind::Ial | Kind::Revoke | Kind::Webhook => {
                 self.aim(op);
             }
+            // Only a twist deletes by an email.
+            Kind::DeleteByEmail => {}
         }
     }
 

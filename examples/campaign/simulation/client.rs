@@ -9,9 +9,10 @@ use super::ops::{Attempt, Kind};
 use super::stage::{BASE, Event, Stage, ask, fetch_token};
 use super::story::{HOUR, MINUTE, SECOND};
 use super::time;
+use super::twist::Twist;
 
 /// How an attempt ended for the client.
-enum End {
+pub enum End {
     /// In doubt: the failure's word, the status, and how long it took.
     Doubt(&'static str, Option<u16>, i64),
     Definite(u16),
@@ -21,12 +22,8 @@ impl Stage {
     /// The client sends an operation.
     pub fn send(&mut self, op: usize, left: u32) -> Result<()> {
         let now = time::true_ms();
-        let number = self.ops[op].attempts.len();
-        let request_id = format!("{}.{number}", self.ops[op].operation_id);
-        let attempt =
-            Attempt { request_id: request_id.clone(), sent_ms: now, sent: true, answer: None, recorded: false };
-        self.ops[op].attempts.push(attempt);
-        let mut row = self.row(op, &request_id);
+        let number = self.begin(op);
+        let mut row = self.row(op, number);
         match self.ops[op].kind {
             Kind::Read | Kind::OtherEnvironment | Kind::NoPlan | Kind::BadRow | Kind::Webhook => {
                 self.ops[op].attempts[number].sent = false;
@@ -34,16 +31,16 @@ impl Stage {
             }
             _ => {}
         }
+        if self.story.has(Twist::DeletedIntents) && self.in_vain_and_then_as_intent(op, number, left, &mut row) {
+            return Ok(());
+        }
         match self.rng.u8(..100) {
             0..7 => {
-                self.ops[op].attempts[number].sent = false;
-                row.failure = Some("not_sent".to_owned());
-                self.at(now + 1, Event::Record(op, number, Box::new(row)));
+                self.not_sent(op, number, row);
                 self.retry(op, left);
             }
-            7..13 => {
-                row.failure = Some("intent".to_owned());
-                self.at(now, Event::Record(op, number, Box::new(row)));
+            7..13 if !self.far_off(op) => {
+                self.intend(op, number, row);
                 let after = if self.rng.bool() { 1 } else { self.rng.i64(1..self.story.windows.intent * 9 / 10) };
                 match self.rng.u8(..3) {
                     // Crashed before it sent anything.
@@ -59,6 +56,49 @@ impl Stage {
         Ok(())
     }
 
+    /// Begins another attempt; says its number.
+    pub fn begin(&mut self, op: usize) -> usize {
+        let lean = self.story.has(Twist::Bodies) && self.wide.u8(..8) == 0;
+        let op = &mut self.ops[op];
+        let number = op.attempts.len();
+        op.attempts.push(Attempt {
+            request_id: format!("{}.{number}", op.operation_id),
+            sent_ms: time::true_ms(),
+            sent: true,
+            answer: None,
+            recorded: false,
+            lean,
+            open_until: i64::MIN,
+        });
+        number
+    }
+
+    /// No byte of the attempt leaves, and its client says so.
+    pub fn not_sent(&mut self, op: usize, number: usize, mut row: WrittenRow) {
+        self.ops[op].attempts[number].sent = false;
+        row.failure = Some("not_sent".to_owned());
+        self.at(time::true_ms() + 1, Event::Record(op, number, Box::new(row)));
+    }
+
+    /// Its client writes an intent.
+    pub fn intend(&mut self, op: usize, number: usize, mut row: WrittenRow) {
+        row.failure = Some("intent".to_owned());
+        let now = time::true_ms();
+        self.ops[op].attempts[number].open_until = self.open_until("intent", now);
+        self.at(now, Event::Record(op, number, Box::new(row)));
+    }
+
+    /// Until when an attempt that failed so may become applied.
+    fn open_until(&self, failure: &str, ended: i64) -> i64 {
+        let windows = &self.story.windows;
+        let window = match failure {
+            "http" => windows.server_error,
+            "intent" => windows.intent + windows.network,
+            _ => windows.network,
+        };
+        ended + window + windows.replica_lag
+    }
+
     /// A client that wrote an intent sends it; half of them crash right then and nobody ever hears of it.
     pub fn deliver_intent(&mut self, op: usize, number: usize, left: u32) -> Result<()> {
         let crashes = self.rng.bool();
@@ -66,16 +106,22 @@ impl Stage {
         if crashes {
             return Ok(());
         }
-        let mut row = self.row(op, &self.ops[op].attempts[number].request_id.clone());
+        let mut row = self.row(op, number);
         let heard = self.rng.i64(SECOND..MINUTE);
         let now = time::true_ms();
-        row.ended_at = Some(self.host(now + 10 * SECOND));
+        row.ended_at = Some(self.host(op, now + 10 * SECOND));
         match end {
             End::Definite(status) => {
                 self.ops[op].attempts[number].answer = Some(status);
+                self.ops[op].attempts[number].open_until = i64::MIN;
                 (row.failure, row.http_status) = (Some("answered".to_owned()), Some(status.into()));
+                if self.story.has(Twist::DeletedIntents) && status < 300 {
+                    self.at(now + 10 * SECOND + heard, Event::Withdraw(op, Box::new(row)));
+                    return Ok(());
+                }
             }
             End::Doubt(failure, status, _) => {
+                self.ops[op].attempts[number].open_until = self.open_until(failure, now + 10 * SECOND);
                 (row.failure, row.http_status) = (Some(failure.to_owned()), status.map(i64::from));
                 self.retry(op, left);
             }
@@ -84,20 +130,22 @@ impl Stage {
         Ok(())
     }
 
-    fn take(&mut self, op: usize, number: usize, left: u32, mut row: WrittenRow, end: End) {
+    pub fn take(&mut self, op: usize, number: usize, left: u32, mut row: WrittenRow, end: End) {
         let now = time::true_ms();
         match end {
             End::Doubt(failure, status, took) => {
+                self.ops[op].attempts[number].open_until = self.open_until(failure, now + took);
                 (row.failure, row.http_status) = (Some(failure.to_owned()), status.map(i64::from));
                 if self.rng.u8(..5) > 0 {
-                    row.ended_at = Some(self.host(now + took));
+                    row.ended_at = Some(self.host(op, now + took));
                 }
-                if self.rng.u8(..100) == 0 {
+                if self.rng.u8(..100) == 0 && !self.story.has(Twist::Hosts) {
                     // A client whose clock had jumped, so far that the job reads the row before that time.
-                    row.sent_at = self.host(now + 48 * HOUR);
+                    row.sent_at = self.host(op, now + 48 * HOUR);
                     row.ended_at = None;
                 }
-                self.at(now + took + 1, Event::Record(op, number, Box::new(row)));
+                let late = self.late(op);
+                self.at(now + took + 1 + late, Event::Record(op, number, Box::new(row)));
                 self.retry(op, left);
             }
             End::Definite(status) => {
@@ -106,9 +154,11 @@ impl Stage {
                 let doubted = earlier.iter().any(|attempt| attempt.sent);
                 // Nobody records an operation that went well at once. One whose entries say that nothing was ever sent
                 // would be lied about if its success were kept back.
-                if number > 0 && (!doubted || self.rng.u8(..4) > 0) {
+                let keeps = self.ops[op].keeps_success;
+                if keeps || (number > 0 && (!doubted || self.rng.u8(..4) > 0)) {
                     (row.failure, row.http_status) = (Some("answered".to_owned()), Some(status.into()));
                     let late = if doubted && self.rng.u8(..4) == 0 { self.rng.i64(MINUTE..2 * HOUR) } else { 1 };
+                    let late = if self.far_off(op) { 1 } else { late + if doubted { self.late(op) } else { 0 } };
                     self.at(now + late, Event::Record(op, number, Box::new(row)));
                 }
             }
@@ -129,20 +179,32 @@ impl Stage {
 
     /// Sends one attempt to the world under a drawn fate.
     fn attempt(&mut self, op: usize, number: usize, unheard: bool) -> End {
+        let token = self.token();
+        let fate = self.fate(self.ops[op].kind, unheard);
+        self.attempt_under(op, number, &token, fate, unheard)
+    }
+
+    /// The client's token, a new one where it is old.
+    pub fn token(&mut self) -> String {
         let now = time::true_ms();
-        let token = match &self.token {
+        match &self.token {
             Some((until, token)) if now < *until => token.clone(),
             _ => {
                 let token = fetch_token(&self.server, now);
                 self.token = Some((now + 400 * SECOND, token.clone()));
                 token
             }
-        };
-        let fate = self.fate(self.ops[op].kind, unheard);
-        let sent = self.ops[op].request(&mut self.rng);
+        }
+    }
+
+    /// Sends one attempt under this fate.
+    pub fn attempt_under(&mut self, op: usize, number: usize, token: &str, fate: String, unheard: bool) -> End {
+        let now = time::true_ms();
+        let lean = self.ops[op].attempts[number].lean;
+        let sent = self.ops[op].request(lean, &mut self.rng);
         let cause = self.ops[op].attempts[number].request_id.clone();
         let reply =
-            ask(&self.server, now, (sent.method, &sent.path), sent.body.as_ref(), (&token, &cause, fate.as_str()));
+            ask(&self.server, now, (sent.method, &sent.path), sent.body.as_ref(), (token, &cause, fate.as_str()));
         let unapplied = matches!(fate.as_str(), "error-before" | "partial");
         if unapplied && !unheard && !self.story.breaks_windows && self.rng.u8(..10) < 3 {
             let after = self.rng.i64(MINUTE..self.story.windows.server_error * 95 / 100);
@@ -198,27 +260,30 @@ impl Stage {
         }
     }
 
-    /// What the host's clock shows at a true time.
-    fn host(&self, ms: i64) -> String {
-        Moment(ms + self.story.skew).to_string()
+    /// What the clock of an operation's writer shows at a true time.
+    fn host(&self, op: usize, ms: i64) -> String {
+        Moment(ms + self.story.skew + self.ops[op].host_ms).to_string()
     }
 
-    fn row(&mut self, op: usize, request_id: &str) -> WrittenRow {
-        let sent = self.ops[op].request(&mut self.rng);
-        let first = &self.ops[op].attempts[0].request_id;
+    pub fn row(&mut self, op: usize, number: usize) -> WrittenRow {
+        let lean = self.ops[op].attempts[number].lean;
+        let sent = self.ops[op].request(lean, &mut self.rng);
+        let wish = &self.ops[op];
+        let first = &wish.attempts[0].request_id;
         // Some clients leave the operation's id out at first; its first attempt's id stands for it.
-        let operation_id = match op % 8 {
-            0 if first == request_id => None,
-            0 => Some(first.clone()),
-            _ => Some(self.ops[op].operation_id.clone()),
+        let operation_id = match (&wish.shared_id, op % 8, number) {
+            (Some(shared), ..) => Some(shared.clone()),
+            (None, 0, 0) => None,
+            (None, 0, _) => Some(first.clone()),
+            (None, ..) => Some(wish.operation_id.clone()),
         };
         WrittenRow {
-            request_id: request_id.to_owned(),
+            request_id: wish.attempts[number].request_id.clone(),
             operation_id,
             method: sent.method.to_owned(),
             url: format!("{BASE}{}", sent.path),
-            body: sent.body.map(|body| body.to_string()),
-            sent_at: self.host(time::true_ms()),
+            body: sent.body.map(|body| wish.written(&body)),
+            sent_at: self.host(op, time::true_ms()),
             ..WrittenRow::default()
         }
     }
@@ -254,7 +319,8 @@ impl Stage {
             }
             _ => {}
         }
-        self.at(now + 1, Event::Record(op, number, Box::new(row)));
+        let late = self.late(op);
+        self.at(now + 1 + late, Event::Record(op, number, Box::new(row)));
         Ok(())
     }
 }

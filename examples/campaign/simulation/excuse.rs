@@ -1,121 +1,279 @@
 //! What nobody could decide: for each reason to stay undecided, the truth that justifies it. Independent of the
 //! decision; whatever is not justified here counts as `undecided`.
 
-use privo_reconcile::sandbox::Account;
+use privo_reconcile::sandbox::{Account, Search, ShownDate};
 use privo_reconcile::words::{Reason, Status};
 
 use super::ops::{Attempt, Kind, Op, Person};
 use super::stage::{Stage, Told};
-use super::story::Trouble;
-use super::truth::{Truth, same_fields, what};
+use super::story::{HOUR, MINUTE, Trouble};
+use super::truth::{Truth, folded, same_fields, what};
+use super::twist::Twist;
 
-/// Whether an entry that is not resolved could not be.
-pub fn undecidable(stage: &Stage, truth: &Truth, op: &Op, told: &Told) -> bool {
-    let Some(reason) = told.reason else { return false };
-    if told.status == Status::Pending {
-        // Nobody configured a control that can be believed.
-        let uncontrolled = reason == Reason::Uncontrolled && stage.story.trouble == Trouble::WrongControls;
-        return uncontrolled || (reason == Reason::OtherEnvironment && op.kind == Kind::OtherEnvironment);
-    }
-    match reason {
-        Reason::BadRow => op.kind == Kind::BadRow,
-        Reason::NoPlan => op.kind == Kind::NoPlan,
-        Reason::Unobservable => op.kind.blind(),
-        Reason::KeyTaken => op.persons.iter().any(|person| taken(truth, op, person)),
-        Reason::RemovedSince => op.persons.iter().any(|person| removed(stage, truth, op, person)),
-        Reason::AmbiguousMatch if op.persons.iter().any(|person| replicas_differed(stage, truth, op, person, told)) => {
-            true
+/// One entry that is not resolved, and all that the truth says about it.
+pub struct Undecided<'a> {
+    pub stage: &'a Stage,
+    pub truth: &'a Truth,
+    pub op: &'a Op,
+    pub told: &'a Told,
+}
+
+impl Undecided<'_> {
+    /// Whether it could not be decided.
+    pub fn is_excused(&self) -> bool {
+        let (op, told) = (self.op, self.told);
+        let Some(reason) = told.reason else { return false };
+        if told.status == Status::Pending {
+            return self.pending(reason);
         }
-        Reason::Duplicated | Reason::ForeignRecords | Reason::Underdetermined | Reason::AmbiguousMatch => {
-            op.persons.iter().any(|person| rivals(stage, truth, op, person))
+        match reason {
+            // A body that says a name twice, or a URL that can be read in two ways.
+            Reason::BadRow => op.kind == Kind::BadRow || op.doubled.is_some() || op.raw_plus,
+            Reason::NoPlan => op.kind == Kind::NoPlan,
+            Reason::Unobservable => op.kind.blind() || self.account_of_before(),
+            Reason::KeyTaken => self.any(|person| self.taken(person)),
+            Reason::RemovedSince => self.any(|person| self.removed(person)),
+            Reason::AmbiguousMatch if op.kind.deletes() => self.made_meanwhile(),
+            Reason::AmbiguousMatch if self.any(|person| self.replicas_differed(person) || self.nearly(person)) => true,
+            Reason::Duplicated | Reason::ForeignRecords | Reason::Underdetermined | Reason::AmbiguousMatch => {
+                self.any(|person| self.rivals(person))
+            }
+            Reason::PartlyApplied if op.kind == Kind::Revoke => self.revoked_in_part(),
+            Reason::PartlyApplied if self.never_heard_of() => true,
+            Reason::PartlyApplied => self.in_part() || self.any(|person| self.rivals(person)),
+            Reason::Overwritten => self.overwritten(),
+            _ => false,
         }
-        Reason::PartlyApplied if op.kind == Kind::Revoke => revoked_in_part(truth, op, told),
-        Reason::PartlyApplied if never_heard_of(stage, truth, op, told) => true,
-        Reason::PartlyApplied => in_part(truth, op) || op.persons.iter().any(|person| rivals(stage, truth, op, person)),
-        Reason::Overwritten => overwritten(stage, truth, op, told),
-        _ => false,
     }
-}
 
-/// Somebody else bears the key, with other fields.
-fn taken(truth: &Truth, op: &Op, person: &Person) -> bool {
-    let ours = |account: &Account| op.attempts.iter().any(|attempt| attempt.request_id == account.cause);
-    person.keyed() && truth.likenesses(op, person).iter().any(|account| !ours(account) && !same_fields(person, account))
-}
-
-/// A record that may be this one was there and is not any more, or a delete of it may have been applied.
-fn removed(stage: &Stage, truth: &Truth, op: &Op, person: &Person) -> bool {
-    let gone = truth.likenesses(op, person).iter().any(|account| account.deleted_ms.is_some());
-    let targets = |other: &Op| other.kind == Kind::DeleteEid && other.target == person.eid && person.eid.is_some();
-    gone || stage.ops.iter().any(targets)
-}
-
-/// More than one record, or more than one operation, looks the same: which is whose cannot be seen.
-fn rivals(stage: &Stage, truth: &Truth, op: &Op, person: &Person) -> bool {
-    if person.keyed() {
-        return false;
+    fn pending(&self, reason: Reason) -> bool {
+        let (habits, op) = (&self.stage.story.habits, self.op);
+        match reason {
+            // Nobody configured a control that can be believed; or the lookup is a search, which a control shows.
+            Reason::Uncontrolled => {
+                self.stage.story.trouble == Trouble::WrongControls || habits.search != Search::Exact
+            }
+            Reason::OtherEnvironment => op.kind == Kind::OtherEnvironment,
+            // Another record is answered for this key; or there is no owner any more whose list could be read.
+            Reason::Inconclusive => self.any(|person| self.answered_for(person)) || self.owner_gone(),
+            _ => false,
+        }
     }
-    let same = |other: &&Op| {
-        let twins = other.persons.iter().filter(|twin| !twin.keyed() && *twin == person).count();
-        other.owner == op.owner && twins > usize::from(other.operation_id == op.operation_id)
-    };
-    truth.likenesses(op, person).len() > 1 || stage.ops.iter().any(|other| same(&other))
-}
 
-/// The record came or went just before the look, so that two spellings asked of lagging replicas got different answers.
-fn replicas_differed(stage: &Stage, truth: &Truth, op: &Op, person: &Person, told: &Told) -> bool {
-    let near = |ms: i64| (told.from - stage.story.windows.replica_lag..=told.to).contains(&ms);
-    let came_or_went = |account: &&Account| near(account.made_ms) || account.deleted_ms.is_some_and(near);
-    person.keyed() && truth.likenesses(op, person).iter().any(came_or_went)
-}
+    fn any(&self, holds: impl Fn(&Person) -> bool) -> bool {
+        self.op.persons.iter().any(holds)
+    }
 
-/// Some of it is there and some is not.
-fn in_part(truth: &Truth, op: &Op) -> bool {
-    // By the contract a part is fulfilled, too, by a record that was there before the first attempt, whatever it shows.
-    let there = |person: &&Person| {
-        let accounts = truth.likenesses(op, person);
-        accounts.iter().any(|account| account.deleted_ms.is_none() && (person.keyed() || same_fields(person, account)))
-    };
-    let count = op.persons.iter().filter(there).count();
-    count > 0 && count < op.persons.len()
-}
+    fn ours(&self, account: &Account) -> bool {
+        self.op.attempts.iter().any(|attempt| attempt.request_id == account.cause)
+    }
 
-/// As far as the ledger knew nothing was applied: what is there was made by an attempt that was told so and was not, or
-/// not yet, recorded. Unique records show; the others are nobody's that the ledger knows.
-fn never_heard_of(stage: &Stage, truth: &Truth, op: &Op, told: &Told) -> bool {
-    let known = |attempt: &&Attempt| stage.recorded_at.get(&attempt.request_id).is_some_and(|at| *at <= told.from);
-    let made = |attempt: &Attempt| !truth.applied(&attempt.request_id).is_empty();
-    !op.attempts.iter().filter(known).any(made) && op.attempts.iter().any(made)
-}
+    /// The ledger knew of it when that was said.
+    fn known(&self, attempt: &Attempt) -> bool {
+        self.stage.recorded_at.get(&attempt.request_id).is_some_and(|at| *at <= self.told.from)
+    }
 
-/// Another write, the granter's too, had turned off some of the features.
-fn revoked_in_part(truth: &Truth, op: &Op, told: &Told) -> bool {
-    let Some(account) = op.target.as_deref().and_then(|id| truth.account(id)) else { return false };
-    let off = |name: &&String| {
-        account.state_at(told.to).features.iter().any(|feature| feature.identifier == **name && feature.state == "off")
-    };
-    let count = op.features.iter().filter(off).count();
-    count > 0 && count < op.features.len()
-}
+    /// Somebody else bears the key, with other fields; or the record shows another date than it was made with.
+    fn taken(&self, person: &Person) -> bool {
+        let likenesses = self.truth.likenesses(self.op, person);
+        let other = |account: &&Account| !self.ours(account) && !same_fields(person, account);
+        person.keyed() && likenesses.iter().any(|account| other(account) || self.shows_another_day(account))
+    }
 
-/// Another write, or a deletion, of what this one writes; or a value whose state from before nobody knew.
-fn overwritten(stage: &Stage, truth: &Truth, op: &Op, told: &Told) -> bool {
-    // What came into the ledger later does not open a verdict again.
-    let known = |attempt: &Attempt| stage.recorded_at.get(&attempt.request_id).is_some_and(|at| *at <= told.from);
-    let applied = |op: &Op| {
-        let attempts = op.attempts.iter().filter(|attempt| known(attempt));
-        attempts.flat_map(|attempt| truth.applied(&attempt.request_id)).any(|applied| applied.what == what(op.kind))
-    };
-    let target = op.target.as_deref().and_then(|id| truth.account(id));
-    let deleted = target.is_none_or(|account| account.deleted_ms.is_some());
-    let same = |other: &&Op| {
-        other.operation_id != op.operation_id
-            && other.kind.updates()
-            && other.target == op.target
-            && (other.kind == Kind::Ial) == (op.kind == Kind::Ial)
-    };
-    // Deletes name the account by its eid; one in doubt may have been applied as far as the ledger knows.
-    let eid = target.and_then(|account| account.details.eid.clone());
-    let deletes = |other: &Op| other.kind == Kind::DeleteEid && other.target.is_some() && other.target == eid;
-    deleted || stage.ops.iter().any(|other| same(&other) || deletes(other)) || (op.kind == Kind::Ial && !applied(op))
+    fn shows_another_day(&self, account: &Account) -> bool {
+        let habits = &self.stage.story.habits;
+        matches!(habits.dates, ShownDate::DayBefore | ShownDate::DayAfter)
+            && habits.shows_otherwise(&account.service_id)
+    }
+
+    /// A record in the owner's list is equal in one field and not in the other, and no operation of the ledger explains it: it
+    /// may be this one written otherwise. Or it shows another day than it was made with.
+    fn nearly(&self, person: &Person) -> bool {
+        let listed = self.truth.listed(self.op);
+        let near = |account: &&Account| {
+            let name = account.details.given_name.as_deref().map(folded) == Some(folded(&person.given_name));
+            let date = account.details.birth_date.as_ref() == Some(&person.birth_date);
+            let explained = self.stage.recorded_at.get(&account.cause).is_some_and(|at| *at <= self.told.from);
+            (name != date && !explained && !self.is_older(account)) || (name && self.shows_another_day(account))
+        };
+        !person.keyed() && listed.iter().any(near)
+    }
+
+    /// The record shows that it was made before the operation was first sent.
+    fn is_older(&self, account: &Account) -> bool {
+        let first = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min();
+        self.stage.story.dated && first.is_some_and(|first| account.made_ms + self.uncertain() < first)
+    }
+
+    /// A record that may be this one was there and is not any more, or a delete of it, or of its owner, may have been applied.
+    fn removed(&self, person: &Person) -> bool {
+        let likenesses = self.truth.likenesses(self.op, person);
+        let owners = self.truth.owners(self.op);
+        let gone = likenesses.iter().any(|account| account.deleted_ms.is_some());
+        let targets = |other: &Op| {
+            let target = other.target.as_deref();
+            let is = |key: &Option<String>| {
+                key.as_deref().is_some_and(|key| target.is_some_and(|t| folded(t) == folded(key)))
+            };
+            let of = |account: &&Account| target == Some(account.service_id.as_str());
+            match other.kind {
+                Kind::DeleteEid => is(&person.eid),
+                Kind::DeleteByEmail => is(&person.email) || (!person.keyed() && is(&self.op.owner)),
+                Kind::DeleteById | Kind::DeleteByQuery => {
+                    likenesses.iter().any(of) || (!person.keyed() && owners.iter().any(of))
+                }
+                _ => false,
+            }
+        };
+        gone || (!person.keyed() && self.owner_gone())
+            || self.stage.ops.iter().any(|other| targets(other) || self.of_nobody_knows(other))
+    }
+
+    /// A delete by the server's own id, which may have been applied after this was first sent: whose id it was, nothing in the
+    /// ledger tells.
+    fn of_nobody_knows(&self, other: &Op) -> bool {
+        let Some(first) = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min() else { return false };
+        // The clocks of the writers may be off, and the job's may be an hour off when it reads the row.
+        let off = if self.stage.story.steps { HOUR } else { 0 } + self.uncertain();
+        let after = |attempt: &&Attempt| attempt.open_until.max(attempt.sent_ms) + off >= first;
+        other.kind.deletes_by_id()
+            && other.attempts.iter().filter(|attempt| attempt.recorded && attempt.sent).any(|attempt| after(&attempt))
+    }
+
+    fn owner_gone(&self) -> bool {
+        let owners = self.truth.owners(self.op);
+        !owners.is_empty() && owners.iter().all(|owner| owner.deleted_ms.is_some())
+    }
+
+    /// A search, or a server that folds keys of which the plan says nothing, answers with another record.
+    fn answered_for(&self, person: &Person) -> bool {
+        self.truth.answered_for(person)
+    }
+
+    /// The account was there before consent was asked for, so that it does not show whether it was.
+    fn account_of_before(&self) -> bool {
+        let first = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min();
+        let before = |account: &&Account| first.is_none_or(|first| account.made_ms <= first);
+        self.op.kind == Kind::Consent
+            && self.any(|person| self.truth.likenesses(self.op, person).iter().any(|a| before(a)))
+    }
+
+    /// A record was made under the key of a delete since it was sent, or a request in the ledger may have made it.
+    fn made_meanwhile(&self) -> bool {
+        let Some(began) = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min() else { return false };
+        let accounts = self.truth.under_key(self.op);
+        // A record that shows when it was made says whether that was before or after, but for the clocks.
+        let apart = |account: &&Account| account.made_ms.abs_diff(began) > self.uncertain().unsigned_abs();
+        if self.seen_absent_since() || (self.stage.story.dated && accounts.iter().all(|account| apart(account))) {
+            return false;
+        }
+        let made = accounts.iter().any(|account| account.made_ms >= began);
+        let target = self.op.target.as_deref().map(folded);
+        let asks = |other: &Op| {
+            let keys = other.persons.iter().flat_map(|person| [&person.email, &person.eid]);
+            other.kind.creates() && keys.flatten().any(|key| Some(folded(key)) == target)
+        };
+        let later = |attempt: &Attempt| attempt.sent_ms >= began || attempt.open_until >= began;
+        made || self.stage.ops.iter().any(|other| asks(other) && other.attempts.iter().any(later))
+    }
+
+    /// Times within so much of each other cannot be put in order.
+    fn uncertain(&self) -> i64 {
+        let story = &self.stage.story;
+        if story.has(Twist::NoDate) { 11 * MINUTE } else { MINUTE }
+    }
+
+    /// A look after every attempt of the delete was sent found nothing, and something is there now.
+    fn seen_absent_since(&self) -> bool {
+        let (story, op) = (&self.stage.story, self.op);
+        let Some(last) = op.attempts.iter().map(|attempt| attempt.sent_ms).max() else { return false };
+        let accounts = self.truth.under_key(op);
+        let nobody = |from: i64, to: i64| {
+            accounts.iter().all(|account| account.made_ms > to || account.deleted_ms.is_some_and(|gone| gone < from))
+        };
+        let looks = self.stage.reports.iter().filter(|report| report.after_run).flat_map(|report| &report.rows);
+        let mut looks = looks.filter(|row| row.request_id == self.told.request_id).filter_map(|row| row.last_checked);
+        !story.steps
+            && matches!(story.trouble, Trouble::None | Trouble::Noise)
+            && looks.any(|checked| {
+                let at = checked - story.skew;
+                let from = at - story.windows.replica_lag - MINUTE;
+                from > last && nobody(from, at + MINUTE)
+            })
+    }
+
+    /// More than one record, or more than one operation, looks the same: which is whose cannot be seen.
+    fn rivals(&self, person: &Person) -> bool {
+        if person.keyed() {
+            return false;
+        }
+        let same = |other: &&Op| {
+            let twins = other.persons.iter().filter(|twin| !twin.keyed() && *twin == person).count();
+            other.owner == self.op.owner && twins > usize::from(other.operation_id == self.op.operation_id)
+        };
+        self.truth.likenesses(self.op, person).len() > 1 || self.stage.ops.iter().any(|other| same(&other))
+    }
+
+    /// The record came or went just before the look, so that two spellings asked of lagging replicas got different answers.
+    fn replicas_differed(&self, person: &Person) -> bool {
+        let near = |ms: i64| (self.told.from - self.stage.story.windows.replica_lag..=self.told.to).contains(&ms);
+        let came_or_went = |account: &&Account| near(account.made_ms) || account.deleted_ms.is_some_and(near);
+        person.keyed() && self.truth.likenesses(self.op, person).iter().any(came_or_went)
+    }
+
+    /// Some of it is there and some is not.
+    fn in_part(&self) -> bool {
+        // By the contract a part is fulfilled, too, by a record that was there before the first attempt, whatever it shows.
+        let (from, to) = (self.told.from, self.told.to);
+        let there = |person: &&Person| {
+            let accounts = self.truth.likenesses(self.op, person);
+            let fits = |account: &&Account| person.keyed() || same_fields(person, account);
+            accounts.iter().any(|account| self.truth.seen_alive(account, from, to) && fits(&account))
+        };
+        let count = self.op.persons.iter().filter(there).count();
+        count > 0 && count < self.op.persons.len()
+    }
+
+    /// As far as the ledger knew nothing was applied: what is there was made by an attempt that was told so and was not, or
+    /// not yet, recorded. Unique records show; the others are nobody's that the ledger knows.
+    fn never_heard_of(&self) -> bool {
+        let made = |attempt: &Attempt| !self.truth.applied(&attempt.request_id).is_empty();
+        !self.op.attempts.iter().filter(|attempt| self.known(attempt)).any(made) && self.op.attempts.iter().any(made)
+    }
+
+    /// Another write, the granter's too, had turned off some of the features.
+    fn revoked_in_part(&self) -> bool {
+        let Some(account) = self.op.target.as_deref().and_then(|id| self.truth.account(id)) else { return false };
+        let features = &account.state_at(self.told.to).features;
+        let off =
+            |name: &&String| features.iter().any(|feature| feature.identifier == **name && feature.state == "off");
+        let count = self.op.features.iter().filter(off).count();
+        count > 0 && count < self.op.features.len()
+    }
+
+    /// Another write, or a deletion, of what this one writes; or a value whose state from before nobody knew.
+    fn overwritten(&self) -> bool {
+        let op = self.op;
+        // What came into the ledger later does not open a verdict again.
+        let applied = |op: &Op| {
+            let attempts = op.attempts.iter().filter(|attempt| self.known(attempt));
+            attempts
+                .flat_map(|attempt| self.truth.applied(&attempt.request_id))
+                .any(|applied| applied.what == what(op.kind))
+        };
+        let target = op.target.as_deref().and_then(|id| self.truth.account(id));
+        let deleted = target.is_none_or(|account| account.deleted_ms.is_some());
+        let same = |other: &&Op| {
+            other.operation_id != op.operation_id
+                && other.kind.updates()
+                && other.target == op.target
+                && (other.kind == Kind::Ial) == (op.kind == Kind::Ial)
+        };
+        // Deletes name the account by its eid; one in doubt may have been applied as far as the ledger knows.
+        let eid = target.and_then(|account| account.details.eid.clone());
+        let deletes = |other: &Op| other.kind == Kind::DeleteEid && other.target.is_some() && other.target == eid;
+        deleted
+            || self.stage.ops.iter().any(|other| same(&other) || deletes(other))
+            || (op.kind == Kind::Ial && !applied(op))
+    }
 }

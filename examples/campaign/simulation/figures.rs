@@ -26,6 +26,8 @@ pub struct Figures {
     pub false_applied: u64,
     pub unsafe_resend: u64,
     pub undecided: u64,
+    /// Operations whose rows were told differently in one report.
+    pub split: u64,
     /// Verdicts that `verify` could not reproduce.
     pub differing: u64,
     /// Verdicts that were superseded loudly.
@@ -39,6 +41,8 @@ pub struct Figures {
     pub broken: bool,
     pub by_kind: BTreeMap<String, OfKind>,
     pub by_trouble: BTreeMap<String, u64>,
+    /// Worlds with each twist, and those of them in which something was wrong.
+    pub by_twist: BTreeMap<String, (u64, u64)>,
     /// Duplicate-risk by reason: known to be undecidable.
     pub by_reason: BTreeMap<String, u64>,
     /// A line for each thing that was wrong, with the world's seed.
@@ -58,6 +62,7 @@ impl Figures {
         self.false_applied += other.false_applied;
         self.unsafe_resend += other.unsafe_resend;
         self.undecided += other.undecided;
+        self.split += other.split;
         self.differing += other.differing;
         self.corrections += other.corrections;
         self.unknowable += other.unknowable;
@@ -72,6 +77,10 @@ impl Figures {
             sum.duplicate_risk += of.duplicate_risk;
             sum.pending += of.pending;
         }
+        for (twist, (worlds, wrong)) in &other.by_twist {
+            let sum = self.by_twist.entry(twist.clone()).or_default();
+            (sum.0, sum.1) = (sum.0 + worlds, sum.1 + wrong);
+        }
         for (mine, others) in [(&mut self.by_trouble, &other.by_trouble), (&mut self.by_reason, &other.by_reason)] {
             for (name, count) in others {
                 *mine.entry(name.clone()).or_default() += count;
@@ -82,7 +91,7 @@ impl Figures {
 
     /// Whether a figure that must be zero is not.
     pub fn red(&self) -> bool {
-        let wrong = self.false_not_applied + self.false_applied + self.unsafe_resend + self.undecided;
+        let wrong = self.false_not_applied + self.false_applied + self.unsafe_resend + self.undecided + self.split;
         self.differing + self.missed > 0 || (!self.broken && wrong > 0)
     }
 }

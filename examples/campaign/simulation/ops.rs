@@ -16,6 +16,7 @@ pub enum Kind {
     ResendMail,
     DeleteById,
     DeleteByQuery,
+    DeleteByEmail,
     Consent,
     ConsentBlind,
     Ial,
@@ -41,7 +42,12 @@ impl Kind {
     }
 
     pub fn deletes(self) -> bool {
-        matches!(self, Kind::DeleteById | Kind::DeleteByQuery | Kind::DeleteEid)
+        matches!(self, Kind::DeleteById | Kind::DeleteByQuery | Kind::DeleteByEmail | Kind::DeleteEid)
+    }
+
+    /// Its key is the server's own id, which no other record ever bears: to repeat it does no harm.
+    pub fn deletes_by_id(self) -> bool {
+        matches!(self, Kind::DeleteById | Kind::DeleteByQuery)
     }
 
     pub fn updates(self) -> bool {
@@ -96,6 +102,50 @@ pub struct Op {
     pub granter: Option<String>,
     pub features: Vec<String>,
     pub attempts: Vec<Attempt>,
+    /// The id that its rows bear, where that is not its own: others bear it, too.
+    pub shared_id: Option<String>,
+    /// What its writer's clock shows more than the job's.
+    pub host_ms: i64,
+    /// Its client records what went well at once, too.
+    pub keeps_success: bool,
+    /// The name that its rows' bodies say twice; an empty one: the first.
+    pub doubled: Option<&'static str>,
+    /// A `+` in its URL is not escaped.
+    pub raw_plus: bool,
+    /// Its rows hold a long number as a number.
+    pub numbered: bool,
+}
+
+impl Op {
+    pub fn new(kind: Kind, operation_id: String) -> Op {
+        Op {
+            kind,
+            operation_id,
+            persons: Vec::new(),
+            owner: None,
+            target: None,
+            granter: None,
+            features: Vec::new(),
+            attempts: Vec::new(),
+            shared_id: None,
+            host_ms: 0,
+            keeps_success: false,
+            doubled: None,
+            raw_plus: false,
+            numbered: false,
+        }
+    }
+
+    /// Its request is the same.
+    pub fn asks_like(&self, other: &Op) -> bool {
+        let all = |op: &Op| (op.kind, op.persons.clone(), op.owner.clone(), op.target.clone(), op.features.clone());
+        all(self) == all(other)
+    }
+
+    /// The same wish under another id.
+    pub fn again(&self, operation_id: String) -> Op {
+        Op { operation_id, attempts: Vec::new(), shared_id: None, ..self.clone() }
+    }
 }
 
 /// One attempt, as it really was.
@@ -109,6 +159,10 @@ pub struct Attempt {
     /// It was told a definite answer, this one.
     pub answer: Option<u16>,
     pub recorded: bool,
+    /// It leaves the date of birth out.
+    pub lean: bool,
+    /// As its row says, it may become applied until then.
+    pub open_until: i64,
 }
 
 /// A request as it is sent.
@@ -121,8 +175,8 @@ pub struct Sent {
 pub const SERVICE: &str = "acme";
 
 impl Op {
-    /// The request of one attempt. Emails are spelled anew each time.
-    pub fn request(&self, rng: &mut Rng) -> Sent {
+    /// The request of one attempt, `lean` without a date of birth. Emails are spelled anew each time.
+    pub fn request(&self, lean: bool, rng: &mut Rng) -> Sent {
         let consent = |rest: String| format!("/s2s/api/v1.0/{SERVICE}/{rest}");
         let target = self.target.clone().unwrap_or_default();
         let post = |path: &str, body: Value| Sent { method: "POST", path: path.to_owned(), body: Some(body) };
@@ -132,6 +186,9 @@ impl Op {
                 let mut body = registration(&self.persons[0], rng);
                 if let Some(owner) = &self.owner {
                     body["parentEmail"] = spelled(owner, rng).into();
+                }
+                if lean && let Some(fields) = body.as_object_mut() {
+                    fields.remove("birth_date_yyyymmdd");
                 }
                 let old = rng.u8(..10) == 0;
                 post(if old { "/api/account" } else { "/api/v1.0/account" }, body)
@@ -146,6 +203,13 @@ impl Op {
             Kind::ResendMail => post("/api/v1.0/consent/resend", json!({ "requester_service_id": target })),
             Kind::DeleteById => bare("DELETE", format!("/api/v1.0/account/{target}")),
             Kind::DeleteByQuery => bare("DELETE", format!("/api/v1.0/account?service_id={target}")),
+            Kind::DeleteByEmail => {
+                let email = match self.raw_plus {
+                    true => target,
+                    false => target.replace('+', "%2B").replace('@', "%40"),
+                };
+                bare("DELETE", format!("/api/v1.0/account?email={email}"))
+            }
             Kind::Consent | Kind::ConsentBlind => {
                 let person = &self.persons[0];
                 let principal = json!({
@@ -202,5 +266,22 @@ fn spelled(email: &str, rng: &mut Rng) -> String {
         1 => format!(" {email}"),
         2 => email.chars().enumerate().map(|(i, c)| if i == 0 { c.to_ascii_uppercase() } else { c }).collect(),
         _ => email.to_owned(),
+    }
+}
+
+impl Op {
+    /// The body as its row has it: some writers say a name twice, or write a long number without quotes.
+    pub fn written(&self, body: &Value) -> String {
+        let mut text = body.to_string();
+        if let (true, Some(number)) = (self.numbered, self.persons.first().and_then(|person| person.external.as_ref()))
+        {
+            text = text.replace(&format!("\"{number}\""), number);
+        }
+        let first = body.as_object().and_then(|fields| fields.keys().next());
+        match (self.doubled, first) {
+            (Some(""), Some(first)) => text.replacen('{', &format!("{{{}:\"else\",", json!(first)), 1),
+            (Some(name), _) => text.replacen(&format!("\"{name}\":"), &format!("\"{name}\":\"else\",\"{name}\":"), 1),
+            _ => text,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The course of one world: an outage, runs in the midst of it and after, repairs, the watch, and the end.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -16,12 +17,13 @@ use privo_reconcile::words::{Action, Status};
 
 use super::cast::{Cast, Seeded};
 use super::figures::Figures;
-use super::judge;
 use super::net::{Mode, Net};
 use super::ops::{Kind, Op};
-use super::stage::{Event, Stage, Told, parent_email, parents};
+use super::stage::{Event, Report, Stage, Told, parent_email, parents};
 use super::story::{DAY, HOUR, MINUTE, Story, Trouble};
 use super::time;
+use super::twist::{self, Twist};
+use super::{judge, plot};
 
 /// Nobody watches a simulated run.
 struct Nobody;
@@ -33,27 +35,34 @@ impl Watcher for Nobody {
     fn says(&mut self, _: &'static str, _: &str) {}
 }
 
-/// Plays one world from its seed and judges it. With `tell`, the story comes with it. With `keeps`, personal fields of what
-/// was settled so long ago are removed after each run.
+/// What is wanted of a world beside its seed.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// About so many entries.
+    pub entries: usize,
+    /// Late applications come after the configured windows.
+    pub breaks_windows: bool,
+    /// Personal fields of what was settled so long ago are removed after each run.
+    pub keeps: Option<Span>,
+    /// Its twists, as far as they fit; those of its seed when left out.
+    pub twists: Option<BTreeSet<Twist>>,
+}
+
+/// Plays one world from its seed and judges it. With `tell`, the story comes with it.
 ///
 /// # Errors
 /// When the ledger or the configuration fails, which no world should bring about.
-pub fn play(
-    seed: u64,
-    entries: usize,
-    breaks: bool,
-    secrets: &Path,
-    tell: bool,
-    keeps: Option<Span>,
-) -> Result<(Figures, Vec<String>)> {
+pub fn play(seed: u64, setting: &Setting, secrets: &Path, tell: bool) -> Result<(Figures, Vec<String>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     runtime.block_on(async {
         time::begin();
         fastrand::seed(seed);
         let mut rng = Rng::with_seed(seed);
-        let story = Story::draw(seed, entries, breaks, &mut rng);
-        let (mut stage, seeded) = Stage::new(story, rng, secrets, tell)?;
-        stage.keeps = keeps;
+        let mut story = Story::draw(seed, setting.entries, setting.breaks_windows, &mut rng);
+        let mut wide = Rng::with_seed(!seed);
+        twist::give(&mut story, setting.twists.as_ref(), &mut wide);
+        let (mut stage, seeded) = Stage::new(story, (rng, wide), secrets, tell)?;
+        stage.keeps = setting.keeps;
         time::set_offset(stage.story.skew);
         let shown = format!("{:?}", stage.story);
         stage.note(|| shown);
@@ -78,14 +87,17 @@ fn cast(stage: &mut Stage, mut seeded: Vec<Seeded>) -> i64 {
     }
     stage.ops = cast.ops;
     let length = rng.i64(10 * MINUTE..HOUR);
+    let mut first_sent = Vec::new();
     for op in 0..stage.ops.len() {
         let at = time::BEGINNING + MINUTE + rng.i64(0..length);
+        first_sent.push(at);
         let tries = rng.u32(0..4);
         stage.at(at, Event::Send(op, tries));
         if story.foreigners && rng.u8(..100) < 14 {
             foreign(stage, &mut rng, op, at);
         }
     }
+    plot::thicken(stage, &first_sent, &seeded);
     time::BEGINNING + MINUTE + length
 }
 
@@ -199,11 +211,17 @@ impl Stage {
             self.run_mended().await?;
         }
         // What the client sent again on the job's advice settles too; and the watch over the latest verdict ends.
-        for _ in 0..8 {
-            if !self.waits()? && self.events.is_empty() {
+        let rounds = if self.story.twists.is_empty() { 8 } else { 60 };
+        for _ in 0..rounds {
+            let due = self.ledger.next_due()?;
+            if due.is_none() && self.events.is_empty() {
                 break;
             }
-            self.pass_until(time::true_ms() + 6 * HOUR + 11 * MINUTE).await?;
+            let soon = time::true_ms() + 6 * HOUR + 11 * MINUTE;
+            // With twists the watch may have begun anew days later.
+            let due = due.filter(|_| !self.story.twists.is_empty() && self.events.is_empty());
+            let due = due.map_or(soon, |due| due.0 - self.story.skew + MINUTE);
+            self.pass_until(soon.max(due)).await?;
             self.run_mended().await?;
         }
         if self.story.breaks_windows {
@@ -241,13 +259,9 @@ impl Stage {
         self.run(Mode::Honest, self.story.trouble == Trouble::WrongControls, false).await
     }
 
-    /// Whether anything is pending that a run may still settle.
-    fn waits(&self) -> Result<bool> {
-        Ok(self.ledger.next_due()?.is_some())
-    }
-
     /// The job runs once. What it says is kept for the judge.
     async fn run(&mut self, mode: Mode, bad_config: bool, with_pending: bool) -> Result<()> {
+        self.report(false)?;
         let from = time::true_ms();
         self.server.mode.set(mode);
         self.step_clock();
@@ -267,7 +281,11 @@ impl Stage {
         if with_pending {
             self.listen(None, from, to)?;
         }
-        self.prune()
+        self.prune()?;
+        self.last_run = from;
+        let said = self.report(true)?;
+        self.act_upon(&said);
+        Ok(())
     }
 
     fn prune(&mut self) -> Result<()> {
@@ -297,6 +315,7 @@ impl Stage {
 
     /// Takes down what a run said; without a run, what is said of pending entries.
     fn listen(&mut self, run: Option<i64>, from: i64, to: i64) -> Result<()> {
+        self.heed()?;
         let mut told = Vec::new();
         let of_request = &self.of_request;
         self.ledger.each_row(&run.map(Filter::of_run).unwrap_or_default(), Entries::Unread, |row| {
@@ -323,6 +342,32 @@ impl Stage {
             self.told.push(told);
         }
         Ok(())
+    }
+
+    /// As every report begins: what no run has read yet may join the group of what was settled.
+    fn heed(&self) -> Result<()> {
+        let config = &self.configs.good;
+        let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: self.ledger.salt() };
+        self.ledger.heed_unread(&reader, time::host_now())
+    }
+
+    /// Reads the report on every entry, as it is at this moment.
+    fn report(&mut self, after_run: bool) -> Result<Vec<Told>> {
+        if self.story.twists.is_empty() {
+            return Ok(Vec::new());
+        }
+        let at = time::true_ms();
+        self.heed()?;
+        let mut rows = Vec::new();
+        let of_request = &self.of_request;
+        self.ledger.each_row(&Filter::default(), Entries::Unread, |row| {
+            if let Some(op) = of_request.get(&row.request_id) {
+                rows.push(told_of(*op, row, at, at));
+            }
+            Ok(())
+        })?;
+        self.reports.push(Report { at, after_run, rows: rows.clone() });
+        Ok(rows)
     }
 
     /// A client that follows the advice to resend.
@@ -352,5 +397,7 @@ pub fn told_of(op: usize, row: privo_reconcile::standing::ReportRow, from: i64, 
         server_id: row.server_id,
         explanation: row.explanation.unwrap_or_default(),
         correction: row.correction,
+        knew: from,
+        last_checked: row.last_checked.map(|moment| moment.0),
     }
 }

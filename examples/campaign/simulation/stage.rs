@@ -10,17 +10,17 @@ use fastrand::Rng;
 use privo_reconcile::clock::Span;
 use privo_reconcile::config::Config;
 use privo_reconcile::ledger::{Ledger, WrittenRow};
-use privo_reconcile::sandbox::{
-    Account, CAUSE_HEADER, FATE_HEADER, Faults, NewAccount, Partner, Reply, Request, World,
-};
+use privo_reconcile::sandbox::{Account, CAUSE_HEADER, FATE_HEADER, NewAccount, Partner, Reply, Request, World};
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
 use serde_json::{Value, json};
 
 use super::cast::Seeded;
 use super::net::{Mode, Server};
 use super::ops::{Op, SERVICE};
+use super::partner::{How, Removal};
 use super::story::Story;
 use super::time;
+use super::twist::Twist;
 
 /// Where the simulated server is.
 pub const BASE: &str = "https://sim.privo.example";
@@ -44,6 +44,18 @@ pub enum Event {
     RemoveMadeBy(usize),
     /// A person removes an account.
     Remove(String),
+    /// A person removes the account that this cause put in.
+    RemoveCausedBy(String),
+    /// A person removes the owner of what an operation makes.
+    RemoveOwner(usize),
+    /// A person removes the account under this eid.
+    RemoveUnder(String),
+    /// The partner follows an advice to send again.
+    Resend(usize, How),
+    /// The partner deletes what an operation made, or its owner.
+    Delete(usize, Removal),
+    /// A writer takes an intent away that went well.
+    Withdraw(usize, Box<WrittenRow>),
     /// A granter decides.
     Decide(String, &'static str),
     /// The faults of reads end.
@@ -65,11 +77,25 @@ pub struct Told {
     pub server_id: Option<String>,
     pub explanation: String,
     pub correction: bool,
+    /// Rows that came into the ledger until then could be known.
+    pub knew: i64,
+    /// When the report says that it was looked at last, by the job's clock.
+    pub last_checked: Option<i64>,
+}
+
+/// What one report said of all entries, and when.
+pub struct Report {
+    pub at: i64,
+    /// A run has just ended.
+    pub after_run: bool,
+    pub rows: Vec<Told>,
 }
 
 pub struct Stage {
     pub story: Story,
     pub rng: Rng,
+    /// For the twists alone.
+    pub wide: Rng,
     pub server: Rc<Server>,
     pub ledger: Ledger,
     pub ops: Vec<Op>,
@@ -79,6 +105,10 @@ pub struct Stage {
     pub recorded_at: BTreeMap<String, i64>,
     pub events: BTreeMap<(i64, u64), Event>,
     pub told: Vec<Told>,
+    /// Reports before and after each run, in worlds with twists.
+    pub reports: Vec<Report>,
+    /// When the last run began.
+    pub last_run: i64,
     pub configs: Configs,
     /// After each run, what was settled so long ago is pruned.
     pub keeps: Option<Span>,
@@ -98,19 +128,13 @@ pub struct Configs {
 }
 
 impl Stage {
-    pub fn new(story: Story, rng: Rng, secrets: &Path, tell: bool) -> Result<(Stage, Vec<Seeded>)> {
+    pub fn new(story: Story, (rng, wide): (Rng, Rng), secrets: &Path, tell: bool) -> Result<(Stage, Vec<Seeded>)> {
         let partner = Partner {
             client_id: "partner".to_owned(),
             client_secret: "s3cret".to_owned(),
             service: SERVICE.to_owned(),
         };
-        let faults = Faults {
-            latency_ms: 5,
-            jitter_ms: 40,
-            replica_lag_ms: story.windows.replica_lag,
-            shows_created_at: story.dated,
-            ..Faults::default()
-        };
+        let faults = story.faults();
         let server = Rc::new(Server {
             world: RefCell::new(World::new(story.seed, faults, partner)),
             mode: Cell::new(Mode::Honest),
@@ -124,6 +148,7 @@ impl Stage {
         let stage = Stage {
             story,
             rng,
+            wide,
             server,
             ledger,
             ops: Vec::new(),
@@ -131,6 +156,8 @@ impl Stage {
             recorded_at: BTreeMap::new(),
             events: BTreeMap::new(),
             told: Vec::new(),
+            reports: Vec::new(),
+            last_run: time::BEGINNING,
             configs,
             keeps: None,
             pruned: 0,
@@ -178,7 +205,7 @@ impl Stage {
             Event::Record(op, attempt, row) => self.record(op, attempt, &row)?,
             Event::News(row) => {
                 self.note(|| format!("news of {}: {:?} {:?}", row.request_id, row.failure, row.http_status));
-                self.ledger.write_news(&row)?;
+                self.write_news(&row)?;
             }
             Event::Repair(cause) => {
                 let repair = self.server.world.borrow_mut().repair(now, &cause);
@@ -204,29 +231,51 @@ impl Stage {
                 self.server.world.borrow_mut().remove(now, &sid);
                 self.note(|| format!("a person removes {sid}"));
             }
+            Event::RemoveCausedBy(cause) => self.remove_where(|account| account.cause == cause),
+            Event::RemoveOwner(op) => {
+                let owner = self.ops[op].owner.clone();
+                self.remove_where(|account| account.details.email.is_some() && account.details.email == owner);
+            }
+            Event::RemoveUnder(eid) => self.remove_where(|account| account.details.eid.as_ref() == Some(&eid)),
+            Event::Resend(op, how) => self.resend(op, how)?,
+            Event::Delete(op, removal) => self.delete_made(op, removal)?,
+            Event::Withdraw(op, row) => self.withdraw(op, &row)?,
             Event::Decide(consent, state) => {
                 self.server.world.borrow_mut().decide_consent(now, &consent, state);
             }
             Event::Heal => {
-                let faults = self.server.world.borrow().faults().clone();
-                let healed = Faults {
-                    latency_ms: 5,
-                    jitter_ms: 40,
-                    replica_lag_ms: faults.replica_lag_ms,
-                    shows_created_at: faults.shows_created_at,
-                    ..Faults::default()
-                };
+                let healed = self.story.faults();
                 self.server.world.borrow_mut().set_faults(healed);
             }
         }
         Ok(())
     }
 
+    fn remove_where(&mut self, matches: impl Fn(&Account) -> bool) {
+        let mut world = self.server.world.borrow_mut();
+        let found = world.accounts().iter().rfind(|account| account.deleted_ms.is_none() && matches(account));
+        if let Some(sid) = found.map(|account| account.service_id.clone()) {
+            world.remove(time::true_ms(), &sid);
+            drop(world);
+            self.note(|| format!("a person removes {sid}"));
+        }
+    }
+
+    /// News of an intent, stamped by the store's clock.
+    pub fn write_news(&mut self, row: &WrittenRow) -> Result<()> {
+        self.ledger.write_news(row)?;
+        self.ledger.stamp(&row.request_id, time::host_now())
+    }
+
     fn record(&mut self, op: usize, attempt: usize, row: &WrittenRow) -> Result<()> {
         self.ledger.write_row(row)?;
+        self.ledger.stamp(&row.request_id, time::host_now())?;
         self.ops[op].attempts[attempt].recorded = true;
         self.of_request.insert(row.request_id.clone(), op);
-        self.recorded_at.insert(row.request_id.clone(), time::true_ms());
+        if self.ops[op].doubled.is_none() {
+            // Whoever cannot read a row knows nothing of it.
+            self.recorded_at.insert(row.request_id.clone(), time::true_ms());
+        }
         self.note(|| format!("recorded {} {:?} {:?}", row.request_id, row.failure, row.http_status));
         Ok(())
     }
@@ -253,10 +302,12 @@ fn seed(server: &Server, story: &Story) -> Result<(ControlKeys, Vec<Seeded>)> {
         return Ok((keys, seeded));
     }
     let some = |text: &str| Some(text.to_owned());
+    // A key of eight characters or more lets a search by parts be told.
+    let (user, display) = if story.has(Twist::Search) { ("canary-user", "Canary-name") } else { ("canary", "Canary") };
     let sid = add(NewAccount {
         email: some("canary@partner.example"),
-        user_name: some("canary"),
-        display_name: some("Canary"),
+        user_name: some(user),
+        display_name: some(display),
         external_user_identifier: some("canary-ext"),
         ..NewAccount::default()
     })?;
@@ -272,11 +323,12 @@ fn seed(server: &Server, story: &Story) -> Result<(ControlKeys, Vec<Seeded>)> {
         let sid = add(NewAccount { email: Some(format!("seed{number}@x.example")), ..NewAccount::default() })?;
         seeded.push(Seeded { sid, eid: None, granter: None, consent: None });
     }
-    *server.canaries.borrow_mut() = ["canary", "Canary", sid.as_str()].map(str::to_owned).to_vec();
+    // Keys that are nearly theirs are controls as well.
+    *server.canaries.borrow_mut() = ["anary", sid.as_str()].map(str::to_owned).to_vec();
     let keys = vec![
         ("account-by-email", "canary@partner.example".to_owned(), None),
-        ("account-by-user-name", "canary".to_owned(), None),
-        ("account-by-display-name", "Canary".to_owned(), None),
+        ("account-by-user-name", user.to_owned(), None),
+        ("account-by-display-name", display.to_owned(), None),
         ("account-by-external-id", "canary-ext".to_owned(), None),
         ("account-by-service-id", sid, None),
         ("children-of-parent", "canary@partner.example".to_owned(), Some(child)),

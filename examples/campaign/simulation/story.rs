@@ -1,6 +1,11 @@
 //! A world's draws: which windows, which clocks, which troubles, and who is at work in it.
 
+use std::collections::BTreeSet;
+
 use fastrand::Rng;
+use privo_reconcile::sandbox::{Faults, Habits};
+
+use super::twist::Twist;
 
 pub const SECOND: i64 = 1000;
 pub const MINUTE: i64 = 60 * SECOND;
@@ -56,6 +61,12 @@ pub struct Story {
     /// The client follows the advice to resend.
     pub follows: bool,
     pub operations: usize,
+    /// What it has beyond an outage.
+    pub twists: BTreeSet<Twist>,
+    /// What the server does otherwise than its documents say.
+    pub habits: Habits,
+    /// What the clocks of the writers' hosts show more than the job's.
+    pub hosts: Vec<i64>,
 }
 
 impl Story {
@@ -102,6 +113,28 @@ impl Story {
             foreigners: trouble != Trouble::StaleBursts && rng.u8(..10) < 6,
             follows: !breaks_windows && windows.server_error <= 4 * HOUR && rng.u8(..10) < 5,
             operations: (entries * 10 / 16).max(1),
+            twists: BTreeSet::new(),
+            habits: Habits::default(),
+            hosts: Vec::new(),
         }
+    }
+
+    /// What goes wrong with the server when nothing else does.
+    pub fn faults(&self) -> Faults {
+        let slow = self.has(Twist::SlowLooks);
+        Faults {
+            latency_ms: if slow { 1500 } else { 5 },
+            jitter_ms: if slow { 4000 } else { 40 },
+            too_many: if slow { 0.1 } else { 0.0 },
+            retry_after_s: if slow { 15 } else { 1 },
+            replica_lag_ms: self.windows.replica_lag,
+            shows_created_at: self.dated,
+            habits: self.habits.clone(),
+            ..Faults::default()
+        }
+    }
+
+    pub fn has(&self, twist: Twist) -> bool {
+        self.twists.contains(&twist)
     }
 }

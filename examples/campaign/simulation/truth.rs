@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use privo_reconcile::sandbox::{Account, Applied, Kind as Role, Truth as Journal};
+use privo_reconcile::sandbox::{Account, Applied, Habits, Kind as Role, Search, Truth as Journal};
 
 use super::ops::{Attempt, Kind, Op, Person};
-use super::story::Windows;
+use super::story::Story;
 
 pub struct Truth {
     pub journal: Journal,
@@ -15,15 +15,16 @@ pub struct Truth {
     by_cause: HashMap<String, Vec<usize>>,
     by_name: HashMap<String, Vec<usize>>,
     lag: i64,
+    habits: Habits,
 }
 
 impl Truth {
-    pub fn of(journal: Journal, windows: &Windows) -> Truth {
+    pub fn of(journal: Journal, story: &Story) -> Truth {
         let (mut by_id, mut by_cause, mut by_name) = (HashMap::new(), HashMap::new(), HashMap::new());
         for (at, account) in journal.accounts.iter().enumerate() {
             by_id.insert(account.service_id.clone(), at);
             by_cause.entry(account.cause.clone()).or_insert_with(Vec::new).push(at);
-            let name = account.details.given_name.clone().unwrap_or_default();
+            let name = account.details.given_name.as_deref().map(folded).unwrap_or_default();
             by_name.entry(name).or_insert_with(Vec::new).push(at);
         }
         let mut deleted_by = HashMap::new();
@@ -32,7 +33,8 @@ impl Truth {
                 deleted_by.insert(one.record.clone(), cause.clone());
             }
         }
-        Truth { journal, by_id, deleted_by, by_cause, by_name, lag: windows.replica_lag }
+        let (lag, habits) = (story.windows.replica_lag, story.habits.clone());
+        Truth { journal, by_id, deleted_by, by_cause, by_name, lag, habits }
     }
 
     pub fn account(&self, id: &str) -> Option<&Account> {
@@ -41,6 +43,12 @@ impl Truth {
 
     pub fn applied(&self, request_id: &str) -> &[Applied] {
         self.journal.per_request.get(request_id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The account that a request for consent is about.
+    pub fn asked_of(&self, consent: &str) -> Option<&Account> {
+        let consent = self.journal.consents.iter().find(|one| one.consent_identifier == consent)?;
+        self.account(&consent.sid)
     }
 
     /// Who deleted an account.
@@ -69,11 +77,87 @@ impl Truth {
     pub fn likenesses<'a>(&'a self, op: &'a Op, person: &'a Person) -> Vec<&'a Account> {
         if person.keyed() {
             let all = self.journal.accounts.iter();
-            return all.filter(|account| account.details.kind != Role::Granter && same_key(person, account)).collect();
+            return all
+                .filter(|account| account.details.kind != Role::Granter && self.same_key(person, account))
+                .collect();
         }
-        let named = self.by_name.get(&person.given_name).map_or(&[][..], Vec::as_slice);
+        let named = self.namesakes(op, person).into_iter();
+        named.filter(|account| same_fields(person, account)).collect()
+    }
+
+    /// The accounts of this name under the operation's owner, whatever their date of birth.
+    pub fn namesakes<'a>(&'a self, op: &'a Op, person: &'a Person) -> Vec<&'a Account> {
+        let named = self.by_name.get(&folded(&person.given_name)).map_or(&[][..], Vec::as_slice);
         let accounts = named.iter().map(|at| &self.journal.accounts[*at]);
-        accounts.filter(|account| self.listed_under(account, op) && same_fields(person, account)).collect()
+        accounts.filter(|account| self.listed_under(account, op)).collect()
+    }
+
+    /// Every account that is or was listed under the operation's owner.
+    pub fn listed(&self, op: &Op) -> Vec<&Account> {
+        self.journal.accounts.iter().filter(|account| self.listed_under(account, op)).collect()
+    }
+
+    /// The accounts that are or were the operation's owner.
+    pub fn owners(&self, op: &Op) -> Vec<&Account> {
+        let Some(owner) = op.owner.as_deref().map(folded) else { return Vec::new() };
+        let is_owner = |account: &&Account| account.details.email.as_deref().map(folded).as_ref() == Some(&owner);
+        self.journal.accounts.iter().filter(is_owner).collect()
+    }
+
+    /// The accounts under the key of a delete, of whatever time.
+    pub fn under_key(&self, op: &Op) -> Vec<&Account> {
+        let target = op.target.as_deref().unwrap_or_default();
+        let of_key = |account: &&Account| match op.kind {
+            Kind::DeleteEid => account.details.eid.as_deref().is_some_and(|eid| self.equal(eid, target)),
+            Kind::DeleteByEmail => account.details.email.as_deref().map(folded) == Some(folded(target)),
+            _ => account.service_id == target,
+        };
+        self.journal.accounts.iter().filter(of_key).collect()
+    }
+
+    /// The server takes both as one key, where it compares keys as they are unless it has the habit to fold them.
+    fn equal(&self, one: &str, other: &str) -> bool {
+        one == other || (self.habits.folds_keys && folded(one) == folded(other))
+    }
+
+    /// The server takes both keys as equal, by the key that the plan looks up first.
+    pub fn same_key(&self, person: &Person, account: &Account) -> bool {
+        let d = &account.details;
+        let fold = |text: &Option<String>| text.as_deref().map(folded);
+        if person.email.is_some() {
+            return fold(&person.email) == fold(&d.email);
+        }
+        if person.user_name.is_some() {
+            return fold(&person.user_name) == fold(&d.user_name);
+        }
+        let same = |one: &Option<String>, other: &Option<String>| {
+            one.as_deref().zip(other.as_deref()).is_some_and(|(one, other)| self.equal(one, other))
+        };
+        same(&person.external, &d.external_user_identifier)
+            || same(&person.display, &d.display_name)
+            || same(&person.eid, &d.eid)
+    }
+
+    /// The server answers with another record when it is asked for one of the person's keys: by parts, or in another case.
+    pub fn answered_for(&self, person: &Person) -> bool {
+        let d = |account: &Account| {
+            let d = account.details.clone();
+            [d.email, d.user_name, d.external_user_identifier, d.display_name, d.eid]
+        };
+        let Person { email, user_name, external, display, eid, .. } = person.clone();
+        let asked = [email, user_name, external, display, eid];
+        let found = |asked: &str, key: &str| {
+            let (asked, key) = (folded(asked), folded(key));
+            match self.habits.search {
+                Search::Exact => self.habits.folds_keys && asked == key,
+                Search::Prefix => key.starts_with(&asked),
+                Search::Part => key.contains(&asked),
+            }
+        };
+        let other = |asked: &str, key: &str| asked.trim() != key.trim() && found(asked, key);
+        self.journal.accounts.iter().any(|account| {
+            asked.iter().zip(&d(account)).any(|(a, b)| a.as_deref().zip(b.as_deref()).is_some_and(|(a, b)| other(a, b)))
+        })
     }
 
     fn listed_under(&self, account: &Account, op: &Op) -> bool {
@@ -83,19 +167,9 @@ impl Truth {
     }
 }
 
-/// The server takes both keys as equal, by the key that the plan looks up first.
-pub fn same_key(person: &Person, account: &Account) -> bool {
-    let fold = |text: &Option<String>| text.as_ref().map(|text| text.trim().to_lowercase());
-    let d = &account.details;
-    if person.email.is_some() {
-        return fold(&person.email) == fold(&d.email);
-    }
-    if person.user_name.is_some() {
-        return fold(&person.user_name) == fold(&d.user_name);
-    }
-    (person.external.is_some() && person.external == d.external_user_identifier)
-        || (person.display.is_some() && person.display == d.display_name)
-        || (person.eid.is_some() && person.eid == d.eid)
+/// Without the spaces around it and whatever its case.
+pub fn folded(text: &str) -> String {
+    text.trim().to_lowercase()
 }
 
 pub fn same_fields(person: &Person, account: &Account) -> bool {

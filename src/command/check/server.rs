@@ -10,7 +10,6 @@ use crate::clock::{Moment, Span};
 use crate::config::Config;
 use crate::http::{self, Broken, Exchange, Outgoing, Transport};
 use crate::lookup::{self, Controls, Lookups, Stop};
-use crate::words::Control;
 
 /// Clocks that differ by more than this are worth knowing.
 const NOTED: Span = Span::seconds(5);
@@ -74,14 +73,12 @@ fn not_asked(findings: &mut Findings, why: &str) -> Result<()> {
 }
 
 fn trouble(controls: &Controls) -> String {
-    match (controls.known, controls.random) {
-        (_, Control::Contradicted) => "a random key was found; check base_url and the plan's present answer".to_owned(),
-        (Control::Contradicted, _) => "the known key was not found; check base_url and the control's key".to_owned(),
-        _ => format!(
+    controls.contradiction().map(str::to_owned).unwrap_or_else(|| {
+        format!(
             "no answer to rely on ({}); if the server answers an unknown key differently, change `absent` in the plan",
             controls.cause.as_deref().unwrap_or("none came")
-        ),
-    }
+        )
+    })
 }
 
 /// Whether the server answers anything at all, without a token; and its clock.
@@ -141,7 +138,13 @@ fn clock(origin: &str, ahead: Span, findings: &mut Findings) -> Result<()> {
     let by = Span(ahead.0.saturating_abs());
     let side = if ahead < Span::ZERO { "behind" } else { "ahead of" };
     let said = format!("server {origin}: its clock is {}s {side} this host's", by.0 / 1000);
-    if by > TOO_FAR {
+    if by > TOO_FAR && ahead < Span::ZERO {
+        findings.bad(format!(
+            "{said}; nothing is settled by an absence before that clock has passed the waiting window, and `created` and \
+             `preexisting` cannot be told apart (set this host's clock by NTP; if it is right, the server's is wrong: tell its \
+             operator)"
+        ))
+    } else if by > TOO_FAR {
         findings.bad(format!("{said}; `created` and `preexisting` cannot be told apart (set this host's clock by NTP)"))
     } else if by > NOTED {
         findings.note(format!("{said} (set this host's clock by NTP)"))

@@ -67,13 +67,47 @@ fn delete_present_not_known_to_be_the_same() {
     assert_eq!(said([entry]), ["resolved not-applied not-deleted review"]);
 }
 
+/// What another entry's look saw before the delete was sent may have been replaced before it was sent, too.
 #[test]
-fn delete_present_with_another_id_is_recreated() {
+fn delete_present_with_another_id_than_before_it_was_sent_is_ambiguous() {
     let earlier = attempt(Kind::Update).op(2).saw([present_at(-5, undated("a"))]);
-    let recreated = [delete().saw([present_at(16, undated("b"))]), earlier];
-    assert_eq!(said(recreated)[0], "resolved satisfied recreated do-not-resend");
-    let between_looks = delete().saw([present_at(2, undated("a")), present_at(16, undated("b"))]);
-    assert_eq!(said([between_looks]), ["resolved satisfied recreated do-not-resend"]);
+    let told = |minute| said([delete().saw([present_at(minute, undated("b"))]), earlier.clone()])[0].clone();
+    assert_eq!(told(9), "pending unsettled wait");
+    assert_eq!(told(16), "duplicate-risk unknown ambiguous-match review");
+}
+
+#[test]
+fn delete_present_with_another_id_than_after_it_was_sent_is_recreated() {
+    let told =
+        |minute| said([delete().saw([present_at(2, undated("a")), present_at(minute, undated("b"))])])[0].clone();
+    assert_eq!(told(9), "pending unsettled wait");
+    assert_eq!(told(16), "resolved satisfied recreated do-not-resend");
+}
+
+#[test]
+fn delete_present_and_absent_once_since_it_was_sent_is_recreated() {
+    let told = |attempts: [Attempt; 2]| said(attempts)[0].clone();
+    let created = attempt(Kind::Create).op(2).sent(-1).http();
+    let seen = |minute| delete().saw([absent_at(1), present_at(minute, undated("b"))]);
+    assert_eq!(told([seen(9), created.clone()]), "pending unsettled wait");
+    assert_eq!(told([seen(DAY + 16), created.clone()]), "resolved satisfied recreated do-not-resend");
+    // By another entry's look, too; but not by one from before it was sent.
+    let other = |minute| created.clone().saw([absent_at(minute)]);
+    let late = delete().saw([present_at(DAY + 16, undated("b"))]);
+    assert_eq!(told([late.clone(), other(1)]), "resolved satisfied recreated do-not-resend");
+    assert_eq!(told([late, other(-2)]), "duplicate-risk unknown ambiguous-match review");
+}
+
+/// A delete by the server's own id can be repeated while it waits: no other record ever bears the id.
+#[test]
+fn delete_by_the_servers_own_id_may_be_sent_again_while_it_waits() {
+    let told = |looks: &[i64]| {
+        let its = |minute: &i64| present_at(*minute, Record { is_key: true, ..undated("a") });
+        said([delete().told(|a| a.looks = looks.iter().map(its).collect())])[0].clone()
+    };
+    assert_eq!(told(&[9]), "pending unsettled may-resend");
+    assert_eq!(told(&[16]), "pending unconfirmed may-resend");
+    assert_eq!(told(&CONFIRMED), "resolved not-applied not-deleted resend");
 }
 
 #[test]
@@ -225,13 +259,12 @@ fn changes_without_a_key_are_unobservable() {
     }
 }
 
-/// Id `a` was seen at -50; `a` went and `b` was made at -20, so `b` is what was there before the delete of minute 0, which
-/// never arrived.
+/// Id `a` was seen at -50, and `b` was made at -20: it may have been given the key after the delete of minute 0 removed `a`.
 #[test]
-fn delete_record_made_before_the_delete_is_not_recreated() {
+fn delete_an_older_record_is_no_proof_where_another_id_was_seen() {
     let earlier = attempt(Kind::Update).op(2).sent(-99).answered(200).saw([present_at(-50, record("a", -90))]);
     let looks = CONFIRMED.map(|m| present_at(m, record("b", -20)));
-    assert_eq!(said([delete().saw(looks), earlier])[0], "resolved not-applied not-deleted resend");
+    assert_eq!(said([delete().saw(looks), earlier])[0], "duplicate-risk unknown ambiguous-match review");
 }
 
 /// The same without creation times: the ledger itself knows the create that made `b` (told so at -20).
@@ -240,7 +273,7 @@ fn delete_another_id_that_a_known_create_explains_is_not_recreated() {
     let earlier = attempt(Kind::Update).op(2).sent(-99).answered(200).saw([present_at(-50, undated("a"))]);
     let made = attempt(Kind::Create).op(3).sent(-20).answered(201);
     let looks = CONFIRMED.map(|m| present_at(m, undated("b")));
-    assert_eq!(said([delete().saw(looks), earlier, made])[0], "resolved not-applied not-deleted review");
+    assert_eq!(said([delete().saw(looks), earlier, made])[0], "duplicate-risk unknown ambiguous-match review");
 }
 
 /// An earlier look was made under another plan, which names records by another id.
@@ -363,7 +396,7 @@ fn delete_an_id_that_changed_between_its_own_looks_is_recreated() {
     assert_eq!(said(attempts.clone())[0], "resolved satisfied recreated do-not-resend");
     // A replica may have shown what was gone before the delete.
     let lag = Windows { replica_lag: Span::seconds(300), ..Windows::default() };
-    assert_eq!(said_under(&lag, attempts)[0], "pending unconfirmed wait");
+    assert_eq!(said_under(&lag, attempts)[0], "duplicate-risk unknown ambiguous-match review");
 }
 
 /// The create's verdict is of another plan, which names records by another id.

@@ -129,7 +129,8 @@ fn create_unique_the_servers_clock_is_allowed_for() {
         });
         said([create().saw([look])])[0].clone()
     };
-    assert_eq!(slow(-29_000), "resolved applied created store-id");
+    assert_eq!(slow(-20_000), "resolved applied created store-id");
+    assert_eq!(slow(-29_000), "resolved satisfied present store-id");
     assert_eq!(slow(-40_000), "resolved not-applied preexisting do-not-resend");
 }
 

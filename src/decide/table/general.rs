@@ -25,7 +25,7 @@ fn other_environment() {
 
 #[test]
 fn a_read_has_no_effect() {
-    assert_eq!(said([attempt(Kind::Create).class(Class::Read)]), ["resolved not-applied no-effect resend"]);
+    assert_eq!(said([attempt(Kind::Create).class(Class::Read)]), ["resolved not-applied no-effect none"]);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn the_rows_own_words_come_before_not_sent_and_before_any_look() {
     let told = |class| attempt(Kind::Create).not_sent().class(class).saw([present_at(1, record("a", 0))]);
     assert_eq!(said([told(bad())]), ["duplicate-risk unknown bad-row review"]);
     assert_eq!(said([told(Class::OtherEnvironment)]), ["pending other-environment review"]);
-    assert_eq!(said([told(Class::Read)]), ["resolved not-applied no-effect resend"]);
+    assert_eq!(said([told(Class::Read)]), ["resolved not-applied no-effect none"]);
     assert_eq!(said([told(Class::NoPlan)]), ["duplicate-risk unknown no-plan review"]);
     assert_eq!(said([told(Class::Planned)]), ["resolved not-applied never-sent resend"]);
 }
@@ -105,6 +105,23 @@ fn uncontrolled_a_contradicted_control_voids_presence_too() {
             }
         }
     }
+}
+
+/// A search by parts of the key may have found somebody else's record, and missed the one that was asked for.
+#[test]
+fn uncontrolled_a_key_near_the_known_one_was_found() {
+    for kind in [Kind::Create, Kind::Member, Kind::Delete, Kind::Update, Kind::Inbound] {
+        for seen in [absent_at(3 * DAY), present_at(3 * DAY, record("a", 1))] {
+            let said = |near| said([attempt(kind).saw([Look { near, ..seen.clone() }])])[0].clone();
+            assert_eq!(said(Control::Contradicted), "pending uncontrolled review", "{kind:?}");
+            assert_eq!(said(Control::Unanswered), "pending inconclusive wait", "{kind:?}");
+            assert_eq!(said(Control::Held), said(Control::Missing), "{kind:?}");
+        }
+    }
+    let near = Control::Contradicted;
+    let decision = &decided(&Windows::default(), [attempt(Kind::Create).saw([Look { near, ..absent_at(3) }])])[0];
+    let Decision::Defer(deferral) = decision else { unreachable!() };
+    assert!(deferral.explanation.contains("finds by parts of the key") && deferral.explanation.contains("record.key"));
 }
 
 #[test]

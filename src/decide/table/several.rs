@@ -78,8 +78,9 @@ fn several_mixed_names_the_parts_and_their_ids() {
     let Decision::Settle(verdict) = decision else { unreachable!() };
     assert_eq!(verdict.server_id.as_deref(), Some("parent=p"));
     assert!(verdict.explanation.contains("parent: applied") && verdict.explanation.contains("child: not-applied"));
+    // A part that was there before is not its work.
     let old = said([two().saw(gone(0)).saw(preexisting(1))]);
-    assert_eq!(old, ["duplicate-risk partly-applied partly-applied review"]);
+    assert_eq!(old, ["duplicate-risk unknown partly-applied review"]);
 }
 
 #[test]
@@ -148,6 +149,21 @@ fn after_not_applied_an_answered_resend_explains_a_record_of_unknown_age() {
     assert!(is_loud(&from_before), "made before the verdict: the resend did not make it");
     let told_before = attempt(Kind::Create).sent(35).answered(201);
     assert!(is_loud(&one([not_applied().saw([present_at(99, undated("a"))]), told_before])));
+}
+
+/// Within the uncertainty of clocks a record's time does not say whether it is older than the verdict.
+#[test]
+fn after_not_applied_an_answered_resend_explains_a_record_as_old_as_the_verdict() {
+    let made = |ms: i64| {
+        let record = Record { made: Some(at(40) + Span(ms)), ..record("a", 0) };
+        let look = Look { made_error: Span(2000), ..present_at(99, record) };
+        let told = |attempts| is_loud(&one(attempts));
+        let found = || not_applied().saw([look.clone()]);
+        (is_loud(&alone(found())), told([found(), attempt(Kind::Create).sent(40).answered(201)]))
+    };
+    assert_eq!(made(500), (true, false));
+    assert_eq!(made(-60_000), (true, true));
+    assert_eq!(made(60_000), (false, false));
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn settles(windows: &Windows, attempts: &[Attempt]) -> i64 {
     let counts = |minute: &i64| {
         let mut attempts = attempts.to_vec();
         attempts[0].looks = vec![absent_at(*minute)];
-        let case = Case { windows: windows.clone(), attempts };
+        let case = Case { windows: windows.clone(), attempts, removals: vec![] };
         text(&decide(&case)[0]) == UNCONFIRMED
     };
     (0..3 * DAY).find(counts).unwrap()

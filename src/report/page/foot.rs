@@ -15,6 +15,7 @@ pub struct ControlLine {
     pub lookup: String,
     pub known: String,
     pub random: String,
+    pub near: String,
 }
 
 /// Tool, ledger, run, plan and windows.
@@ -52,7 +53,7 @@ pub fn facts(tally: &Tally, behind: &Behind) -> Vec<Fact> {
     facts
 }
 
-/// How the controls of a run went, as the ledger keeps it: `[[lookup, {known, random, cause}], …]`.
+/// How the controls of a run went, as the ledger keeps it: `[[lookup, {known, random, near, cause}], …]`.
 pub fn controls(run: &RunFacts) -> Vec<ControlLine> {
     let went = |of: &serde_json::Value, which: &str, expected: &str| {
         let word = of[which].as_str().unwrap_or("missing");
@@ -66,6 +67,7 @@ pub fn controls(run: &RunFacts) -> Vec<ControlLine> {
         lookup: pair[0].as_str().unwrap_or_default().to_owned(),
         known: went(&pair[1], "known", "present"),
         random: went(&pair[1], "random", "absent"),
+        near: went(&pair[1], "near", "absent"),
     };
     run.controls.as_array().map(|pairs| pairs.iter().map(line).collect()).unwrap_or_default()
 }

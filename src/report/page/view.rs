@@ -167,7 +167,9 @@ fn warnings(tally: &Tally, behind: &Behind) -> Vec<String> {
     }
     let failed: Vec<String> = controls(run)
         .into_iter()
-        .filter(|control| [&control.known, &control.random].iter().any(|went| went.contains("contradicted")))
+        .filter(|control| {
+            [&control.known, &control.random, &control.near].iter().any(|went| went.contains("contradicted"))
+        })
         .map(|control| control.lookup)
         .collect();
     if !failed.is_empty() {

@@ -1,8 +1,10 @@
 //! Any text as a JSON path over any document, as a template, as a key: `PATH`, the document, one more text.
 
+use privo_reconcile::plan::compare::Form;
 use privo_reconcile::plan::parts::{
-    Form, Normalisation, Path, Template, Vars, moment, normalise, path_literal, percent_decode, percent_encode,
+    Normalisation, Path, Template, Vars, moment, normalise, path_literal, percent_decode, percent_encode,
 };
+use privo_reconcile::words::Compared;
 use serde_json::Value;
 
 pub fn check(data: &[u8]) {
@@ -19,6 +21,7 @@ pub fn check(data: &[u8]) {
     keys_are_normal_once_normalised(key);
     for form in [Form::Text, Form::Name, Form::Date, Form::Key, Form::Set] {
         form.of(&document);
+        assert_ne!(form.compare(Some(&document), Some(&document)), Compared::Differs);
     }
     if let Some(moment) = moment(&document) {
         assert!(!moment.to_string().is_empty());

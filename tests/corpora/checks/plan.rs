@@ -75,5 +75,7 @@ fn row(direction: Direction, method: &str, url: &str) -> Row {
         ended_at: Ok(None),
         failure: cell("timeout"),
         http_status: Ok(None),
+        arrived: None,
+        clock_error: None,
     }
 }

@@ -46,6 +46,8 @@ fn row(reader: &Reader, texts: &[Option<String>]) -> ReportRow {
         ended_at: Ok(None),
         failure: Ok(Some("timeout".to_owned())),
         http_status: Ok(None),
+        arrived: None,
+        clock_error: None,
     };
     let facts = reader.read(&row, Moment(1_800_000_000_000)).facts;
     ReportRow {
@@ -69,6 +71,7 @@ fn row(reader: &Reader, texts: &[Option<String>]) -> ReportRow {
         run: Some(1),
         decided: Some(Moment(i64::MAX)),
         pseudonym: text(9),
+        vanished: None,
         attempts: text(11).into_iter().chain(text(0)).collect(),
         found: text(6).into_iter().chain(text(11)).collect(),
     }

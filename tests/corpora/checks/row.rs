@@ -33,6 +33,8 @@ pub fn check(data: &[u8]) {
         ended_at: cell(),
         failure: cell(),
         http_status: cell(),
+        arrived: None,
+        clock_error: None,
     };
     reads_the_same_every_time(plan.into(), &row);
     a_cut_body_means_the_same(plan.into(), &row);

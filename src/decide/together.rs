@@ -1,0 +1,143 @@
+//! One operation has one verdict and one advice: what its attempts come to by themselves, held against each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::group::{Group, succeeded};
+use super::requests::Requests;
+use super::{Decision, Deferral, Verdict, settle};
+use crate::evidence::{Attempt, Class, Kind, Link};
+use crate::words::{Action, Outcome, Reason, Seen, Status};
+
+/// Gives all attempts of each operation one decision.
+pub fn one_for_each_operation(group: &Group, mut decisions: Vec<Decision>) -> Vec<Decision> {
+    let mut places: BTreeMap<Link, Vec<usize>> = BTreeMap::new();
+    for (place, attempt) in group.attempts.iter().enumerate() {
+        // A row that cannot be read, and one of another environment, stands for itself.
+        if attempt.facts.class == Class::Planned && !attempt.answered() {
+            places.entry(attempt.facts.identity).or_default().push(place);
+        }
+    }
+    for mut places in places.into_values().filter(|places| places.len() > 1) {
+        // In the order of arrival, whatever order the job reads them in.
+        places.sort_unstable_by_key(|place| group.attempts[*place].entry);
+        let counts: Vec<usize> =
+            places.iter().copied().filter(|place| counts(group, &places, &decisions, *place)).collect();
+        let said: Vec<&Decision> = counts.iter().map(|place| &decisions[*place]).collect();
+        if said.windows(2).all(|pair| pair[0] == pair[1]) && counts.len() == places.len() {
+            continue;
+        }
+        let one = one_of(&said);
+        for place in places {
+            decisions[place] = one.clone();
+        }
+    }
+    decisions
+}
+
+/// Whether what an attempt comes to counts. One that was settled before, and could not be looked at any more when the
+/// others were (its fields are gone), says nothing new.
+fn counts(group: &Group, places: &[usize], decisions: &[Decision], place: usize) -> bool {
+    let last = |attempt: &Attempt| {
+        let looks = attempt.looks.iter().filter(|look| look.seen != Seen::Inconclusive);
+        looks.map(|look| look.asked).next_back()
+    };
+    let attempt = &group.attempts[place];
+    let behind = |other: &usize| {
+        let Some(others) = last(&group.attempts[*other]) else { return false };
+        let behind = last(attempt).is_none_or(|own| own + group.windows.confirm_after <= others);
+        matches!(decisions[*other], Decision::Settle(_)) && behind
+    };
+    let waits = matches!(decisions[place], Decision::Defer(_));
+    !(waits && attempt.verdict.as_ref().or(attempt.told.as_ref()).is_some() && places.iter().any(behind))
+}
+
+/// The one decision of several.
+fn one_of(said: &[&Decision]) -> Decision {
+    let mut deferrals: Vec<&Deferral> = Vec::new();
+    let mut verdicts: Vec<&Verdict> = Vec::new();
+    for decision in said {
+        match decision {
+            Decision::Defer(deferral) => deferrals.push(deferral),
+            Decision::Settle(verdict) => verdicts.push(verdict),
+        }
+    }
+    match (&deferrals[..], &verdicts[..]) {
+        ([], verdicts) => one_verdict(verdicts),
+        (deferrals, _) => Decision::Defer(one_deferral(deferrals)),
+    }
+}
+
+/// What needs a person is said before what needs time, and what must wait before what may be sent again.
+fn one_deferral(deferrals: &[&Deferral]) -> Deferral {
+    let order = |deferral: &&&Deferral| match deferral.action {
+        Action::Review => 0,
+        Action::MayResend => 2,
+        _ => 1,
+    };
+    let mut one = deferrals.iter().min_by_key(order).map(|deferral| (*deferral).clone()).unwrap_or(Deferral {
+        reason: Reason::Inconclusive,
+        action: Action::Wait,
+        not_before: None,
+        explanation: String::new(),
+    });
+    one.not_before = deferrals.iter().filter_map(|deferral| deferral.not_before).min();
+    one
+}
+
+fn one_verdict(verdicts: &[&Verdict]) -> Decision {
+    let one = |of: &dyn Fn(&Verdict) -> bool| verdicts.iter().copied().find(|verdict| of(verdict));
+    if let Some(risk) = one(&|verdict| verdict.status == Status::DuplicateRisk) {
+        return Decision::Settle(risk.clone());
+    }
+    let fulfils = |verdict: &Verdict| matches!(verdict.outcome, Outcome::Applied | Outcome::Satisfied);
+    let Some(first) = one(&fulfils) else {
+        // What must not be sent again is said before what may.
+        let cautious = one(&|verdict| verdict.action != Action::Resend);
+        return cautious
+            .or_else(|| verdicts.first().copied())
+            .cloned()
+            .map_or_else(super::unobservable, Decision::Settle);
+    };
+    let ids = |verdict: &&&Verdict| fulfils(verdict) && verdict.server_id != first.server_id;
+    match verdicts.iter().find(ids) {
+        None => Decision::Settle(one(&|verdict| verdict.outcome == Outcome::Satisfied).unwrap_or(first).clone()),
+        Some(other) if first.outcome == Outcome::Applied && other.outcome == Outcome::Applied => {
+            settle(Status::DuplicateRisk, Outcome::Duplicated, Reason::Duplicated, Action::AskPrivo)
+                .because("two attempts of this operation made a record each; PRIVO must say which to keep".into())
+        }
+        Some(_) => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::AmbiguousMatch, Action::Review).because(
+            "the attempts of this operation lead to different records, so it cannot be said which is its".into(),
+        ),
+    }
+}
+
+/// An id that was given to several requests: what looks lost may have been corrected and sent again under the same id.
+pub fn beware_of_corrections(group: &Group, requests: &Requests, decisions: &mut [Decision]) {
+    if requests.sharing.is_empty() {
+        return;
+    }
+    let mut applied: BTreeMap<Link, BTreeSet<Link>> = BTreeMap::new();
+    for (attempt, decision) in group.attempts.iter().zip(decisions.iter()) {
+        let own = attempt.facts.identity;
+        let Some(id) = requests.sharing.get(&own) else { continue };
+        let fulfilled =
+            matches!(decision, Decision::Settle(v) if matches!(v.outcome, Outcome::Applied | Outcome::Satisfied));
+        if fulfilled || succeeded(attempt) {
+            applied.entry(*id).or_default().insert(own);
+        }
+    }
+    for (attempt, decision) in group.attempts.iter().zip(decisions.iter_mut()) {
+        let own = attempt.facts.identity;
+        let Some(id) = requests.sharing.get(&own) else { continue };
+        let Decision::Settle(verdict) = decision else { continue };
+        let not_unique = attempt.facts.effects.iter().any(|effect| matches!(effect.kind, Kind::Member | Kind::Blind));
+        let corrected = applied.get(id).is_some_and(|others| others.iter().any(|other| *other != own));
+        if verdict.action == Action::Resend && (not_unique || corrected) {
+            verdict.action = Action::Review;
+            verdict.explanation = format!(
+                "its operation_id was given to several requests, so another of them may be its correction: see whether it is still to be sent; {}",
+                verdict.explanation
+            );
+        }
+    }
+}

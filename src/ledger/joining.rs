@@ -1,0 +1,204 @@
+//! Joining: a row that comes into the group of settled entries makes the whole group due, and it is decided again as one.
+//!
+//! Until then nobody may act on what was advised before: what was to be sent again waits. A run stores that; a report that
+//! meets rows which no run has read yet works it out for itself, in a temporary table of its connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::intake::{id_text, unread};
+use super::{Ledger, fellows::entries_of};
+use crate::clock::Moment;
+use crate::decide::may_apply;
+use crate::evidence::{Class, Facts, Kind, Link, Windows};
+use crate::mask;
+use crate::plan::Reader;
+
+/// What can never change by what comes later: these stand for themselves, or a person has spoken.
+const STANDS: &str = "('closed', 'bad-row', 'no-plan', 'no-effect', 'other-environment')";
+
+/// What must wait for rows that no run has read yet, as [`Ledger::heed_unread`] finds it out; it lives with the connection.
+pub(super) const WAITS: &str =
+    "CREATE TEMP TABLE IF NOT EXISTS waits (entry_id INTEGER PRIMARY KEY, why TEXT NOT NULL)";
+
+/// Rows that are new in the ledger, or say something new.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers {
+    entries: BTreeSet<i64>,
+    /// Which of them has a link, and whether it is its operation's.
+    links: BTreeMap<Link, (i64, bool)>,
+    /// Deletes by a server's own id, and from when on and until when they may have been applied.
+    removals: Vec<(i64, (Moment, Moment))>,
+}
+
+impl Newcomers {
+    /// Notes a row. One that did nothing here changes nothing for others.
+    pub fn add(&mut self, entry: i64, facts: &Facts, reader: &Reader) {
+        if !matches!(facts.class, Class::Planned | Class::BadRow { .. }) {
+            return;
+        }
+        self.entries.insert(entry);
+        for link in facts.links() {
+            let of = self.links.entry(link).or_insert((entry, false));
+            of.1 |= link == facts.identity;
+        }
+        if removes_by_id(facts, reader) {
+            // The longest of all windows: which ones are configured, only a run knows.
+            self.removals.extend(may_apply(facts, &Windows::default()).map(|span| (entry, span)));
+        }
+    }
+
+    /// The settled and pending entries of the groups that they join, each with the row that joins it.
+    fn joined(&self, connection: &Connection) -> Result<BTreeMap<i64, i64>> {
+        let mut joined = BTreeMap::new();
+        let mut seen: BTreeSet<Link> = self.links.keys().copied().collect();
+        let mut open: Vec<(Link, i64, bool)> =
+            self.links.iter().map(|(link, (entry, of_operation))| (*link, *entry, *of_operation)).collect();
+        let mut links_of = connection.prepare_cached("SELECT link FROM links WHERE entry_id = ?")?;
+        let mut blanked = connection.prepare_cached("SELECT 1 FROM blanked WHERE entry_id = ?")?;
+        while let Some((link, newcomer, of_operation)) = open.pop() {
+            let mut found = Vec::new();
+            entries_of(connection, link, |entry| {
+                if !self.entries.contains(&entry) {
+                    found.push(entry);
+                }
+            })?;
+            for entry in found {
+                // One without its fields cannot be looked at again; it goes with its operation, and with nobody else.
+                if joined.contains_key(&entry) || (!of_operation && blanked.exists([entry])?) {
+                    continue;
+                }
+                joined.insert(entry, newcomer);
+                for link in links_of.query_map([entry], |row| Ok(Link(row.get(0)?)))? {
+                    let link = link?;
+                    if seen.insert(link) {
+                        open.push((link, newcomer, false));
+                    }
+                }
+            }
+        }
+        self.removed(connection, &mut joined)?;
+        Ok(joined)
+    }
+
+    /// What was found absent may have been removed by a delete of which nothing tells whose record it was.
+    fn removed(&self, connection: &Connection, joined: &mut BTreeMap<i64, i64>) -> Result<()> {
+        let mut absent = connection.prepare_cached(
+            "SELECT entry_id FROM standings WHERE status = 'resolved' AND reason = 'confirmed-absent'
+               AND coalesce(sent_ms, ?2) <= ?2 AND coalesce(last_checked_ms, ?1) >= ?1",
+        )?;
+        for (removal, (from, until)) in &self.removals {
+            for entry in absent.query_map(params![from.0, until.0], |row| row.get(0))? {
+                joined.entry(entry?).or_insert(*removal);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an entry is a delete by a server's own id.
+pub(super) fn removes_by_id(facts: &Facts, reader: &Reader) -> bool {
+    let by_id = |lookup: &String| {
+        let lookups = &reader.plan.lookups;
+        lookups.get(lookup).is_some_and(|lookup| lookup.is_by_server_id(lookups))
+    };
+    facts.effects.iter().any(|effect| effect.kind == Kind::Delete && effect.lookup.as_ref().is_some_and(by_id))
+}
+
+/// Makes the groups that the newcomers join due, and takes back the advice to send anything of them again.
+pub(super) fn reopen(connection: &Connection, newcomers: &Newcomers) -> Result<()> {
+    let settled = "SELECT 1 FROM standings WHERE status IN ('resolved', 'duplicate-risk')";
+    if newcomers.entries.is_empty() || !connection.prepare_cached(settled)?.exists([])? {
+        return Ok(());
+    }
+    let joined = newcomers.joined(connection)?;
+    let mut again = connection.prepare_cached(&format!(
+        "UPDATE standings SET joined = ?1, due_ms = 0
+         WHERE entry_id = ?2 AND status IN ('resolved', 'duplicate-risk') AND reason NOT IN {STANDS}"
+    ))?;
+    let mut wait = connection.prepare_cached(&format!(
+        "UPDATE standings SET status = 'pending', reason = 'unsettled', action = 'wait', explanation = ?1, not_before_ms = NULL,
+           verdict_id = NULL
+         WHERE entry_id = ?2 AND action = 'resend' AND status = 'resolved' AND reason NOT IN {STANDS}"
+    ))?;
+    for (entry, newcomer) in &joined {
+        if again.execute([newcomer, entry])? > 0 {
+            wait.execute(params![why(connection, *newcomer)?, entry])?;
+        }
+    }
+    Ok(())
+}
+
+/// Why an entry waits that was settled.
+fn why(connection: &Connection, newcomer: i64) -> Result<String> {
+    Ok(format!(
+        "request {} came into its group after it was settled: nothing of it is sent again before the group is decided anew",
+        name(connection, newcomer)?
+    ))
+}
+
+/// How a row is named to people.
+pub(super) fn name(connection: &Connection, entry: i64) -> Result<String> {
+    let mut statement = connection.prepare_cached("SELECT request_id FROM entries WHERE id = ?")?;
+    let id = statement.query_row([entry], |row| row.get_ref(0).map(id_text)).optional()?;
+    Ok(id.map_or_else(|| format!("of entry {entry}"), |id| mask::id(&id)))
+}
+
+impl Ledger {
+    /// Finds out for reports which entries must wait, for rows that no run has read yet joined their groups. The file stays
+    /// as it is.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn heed_unread(&self, reader: &Reader, now: Moment) -> Result<()> {
+        self.connection.execute_batch("DELETE FROM temp.waits")?;
+        let advised = "SELECT 1 FROM standings WHERE status = 'resolved' AND action = 'resend'
+             AND reason IN ('confirmed-absent', 'never-sent', 'not-deleted', 'not-updated')";
+        if !self.connection.prepare_cached(advised)?.exists([])? {
+            return Ok(());
+        }
+        let mut insert = self.connection.prepare_cached(&format!(
+            "INSERT OR IGNORE INTO temp.waits (entry_id, why) SELECT entry_id, ?2 FROM standings
+             WHERE entry_id = ?1 AND action = 'resend' AND status = 'resolved' AND reason NOT IN {STANDS}"
+        ))?;
+        let mut from = Some(i64::MIN);
+        while let Some(start) = from {
+            let page = unread(&self.connection, start)?;
+            from = page.rows.last().and_then(|last| last.entry.checked_add(1));
+            let mut newcomers = Newcomers::default();
+            for row in page.rows.iter().filter_map(|unread| unread.row.as_ref()) {
+                newcomers.add(row.entry, &reader.read(row, now).facts, reader);
+            }
+            for (entry, newcomer) in newcomers.joined(&self.connection)? {
+                insert.execute(params![entry, why(&self.connection, newcomer)?])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// When deletes by a server's own id may have been applied, in order and apart from each other.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn removals(&self, windows: &Windows) -> Result<Vec<(Moment, Moment)>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT r.facts FROM removals m CROSS JOIN standings s ON s.entry_id = m.entry_id
+             CROSS JOIN readings r ON r.id = s.reading_id",
+        )?;
+        let mut rows = statement.query([])?;
+        let mut spans = Vec::new();
+        while let Some(row) = rows.next()? {
+            let facts: Facts = serde_json::from_str(row.get_ref(0)?.as_str()?).context("failed to read a reading")?;
+            spans.extend(may_apply(&facts, windows));
+        }
+        spans.sort_unstable();
+        spans.dedup_by(|next, before| {
+            let meet = next.0 <= before.1;
+            before.1 = if meet { before.1.max(next.1) } else { before.1 };
+            meet
+        });
+        Ok(spans)
+    }
+}
