@@ -8,7 +8,6 @@ use url::Url;
 use crate::clock::Span;
 
 /// A duration, `<integer>s|m|h|d`.
-#[derive(Clone, Copy)]
 pub(crate) struct Length(pub(crate) Span);
 
 impl<'de> Deserialize<'de> for Length {

@@ -63,6 +63,8 @@ pub struct Mapping {
     pub ended_at: Option<Time>,
     /// From `sent_at` to `ended_at`, when one of them is missing.
     pub duration: Option<Length>,
+    /// How far the clock that dated the records may be from the ledger's.
+    pub clock_error: Option<crate::config::Length>,
     pub failure: Option<Places>,
     pub http_status: Option<Places>,
     pub error: Option<Places>,

@@ -38,6 +38,8 @@ pub struct Row {
     content: Digest16,
     /// Of method, URL and body: what the attempts of one operation share.
     pub like: Digest16,
+    /// How far the clock that dated it may be from the ledger's.
+    pub clock_error: Span,
     /// Why the job will not be able to decide it.
     pub cannot_be_decided: Option<String>,
 }
@@ -84,7 +86,7 @@ impl Row {
             http_status: self.http_status,
             error: self.error.as_deref(),
         };
-        Candidate { entry, content: self.content }
+        Candidate { entry, content: self.content, clock_error: self.clock_error }
     }
 
     /// Roughly how much memory it takes.
@@ -92,6 +94,9 @@ impl Row {
         self.url.len() + self.body.as_ref().map_or(0, String::len) + 256
     }
 }
+
+/// Other hosts' clocks are often off by seconds, and logs by more.
+const CLOCK_ERROR: Span = Span::seconds(60);
 
 /// Methods that change nothing at a server, and that browsers and proxies send by themselves.
 const NOISE: &[&str] = &["OPTIONS", "CONNECT", "TRACE"];
@@ -167,6 +172,7 @@ fn built(reader: &Reader, mapping: &Mapping, line: u64, record: &Record, ending:
         failure,
         http_status,
         error: text(&mapping.error).map(|error| error.chars().take(LONGEST_ERROR).collect()),
+        clock_error: mapping.clock_error.as_ref().map_or(CLOCK_ERROR, |error| error.0),
         cannot_be_decided: None,
     })
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Ledger;
 use super::record::{NewEntry, record};
-use crate::clock::Moment;
+use crate::clock::{Moment, Span};
 use crate::ids::MADE_BY_IMPORT;
 use crate::plan::hex;
 
@@ -25,6 +25,8 @@ pub struct Candidate<'a> {
     pub entry: NewEntry<'a>,
     /// Of time, method, URL and body.
     pub content: Digest16,
+    /// How far the clock that dated it may be from the ledger's.
+    pub clock_error: Span,
 }
 
 /// How far a file was read.
@@ -254,7 +256,7 @@ fn store(connection: &Connection, import: i64, candidate: &Candidate, count: boo
         return Ok(match there(connection, &candidate.entry)? {
             Some(Fate::Completed) => completed(connection, &candidate.entry)?,
             Some(fate) => fate,
-            None if record(connection, &candidate.entry)? => Fate::Imported,
+            None if insert(connection, &candidate.entry, candidate.clock_error)? => Fate::Imported,
             None => Fate::Duplicate,
         });
     }
@@ -269,7 +271,18 @@ fn store(connection: &Connection, import: i64, candidate: &Candidate, count: boo
     }
     let request_id = made_id(&candidate.content, seen);
     let entry = NewEntry { request_id: &request_id, ..candidate.entry.clone() };
-    Ok(if record(connection, &entry)? { Fate::Imported } else { Fate::Duplicate })
+    Ok(if insert(connection, &entry, candidate.clock_error)? { Fate::Imported } else { Fate::Duplicate })
+}
+
+/// Records an attempt, with how far the clock of its source may be off. False: it is recorded already.
+fn insert(connection: &Connection, entry: &NewEntry, clock_error: Span) -> rusqlite::Result<bool> {
+    let recorded = record(connection, entry)?;
+    if recorded {
+        connection
+            .prepare_cached("UPDATE standings SET clock_error_ms = ?1 WHERE entry_id = (SELECT id FROM entries WHERE request_id = ?2)")?
+            .execute(params![clock_error.0, entry.request_id])?;
+    }
+    Ok(recorded)
 }
 
 fn seen_before(connection: &Connection, import: i64, content: &Digest16) -> rusqlite::Result<i64> {
@@ -366,7 +379,7 @@ mod tests {
             http_status: None,
             error: None,
         };
-        Candidate { entry, content: [content; 16] }
+        Candidate { entry, content: [content; 16], clock_error: Span::seconds(60) }
     }
 
     fn page<'a>(candidates: &'a [Candidate<'a>], bytes: u64) -> Page<'a> {
