@@ -8,6 +8,7 @@ use url::Url;
 use crate::clock::Span;
 
 /// A duration, `<integer>s|m|h|d`.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Length(pub(crate) Span);
 
 impl<'de> Deserialize<'de> for Length {
