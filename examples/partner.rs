@@ -93,6 +93,11 @@ impl Service<'_> {
             ..Outgoing::default()
         };
         match self.http.send(&outgoing).await.map(|exchange| exchange.answer.status) {
+            // What is no last answer (101) leaves open what became of the request.
+            Ok(0..200) => {
+                let end = End::Failed { failure: Failure::Network, http_status: None, error: None };
+                self.end(request_id, end)?;
+            }
             Ok(status) if status < 500 && ![408, 425, 429, 499].contains(&status) => {
                 self.note(&format!("learned {request_id} {status}"))?;
                 self.end(request_id, End::Answered { status, keep: false })?;

@@ -259,7 +259,7 @@ pub enum RecordForm {
 #[derive(Debug, Args)]
 #[command(after_help = examples::IMPORT)]
 pub struct ImportArgs {
-    /// What was written during the outage; what was rejected is told in FILE.rejected.jsonl
+    /// What was written during the outage (`-`: standard input); FILE.rejected.jsonl lists what was rejected
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// What the files are written in [default: told by name and content]

@@ -1,6 +1,7 @@
 //! The configuration: one TOML file, told apart from every mistake with file, line and remedy.
 
 mod credential;
+mod files;
 pub mod places;
 mod schedule;
 mod values;
@@ -17,6 +18,7 @@ use crate::clock::Span;
 use crate::evidence::Windows;
 use crate::exit::Refused;
 use crate::import::Mapping;
+use crate::inputs;
 use crate::log;
 use crate::mistake::{line_of, toml_error};
 use crate::notice::{AlertFile, HookFile, MetricsFile, Notices, PingFile, Sections};
@@ -28,7 +30,7 @@ pub use credential::Credential;
 pub(crate) use credential::Secret;
 use places::Places;
 pub(crate) use values::Length;
-use values::{NearKeys, WebAddress, concurrency, rate, some_time};
+use values::{NearKeys, WebAddress, base, concurrency, rate, some_time};
 
 pub use schedule::{STOP_TIMEOUT, Scheduled};
 
@@ -39,6 +41,8 @@ pub struct Config {
     pub file: PathBuf,
     /// The plan with its parameters.
     pub plan: Plan,
+    /// The plan's file; `None`: it is a shipped one.
+    pub plan_file: Option<PathBuf>,
     /// Where the ledger is.
     pub ledger: PathBuf,
     /// The server that is asked.
@@ -146,6 +150,7 @@ struct LedgerFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table, [server]")]
 struct ServerFile {
+    #[serde(deserialize_with = "base")]
     base_url: WebAddress,
     #[serde(default = "five", deserialize_with = "rate")]
     requests_per_second: f64,
@@ -246,7 +251,7 @@ impl Config {
         let file = places
             .chosen()
             .ok_or_else(|| anyhow!("no configuration found (looked for one: {}; {remedy})", places.told()))?;
-        let text = std::fs::read_to_string(file).with_context(|| {
+        let text = inputs::read_text(file, inputs::LARGEST).with_context(|| {
             format!(
                 "failed to read the configuration {} (is the path right, and may this user read it?)",
                 file.display()
@@ -307,6 +312,7 @@ impl Config {
         Ok(Config {
             file: file.to_owned(),
             plan,
+            plan_file: plan_file(folder, read.plan.as_ref()),
             ledger: folder.join(read.ledger.path),
             server: read.server.checked(folder),
             auth,
@@ -353,13 +359,18 @@ impl Config {
     }
 }
 
+/// Where a plan is read from; `None`: it is a shipped one.
+fn plan_file(folder: &Path, name: &str) -> Option<PathBuf> {
+    (!SHIPPED.iter().any(|(shipped, _)| *shipped == name)).then(|| folder.join(name))
+}
+
 fn load_plan(folder: &Path, name: &str, params: &BTreeMap<String, String>) -> Result<Plan> {
     if let Some((name, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
         return Plan::load(&format!("the plan {name}"), text, params);
     }
     let file = folder.join(name);
     let shipped = SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let text = std::fs::read_to_string(&file).with_context(|| {
+    let text = inputs::read_text(&file, inputs::LARGEST).with_context(|| {
         format!("failed to read the plan {} (shipped plans: {shipped}; anything else is a path)", file.display())
     })?;
     Plan::load(&file.display().to_string(), &text, params)

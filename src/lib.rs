@@ -20,7 +20,8 @@
 //! [`standing`] is what the ledger tells, [`config`], [`cli`], [`command`] and [`exit`] are the way in and out, [`http`] and
 //! [`clock`] are the edges, [`mistake`] tells errors in files, [`mask`] keeps children's data out of what is shown,
 //! [`pseudonym`] gives them names to speak of them by, [`notice`], [`log`] and [`document`] make it heard, [`schedule`] says
-//! when the job runs by its own clock, `leftovers` sweeps what a kill left, [`recording`] is for a partner's own code,
+//! when the job runs by its own clock, [`ids`] says which texts are no ids, [`outputs`] writes files whole and never over what the job reads, `inputs` reads small files,
+//! `leftovers` sweeps what a kill left, [`recording`] is for a partner's own code,
 //! [`sandbox`] is a server that knows the truth; `demo` plays an outage against it.
 
 pub mod cli;
@@ -32,7 +33,9 @@ pub mod document;
 pub mod evidence;
 pub mod exit;
 pub mod http;
+pub mod ids;
 pub mod import;
+mod inputs;
 pub mod ledger;
 mod leftovers;
 pub mod log;
@@ -40,6 +43,7 @@ pub mod lookup;
 pub mod mask;
 pub mod mistake;
 pub mod notice;
+pub mod outputs;
 pub mod plan;
 pub mod pseudonym;
 pub mod recording;

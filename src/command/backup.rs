@@ -12,6 +12,7 @@ use crate::exit;
 use crate::ledger::Ledger;
 
 pub fn backup(config: &Config, file: &Path, json: bool) -> Result<u8> {
+    config.protected().refuse(file)?;
     let ledger = Ledger::open(&config.ledger)?;
     ledger.backup(file)?;
     if json {

@@ -18,8 +18,11 @@ pub fn import(config: &Config, args: &ImportArgs, json: bool) -> Result<u8> {
     let mut ledger = Ledger::open(&config.ledger)?;
     // Before anything is imported, every file is there and its format known.
     let mut files = Vec::new();
+    let protected = config.protected();
     for path in &args.files {
+        protected.refuse_to_read(path)?;
         let source = Source::open(path)?;
+        protected.refuse(&import::quarantine_of(&source.path))?;
         let format = match args.format.or(chosen.format) {
             Some(format) => format,
             None => import::format_of(&source)?,
@@ -79,6 +82,7 @@ fn tell_json(summaries: &[Summary], args: &ImportArgs, failed: Option<&anyhow::E
         "dry_run": args.dry_run,
         "imported": total(|s| s.imported),
         "duplicates": total(|s| s.duplicates),
+        "completed": total(|s| s.completed),
         "left_out": total(|s| s.left_out),
         "rejected": total(|s| s.rejected),
         "files": summaries,
@@ -100,13 +104,21 @@ fn tell(summaries: &[Summary], args: &ImportArgs) {
                 lines => format!(" after {lines} {unit} of an earlier import"),
             };
             eprintln!(
-                "{name}{would}: {} records{before}: {} imported, {} duplicates, {} left out, {} rejected",
-                summary.records, summary.imported, summary.duplicates, summary.left_out, summary.rejected
+                "{name}{would}: {} records{before}: {} imported, {} duplicates, {} completed, {} left out, {} rejected",
+                summary.records,
+                summary.imported,
+                summary.duplicates,
+                summary.completed,
+                summary.left_out,
+                summary.rejected
             );
         }
         // These a person must hear of, terminal or not.
         for (why, count) in &summary.cannot_be_decided {
             tracing::warn!(event = "cannot-be-decided", "{name}: {count} of the imported cannot be decided: {why}");
+        }
+        for (what, count) in &summary.notes {
+            tracing::warn!(event = "noted", "{name}: {count} {what}");
         }
         for (why, count) in &summary.reasons {
             tracing::warn!(event = "rejected", "{name}: {count} rejected: {why}");

@@ -35,6 +35,7 @@ use crate::{document, log};
 /// See [`exit::of_error`].
 pub async fn execute(cli: Cli) -> Result<u8> {
     log::adjust(log::Settings { format: cli.log, level: None })?;
+    signals::outlive_file_limits()?;
     let json = cli.json;
     let ledger = OnceCell::new();
     let config = || load(&cli).inspect(|config| _ = ledger.set(config.ledger.clone()));

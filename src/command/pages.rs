@@ -3,15 +3,15 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
 use crate::cli::Cli;
-use crate::exit;
-use crate::report;
+use crate::exit::{self, Refused};
+use crate::outputs;
 
 /// Writes a page for every command that is not hidden: `privo-reconcile.1`, `privo-reconcile-run.1`, ….
 pub fn man(folder: &Path) -> Result<u8> {
@@ -36,8 +36,12 @@ fn write_pages(command: &clap::Command, parent: Option<&str>, folder: &Path) -> 
         write_pages(below, Some(name), folder)?;
     }
     let file = folder.join(format!("{name}.1"));
+    if file.is_symlink() {
+        // What it leads to may be anything, and here no configuration says what must be kept.
+        bail!(Refused(format!("{} is a link (remove it, or name another folder)", file.display())));
+    }
     let page = page(command, parent).with_context(|| format!("failed to make the page {}", file.display()))?;
-    report::write_whole(&file, |output| Ok(output.write_all(page.as_bytes())?))
+    outputs::write_whole(&file, |output| Ok(output.write_all(page.as_bytes())?))
 }
 
 fn page(command: &clap::Command, parent: Option<&str>) -> Result<String> {

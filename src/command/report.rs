@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::Ledger;
+use crate::outputs;
 use crate::plan::Reader;
 use crate::pseudonym::{self, Key, Keys};
 use crate::report::{self, Behind, Digesting, Format, Meta, Output, Shown, Sources, Told};
@@ -56,6 +57,7 @@ impl Wanted {
 }
 
 pub fn report(config: &Config, args: &ReportArgs, json: bool) -> Result<u8> {
+    refuse_protected(config, args.report.as_ref().unwrap_or(&args.file))?;
     // What was new, and what was revealed, is noted in the ledger.
     let ledger =
         if args.new || args.reveal { Ledger::open(&config.ledger) } else { Ledger::open_to_read(&config.ledger) }?;
@@ -72,7 +74,7 @@ pub fn report(config: &Config, args: &ReportArgs, json: bool) -> Result<u8> {
         let told = json!({
             "ledger": ledger.identity(),
             "file": wanted.file,
-            "meta": report::meta_path(&wanted.file),
+            "meta": meta_path(&wanted.file),
             "sha256": told.sha256,
             "entries": told.rows,
         });
@@ -81,9 +83,28 @@ pub fn report(config: &Config, args: &ReportArgs, json: bool) -> Result<u8> {
     Ok(exit::DONE)
 }
 
+/// Refuses a report that would take the place of a file that the job reads.
+///
+/// # Errors
+/// [`Refused`], naming both.
+pub fn refuse_protected(config: &Config, file: &Path) -> Result<()> {
+    if file == Path::new("-") {
+        return Ok(());
+    }
+    let protected = config.protected();
+    protected.refuse(file)?;
+    meta_path(file).map_or(Ok(()), |meta| protected.refuse(&meta))
+}
+
+/// Where a report's meta data go. `None`: beside a FIFO, a terminal or `/dev/stdout` is no place for a file.
+fn meta_path(report: &Path) -> Option<PathBuf> {
+    outputs::is_plain(report).then(|| outputs::with_suffix(report, ".meta.json"))
+}
+
 /// Writes the report that follows a run, in the form that the file's extension tells, with its meta data beside it; or to
 /// standard output. With `of_run`, only what was settled in that run.
 pub fn write_report(config: &Config, ledger: &Ledger, file: &Path, of_run: Option<i64>) -> Result<()> {
+    refuse_protected(config, file)?;
     let wanted = Wanted {
         file: file.to_owned(),
         form: Format::of_file(file),
@@ -200,16 +221,22 @@ fn reader(args: &ReportArgs, audience: Audience) -> String {
 }
 
 fn write(config: &Config, ledger: &Ledger, wanted: &Wanted) -> Result<Told> {
+    if wanted.reveal.is_some() && wanted.file != Path::new("-") && !outputs::is_plain(&wanted.file) {
+        // What is revealed is noted before a byte of it leaves: a plain file bears its name only when it is whole.
+        bail!(Refused("--reveal writes a plain file or standard output (`-`), nothing else".to_owned()));
+    }
     let told = if wanted.file == Path::new("-") {
         write_to_stdout(config, ledger, wanted)?
     } else {
-        let told = report::write_whole(&wanted.file, |output| {
+        let told = outputs::write_whole(&wanted.file, |output| {
             let told = write_rows(config, ledger, wanted, output)?;
             note_reveal(ledger, wanted, &told)?;
             Ok(told)
         })?;
-        let meta = meta(config, ledger, wanted, &told)?;
-        report::write_whole(&report::meta_path(&wanted.file), |output| Ok(output.write_all(meta.as_bytes())?))?;
+        if let Some(file) = meta_path(&wanted.file) {
+            let meta = meta(config, ledger, wanted, &told)?;
+            outputs::write_whole(&file, |output| Ok(output.write_all(meta.as_bytes())?))?;
+        }
         told
     };
     if let Some(reader) = &wanted.reader {

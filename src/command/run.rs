@@ -28,6 +28,12 @@ pub async fn run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Res
     }
     // Its report needs them: a missing key is told before anything is done.
     config.pseudonym_keys()?;
+    // A run that could not leave its report, or reach the server, does not begin.
+    config.server.ca_pem()?;
+    config.refuse_protected_outputs()?;
+    if let Some(file) = &args.report {
+        super::report::refuse_protected(config, file)?;
+    }
     if args.dry_run {
         return dry_run(config, args, json, halt).await;
     }

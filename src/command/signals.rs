@@ -21,6 +21,22 @@ pub fn halt() -> Result<Halt> {
     Ok(halt)
 }
 
+/// From now on a file that grows beyond the process's limit (RLIMIT_FSIZE) is an error of its writing, with its remedy. The
+/// signal that comes with it would end the process without a word.
+///
+/// # Errors
+/// When the system lets no signal be listened to.
+pub fn outlive_file_limits() -> Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        // The handler stays when this is dropped.
+        let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        let _ = signal(kind).context("failed to listen to signals")?;
+    }
+    Ok(())
+}
+
 /// SIGINT and SIGTERM.
 struct Stops {
     #[cfg(unix)]

@@ -148,7 +148,7 @@ fn as_json(reading: &Reading, json: bool) -> bool {
 }
 
 pub fn verify(config: &Config, json: bool) -> Result<u8> {
-    let ledger = Ledger::open(&config.ledger)?;
+    let ledger = Ledger::open_to_read(&config.ledger)?;
     let verified = ledger.verify()?;
     if json {
         let code = if verified.differing == 0 { exit::DONE } else { exit::FAILED };

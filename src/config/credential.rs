@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::environment;
+use crate::inputs;
 
 /// How a configuration names the folder that the service manager gives, at the beginning of a credential's file.
 const CREDENTIALS_DIRECTORY: &str = "$CREDENTIALS_DIRECTORY";
@@ -114,7 +115,7 @@ impl Credential {
     }
 
     fn read_file(&self, file: &Path) -> Result<SecretString> {
-        let text = std::fs::read_to_string(file).with_context(|| {
+        let text = inputs::read_text(file, inputs::LARGEST_CREDENTIAL).with_context(|| {
             let remedy = "is the path right, and may this user read it?";
             format!("{}: failed to read the credential {} ({remedy})", self.place, file.display())
         })?;

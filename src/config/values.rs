@@ -8,7 +8,7 @@ use url::Url;
 use crate::clock::Span;
 
 /// A duration, `<integer>s|m|h|d`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Length(pub(crate) Span);
 
 impl<'de> Deserialize<'de> for Length {
@@ -46,6 +46,15 @@ impl<'de> Deserialize<'de> for WebAddress {
         }
         Ok(WebAddress(url))
     }
+}
+
+/// An address that paths are put behind: a query would end up in the midst of every URL.
+pub(super) fn base<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WebAddress, D::Error> {
+    let address = WebAddress::deserialize(deserializer)?;
+    if address.0.query().is_some() || address.0.fragment().is_some() {
+        return Err(D::Error::custom("a base URL has neither `?` nor `#` (leave out all from there on)"));
+    }
+    Ok(address)
 }
 
 /// Keys that are nearly a control's: a list of them, or `false` for none.

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::Reject;
-use super::config::{Format, Mapping};
+use super::config::{Format, Mapping, Places};
 use crate::plan::Statuses;
 use crate::words::Failure;
 
@@ -13,6 +13,10 @@ use crate::words::Failure;
 pub enum Ending {
     /// By a definite answer.
     Definite(u16),
+    /// By a definite answer to its last try, while an earlier one of the proxy's own may have been applied too.
+    SentAgain(Failure, Option<u16>),
+    /// By a success, of which the log does not tell whether it arrived whole.
+    Unsure(u16),
     /// In doubt, or never sent.
     Failed(Failure, Option<u16>),
 }
@@ -21,35 +25,52 @@ pub enum Ending {
 const OUT_OF_TIME: &[&str] = &["UT", "DT", "SI", "UMSDR"];
 /// Envoy's flags of a connection that broke under a request.
 const BROKEN: &[&str] = &["UC", "UR", "LR", "DC", "DR", "UPE", "URX"];
+/// Of these, those that stand beside an answer of the server's own, too: the retries were used up, the client went away.
+const BESIDE_AN_ANSWER: &[&str] = &["URX", "DC", "DR"];
 /// Envoy's flags of a request that found no connection upstream, this time.
 const NOT_CONNECTED: &[&str] = &["UF", "UH", "UO", "NR", "NC"];
+/// Envoy's word for an answer that the server made.
+const SERVERS_OWN: &str = "via_upstream";
 
 /// Says how a record's request ended.
 pub fn ending(mapping: &Mapping, statuses: &Statuses, record: &Value) -> Result<Ending, Reject> {
-    let status = mapping.http_status.as_ref().and_then(|places| places.text(record));
-    if let Some(word) = mapping.failure.as_ref().and_then(|places| places.text(record)) {
+    let text = |places: &Option<Places>| places.as_ref().and_then(|places| places.text(record));
+    let status = text(&mapping.http_status);
+    if let Some(word) = text(&mapping.failure) {
         return by_word(&word, status.as_deref(), statuses);
     }
-    if let Some(flagged) = by_flags(mapping, record) {
+    if let Some(flagged) = by_flags(mapping, statuses, record, status.as_deref()) {
         return Ok(flagged);
     }
-    let Some(status) = status else {
-        // A status that stands empty: no answer came. None at all: this is no record of a request.
-        let stands = mapping.http_status.as_ref().is_some_and(|places| places.stands(record));
-        return if stands { Ok(Ending::Failed(Failure::Network, None)) } else { Err(Reject::NoEnding) };
+    let status = match status {
+        Some(status) => number(&status)?,
+        None if is_no_answer(mapping, record) => 0,
+        None => return Err(Reject::NoEnding),
     };
-    let status = number(&status)?;
-    let cut = mapping.completion.as_ref().is_some_and(|places| {
-        places.stands(record) && places.text(record).is_none_or(|text| !text.eq_ignore_ascii_case("ok"))
-    });
+    let cut = is_cut(mapping, record);
     Ok(match (mapping.format, status) {
-        (_, 0..200) => Ending::Failed(Failure::Network, None),
-        (Some(Format::Nginx), 499 | 408) => Ending::Failed(Failure::Timeout, None),
+        (_, 0..200) => {
+            Ending::Failed(cut.filter(|failure| *failure == Failure::Timeout).unwrap_or(Failure::Network), None)
+        }
+        // nginx's own: the client gave up, or was too slow. The server's own are in the plan's list.
+        (Some(Format::Nginx), 499 | 408) if !is_the_servers(mapping, record, status) => {
+            Ending::Failed(Failure::Timeout, None)
+        }
         (Some(Format::Nginx), 444) => Ending::Failed(Failure::Network, None),
         (_, status) if in_doubt(statuses, status) => Ending::Failed(Failure::Http, Some(status)),
-        _ if cut => Ending::Failed(Failure::Network, None),
-        (_, status) => Ending::Definite(status),
+        _ => match (cut, sent_before(mapping, statuses, record)) {
+            (Some(failure), _) => Ending::Failed(failure, None),
+            (None, Some((failure, status))) => Ending::SentAgain(failure, status),
+            (None, None) if status < 300 && is_unsure(mapping, record) => Ending::Unsure(status),
+            (None, None) => Ending::Definite(status),
+        },
     })
+}
+
+/// A status that stands empty: no answer came. None at all: this is no record of a request, but for a HAR, whose entries
+/// are requests all.
+fn is_no_answer(mapping: &Mapping, record: &Value) -> bool {
+    mapping.format == Some(Format::Har) || mapping.http_status.as_ref().is_some_and(|places| places.stands(record))
 }
 
 /// By the ledger's own word.
@@ -70,27 +91,106 @@ fn by_word(word: &str, status: Option<&str>, statuses: &Statuses) -> Result<Endi
 }
 
 /// By Envoy's response flags. `None`: they do not say, the status does.
-fn by_flags(mapping: &Mapping, record: &Value) -> Option<Ending> {
+fn by_flags(mapping: &Mapping, statuses: &Statuses, record: &Value, status: Option<&str>) -> Option<Ending> {
     let flags = mapping.response_flags.as_ref()?.text(record)?;
     let has = |list: &[&str]| flags.split(',').any(|flag| list.contains(&flag.trim()));
+    let only = |list: &[&str]| flags.split(',').all(|flag| list.contains(&flag.trim()));
+    let details = mapping.response_details.as_ref().and_then(|places| places.text(record));
+    let servers = match details {
+        Some(details) => details.trim() == SERVERS_OWN,
+        None => only(BESIDE_AN_ANSWER),
+    };
+    if servers && status.and_then(|status| number(status).ok()).is_some_and(|status| in_doubt(statuses, status)) {
+        return None;
+    }
     let failure = if has(OUT_OF_TIME) {
         Failure::Timeout
     } else if has(BROKEN) {
         Failure::Network
     } else if has(NOT_CONNECTED) {
         // An earlier try of Envoy's may have gone out: without the count of its tries nobody knows.
-        let tries = mapping.attempt_count.as_ref().and_then(|places| places.text(record));
-        let once = tries.and_then(|tries| tries.trim().parse::<u32>().ok()).is_some_and(|tries| tries <= 1);
-        let only = flags.split(',').all(|flag| NOT_CONNECTED.contains(&flag.trim()));
-        if once && only { Failure::NotSent } else { Failure::Network }
+        let once = tries(mapping, record).is_some_and(|tries| tries <= 1);
+        if once && only(NOT_CONNECTED) { Failure::NotSent } else { Failure::Network }
     } else {
         return None;
     };
     Some(Ending::Failed(failure, None))
 }
 
+/// How often a proxy sent it, if it says so.
+fn tries(mapping: &Mapping, record: &Value) -> Option<u32> {
+    let count = |places: &Option<Places>| places.as_ref()?.text(record)?.trim().parse::<u32>().ok();
+    count(&mapping.attempt_count).or_else(|| count(&mapping.retries).map(|retries| retries.saturating_add(1)))
+}
+
+/// How an earlier try of the proxy's own ended that may have been applied. nginx tells the status of each (`502, 201`, and
+/// ` : ` after a redirect within), others only how many there were.
+fn sent_before(mapping: &Mapping, statuses: &Statuses, record: &Value) -> Option<(Failure, Option<u16>)> {
+    let each = mapping.upstream_status.as_ref().and_then(|places| places.text(record)).unwrap_or_default();
+    let each: Vec<&str> = each.split([',', ':']).map(str::trim).collect();
+    let (_, earlier) = each.split_last()?;
+    let doubtful = earlier.iter().filter_map(|text| match number(text) {
+        Ok(status @ 200..) if in_doubt(statuses, status) => Some((Failure::Http, Some(status))),
+        Ok(200..) => None,
+        _ => Some((Failure::Network, None)),
+    });
+    // The longest window wins: of a 5xx.
+    let worst = doubtful.max_by_key(|(_, status)| *status);
+    worst.or_else(|| tries(mapping, record).filter(|tries| *tries > 1).map(|_| (Failure::Network, None)))
+}
+
+/// Whether the server answered with this status itself.
+fn is_the_servers(mapping: &Mapping, record: &Value, status: u16) -> bool {
+    let each = mapping.upstream_status.as_ref().and_then(|places| places.text(record)).unwrap_or_default();
+    each.split([',', ':']).next_back().is_some_and(|last| number(last) == Ok(status))
+}
+
+/// How an answer was cut, or the exchange given up. `None`: nothing says so.
+fn is_cut(mapping: &Mapping, record: &Value) -> Option<Failure> {
+    let text = |places: &Option<Places>| places.as_ref().and_then(|places| places.text(record));
+    if mapping.format == Some(Format::Har)
+        && (text(&mapping.error).is_some() || record.pointer("/response/_cut") == Some(&true.into()))
+    {
+        return Some(Failure::Network);
+    }
+    let length = |places: &Option<Places>| text(places)?.trim().parse::<u64>().ok();
+    if let (Some(announced), Some(received)) = (length(&mapping.answer_announced), length(&mapping.answer_received))
+        && received < announced
+    {
+        return Some(Failure::Network);
+    }
+    by_completion(mapping.format, mapping.completion.as_ref()?.word(record)?.trim())
+}
+
+/// The words of nginx (`OK` or nothing), of Apache (`+` and `-` for whole, `X` for cut) and of HAProxy: two letters (four
+/// with cookies), `--` for whole, the first of them who ended the session, in small letters a time limit.
+fn by_completion(format: Option<Format>, word: &str) -> Option<Failure> {
+    let nginx = format == Some(Format::Nginx);
+    match word.as_bytes() {
+        [b'o' | b'O', b'k' | b'K'] => None,
+        [b'+'] => None,
+        [b'-'] if !nginx => None,
+        [b'-', b'-'] | [b'-', b'-', _, _] => None,
+        [b'c' | b's', _] | [b'c' | b's', _, _, _] => Some(Failure::Timeout),
+        _ => Some(Failure::Network),
+    }
+}
+
+/// Whether a log says nothing of how an answer arrived. With both lengths, and equal, it does.
+fn is_unsure(mapping: &Mapping, record: &Value) -> bool {
+    let length = |places: &Option<Places>| places.as_ref()?.text(record)?.trim().parse::<u64>().ok();
+    let announced = length(&mapping.answer_announced);
+    mapping.cut_unseen == Some(true) && (announced.is_none() || announced != length(&mapping.answer_received))
+}
+
+/// A status; none (`-1`, as browsers and HAProxy write it) is 0. pandas writes whole numbers as `503.0`.
 fn number(text: &str) -> Result<u16, Reject> {
-    let status = text.trim().parse().map_err(|_| Reject::Status)?;
+    let text = text.trim();
+    let text = text.strip_suffix(".0").unwrap_or(text);
+    if text == "-1" {
+        return Ok(0);
+    }
+    let status = text.parse().map_err(|_| Reject::Status)?;
     if status < 600 { Ok(status) } else { Err(Reject::Status) }
 }
 
@@ -109,11 +209,15 @@ mod tests {
         let statuses = Statuses { as_network: vec![408, 499], turned_away: vec![429], ..Statuses::default() };
         match ending(&Mapping::default().complete(format), &statuses, &record) {
             Ok(Ending::Definite(status)) => format!("definite {status}"),
-            Ok(Ending::Failed(failure, status)) => {
-                format!("{failure} {}", status.unwrap_or(0)).trim_end_matches(" 0").to_owned()
-            }
+            Ok(Ending::Unsure(status)) => format!("unsure {status}"),
+            Ok(Ending::SentAgain(failure, status)) => format!("again: {}", words(failure, status)),
+            Ok(Ending::Failed(failure, status)) => words(failure, status),
             Err(reject) => format!("rejected: {reject}"),
         }
+    }
+
+    fn words(failure: Failure, status: Option<u16>) -> String {
+        format!("{failure} {}", status.unwrap_or(0)).trim_end_matches(" 0").to_owned()
     }
 
     #[test]
@@ -135,7 +239,16 @@ mod tests {
         ] {
             assert_eq!(said(Format::Csv, json!({"http_status": status})), expected, "{status}");
         }
-        for bad in [json!(600), json!("abc"), json!(-1), json!("99999999")] {
+        for (status, expected) in [
+            ("503.0", "http 503"),
+            ("201.0", "definite 201"),
+            ("-1", "network"),
+            ("nan", "network"),
+            ("\\N", "network"),
+        ] {
+            assert_eq!(said(Format::Csv, json!({"http_status": status})), expected, "{status}");
+        }
+        for bad in [json!(600), json!("abc"), json!(-2), json!("99999999"), json!("503.5"), json!("5.03E+02")] {
             assert!(said(Format::Csv, json!({"http_status": bad})).starts_with("rejected"), "{bad}");
         }
         assert!(said(Format::Csv, json!({"method": "POST"})).starts_with("rejected"));
@@ -168,6 +281,12 @@ mod tests {
             ("UT", 504, json!(1), "timeout"),
             ("UC", 503, json!(1), "network"),
             ("LR", 503, json!(1), "network"),
+            ("URX", 503, json!(3), "http 503"),
+            ("DC", 500, json!(1), "http 500"),
+            ("DR", 503, json!(1), "http 503"),
+            ("URX", 429, json!(2), "http 429"),
+            ("-", 201, json!(2), "again: network"),
+            ("-", 412, json!(3), "again: network"),
             ("DC", 0, json!(1), "network"),
             ("DC", 200, json!(1), "network"),
             ("UF", 503, json!(1), "not_sent"),
@@ -192,11 +311,95 @@ mod tests {
             (json!({"status": "408"}), "timeout"),
             (json!({"status": 444}), "network"),
             (json!({"status": 502}), "http 502"),
-            (json!({"status": 201, "request_completion": "OK"}), "definite 201"),
+            (json!({"status": 201, "request_completion": "OK"}), "unsure 201"),
+            (json!({"status": 412, "request_completion": "OK"}), "definite 412"),
+            (json!({"status": 201, "request_completion": "-"}), "network"),
+            (json!({"status": 201, "upstream_status": "502, 201"}), "again: http 502"),
+            (json!({"status": 201, "upstream_status": "502, 504 : 201"}), "again: http 504"),
+            (json!({"status": 412, "upstream_status": "-, 412"}), "again: network"),
+            (json!({"status": 412, "upstream_status": "404, 412"}), "definite 412"),
+            (json!({"status": 412, "upstream_status": "412"}), "definite 412"),
+            (json!({"status": 502, "upstream_status": "502, 502"}), "http 502"),
+            (json!({"status": "009", "upstream_status": "200"}), "network"),
+            (json!({"status": 499, "upstream_status": "-"}), "timeout"),
+            (json!({"status": 499, "upstream_status": "499"}), "http 499"),
+            (
+                json!({"status": 201, "upstream_http_content_length": "12", "upstream_response_length": "12"}),
+                "definite 201",
+            ),
+            (json!({"status": 201, "upstream_http_content_length": "12", "upstream_response_length": "5"}), "network"),
+            (json!({"status": 201, "upstream_http_content_length": "", "upstream_response_length": "5"}), "unsure 201"),
             (json!({"status": 201, "request_completion": ""}), "network"),
             (json!({"status": 502, "request_completion": ""}), "http 502"),
         ] {
             assert_eq!(said(Format::Nginx, record.clone()), expected, "{record}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_the_servers_own_keeps_its_status_beside_envoys_flags() {
+        for (flags, details, status, expected) in [
+            ("URX", "via_upstream", 503, "http 503"),
+            ("UT", "via_upstream", 504, "http 504"),
+            ("UC", "via_upstream", 502, "http 502"),
+            ("UT", "upstream_response_timeout", 504, "timeout"),
+            ("URX", "upstream_reset_before_response_started{connection_termination}", 503, "network"),
+            ("UC", "via_upstream", 201, "network"),
+            ("UF", "upstream_reset_before_response_started{connection_failure}", 503, "not_sent"),
+        ] {
+            let record = json!({"response_flags": flags, "response_code": status, "response_code_details": details, "attempt_count": 1});
+            assert_eq!(said(Format::Envoy, record), expected, "{flags} {details}");
+        }
+    }
+
+    #[test]
+    fn endings_of_hars() {
+        for (response, more, expected) in [
+            (json!({"status": 201}), json!(null), "definite 201"),
+            (json!({"status": 201, "_error": null}), json!(""), "definite 201"),
+            (json!({"status": 201, "_error": "net::ERR_INCOMPLETE_CHUNKED_ENCODING"}), json!(null), "network"),
+            (json!({"status": 200, "_failureText": "net::ERR_ABORTED"}), json!(null), "network"),
+            (json!({"status": 201}), json!("Response body aborted"), "network"),
+            (json!({"status": 201, "_cut": true}), json!(null), "network"),
+            (json!({"status": 503, "_error": "x"}), json!(null), "http 503"),
+            (json!({"status": -1}), json!(null), "network"),
+            (json!({"status": null}), json!(null), "network"),
+            (json!({}), json!(null), "network"),
+            (json!(null), json!(null), "network"),
+        ] {
+            let record = json!({"response": response, "_error": more});
+            assert_eq!(said(Format::Har, record.clone()), expected, "{record}");
+        }
+        assert_eq!(said(Format::Har, json!({"request": {}})), "network");
+    }
+
+    #[test]
+    fn endings_by_the_words_of_haproxy_and_apache() {
+        for (word, expected) in [
+            ("--", "definite 201"),
+            ("----", "definite 201"),
+            ("--VN", "definite 201"),
+            ("SD", "network"),
+            ("CD", "network"),
+            ("sD", "timeout"),
+            ("cDVN", "timeout"),
+            ("SDNI", "network"),
+            ("PH", "network"),
+            ("X", "network"),
+            ("+", "definite 201"),
+            ("-", "definite 201"),
+            ("", "network"),
+            ("OK", "definite 201"),
+            ("whatever", "network"),
+        ] {
+            let mapping = Mapping { completion: Places::of("done").ok(), ..Mapping::default() }.complete(Format::Jsonl);
+            let found = ending(&mapping, &Statuses::default(), &json!({"status": 201, "done": word}));
+            let expected = match expected {
+                "network" => Ending::Failed(Failure::Network, None),
+                "timeout" => Ending::Failed(Failure::Timeout, None),
+                _ => Ending::Definite(201),
+            };
+            assert_eq!(found, Ok(expected), "{word}");
         }
     }
 }

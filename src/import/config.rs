@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, FixedOffset, NaiveDateTime};
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use crate::clock::Moment;
+use super::times::{Length, Time};
+use crate::ids;
 use crate::plan::parts::{Path, scalar};
 
 /// What a file is written in.
@@ -64,6 +63,8 @@ pub struct Mapping {
     pub ended_at: Option<Time>,
     /// From `sent_at` to `ended_at`, when one of them is missing.
     pub duration: Option<Length>,
+    /// How far the clock that dated the records may be from the ledger's.
+    pub clock_error: Option<crate::config::Length>,
     pub failure: Option<Places>,
     pub http_status: Option<Places>,
     pub error: Option<Places>,
@@ -73,10 +74,22 @@ pub struct Mapping {
     pub host: Option<Places>,
     /// Envoy's.
     pub response_flags: Option<Places>,
+    /// Envoy's word for who made the answer.
+    pub response_details: Option<Places>,
     /// How often Envoy sent it upstream.
     pub attempt_count: Option<Places>,
-    /// nginx's `$request_completion`.
+    /// How often a proxy sent it again (Traefik's `RetryAttempts`).
+    pub retries: Option<Places>,
+    /// nginx's `$upstream_status`: one status for each time that it sent it.
+    pub upstream_status: Option<Places>,
+    /// Whether it was completed, in the words of nginx (`$request_completion`), HAProxy (`%ts`) or Apache (`%X`).
     pub completion: Option<Places>,
+    /// How long the server said its answer would be (nginx's `$upstream_http_content_length`).
+    pub answer_announced: Option<Places>,
+    /// How much of it came (nginx's `$upstream_response_length`).
+    pub answer_received: Option<Places>,
+    /// An answer that was cut on its way looks like a whole one. `None`: as the format says.
+    pub cut_unseen: Option<bool>,
 }
 
 /// An http or https URL to put before paths, without a slash at its end.
@@ -114,16 +127,26 @@ impl<'de> Deserialize<'de> for Delimiter {
 #[derive(Clone, Debug)]
 enum Place {
     Name(String),
-    Path(Path),
+    /// With the names that it goes down by, when it is nothing but names (`$.request.url`).
+    Path(Path, Option<Vec<String>>),
 }
 
 impl Place {
     fn parse(text: &str) -> Result<Place, String> {
         match text {
             "" => Err("a column's name is empty".to_owned()),
-            path if path.starts_with('$') => Path::try_from(path.to_owned()).map(Place::Path),
+            path if path.starts_with('$') => {
+                let names = Place::names(path);
+                Path::try_from(path.to_owned()).map(|path| Place::Path(path, names))
+            }
             name => Ok(Place::Name(name.to_owned())),
         }
+    }
+
+    fn names(path: &str) -> Option<Vec<String>> {
+        let plain = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let names: Vec<String> = path.strip_prefix("$.")?.split('.').map(str::to_owned).collect();
+        names.iter().all(|name| plain(name)).then_some(names)
     }
 }
 
@@ -136,42 +159,64 @@ impl Places {
         written.iter().map(|text| Place::parse(text)).collect::<Result<_, _>>().map(Places)
     }
 
-    /// The value there as text. Nothing, an empty text and `-`, which access logs write for nothing, are `None`.
+    /// The places of one name.
+    pub fn of(name: &str) -> Result<Places, String> {
+        Places::parse(&[name.to_owned()])
+    }
+
+    /// The value there as text. Nothing, and what databases and access logs write for nothing, is `None`.
     pub fn text(&self, record: &Value) -> Option<String> {
-        self.values(record).find_map(|value| scalar(value).filter(|text| text.trim() != "-"))
+        self.values(record).find_map(|value| scalar(value).filter(|text| !ids::is_nothing(text)))
     }
 
     /// The value there as text, and an object or array as its JSON.
     pub fn document(&self, record: &Value) -> Option<String> {
         let text = |value: &Value| match value {
             Value::Object(_) | Value::Array(_) => Some(value.to_string()),
-            value => scalar(value).filter(|text| text.trim() != "-"),
+            value => scalar(value).filter(|text| !ids::is_nothing(text)),
         };
         self.values(record).find_map(text)
     }
 
+    /// The value there as it is written, be it a word for nothing; `None` when the record has no such key.
+    pub fn word<'a>(&'a self, record: &'a Value) -> Option<&'a str> {
+        self.values(record).find_map(Value::as_str)
+    }
+
     /// Whether the record has such a key at all, be it empty.
     pub fn stands(&self, record: &Value) -> bool {
-        self.values(record).next().is_some()
+        self.0.iter().any(|place| match place {
+            Place::Name(name) => record.get(name).is_some(),
+            Place::Path(path, _) => path.first(record).is_some(),
+        })
     }
 
     fn values<'a>(&'a self, record: &'a Value) -> impl Iterator<Item = &'a Value> {
         self.0.iter().filter_map(|place| match place {
             Place::Name(name) => record.get(name),
-            Place::Path(path) => path.first(record),
+            Place::Path(path, _) => path.first(record),
         })
+    }
+
+    /// Those that are names, one below another, without a condition or a choice.
+    pub fn plain_paths(&self) -> Vec<Vec<String>> {
+        let plain = |place: &Place| match place {
+            Place::Name(name) => Some(vec![name.clone()]),
+            Place::Path(_, names) => names.clone(),
+        };
+        self.0.iter().filter_map(plain).collect()
     }
 
     /// The columns and top-level keys.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|place| match place {
             Place::Name(name) => Some(name.as_str()),
-            Place::Path(_) => None,
+            Place::Path(..) => None,
         })
     }
 
     fn has_path(&self) -> bool {
-        self.0.iter().any(|place| matches!(place, Place::Path(_)))
+        self.0.iter().any(|place| matches!(place, Place::Path(..)))
     }
 }
 
@@ -203,7 +248,7 @@ impl<'de> Deserialize<'de> for Places {
 }
 
 /// Reads either the places alone, or a table with `field` and options.
-fn places_or_table<'de, D, T>(
+pub(super) fn places_or_table<'de, D, T>(
     deserializer: D,
     of_places: fn(Places) -> T,
     of_table: fn(Table) -> Result<T, String>,
@@ -238,148 +283,11 @@ where
 /// A place with options; each type takes its own.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
-    field: Places,
-    format: Option<String>,
-    offset: Option<String>,
-    unit: Option<String>,
-}
-
-/// How a time is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Form {
-    /// RFC 3339, nginx's local time, or seconds or milliseconds since 1970.
-    #[default]
-    Usual,
-    Seconds,
-    Milliseconds,
-    /// As chrono and `strftime` write it, with the offset of times that have none.
-    Pattern(String, Option<FixedOffset>),
-}
-
-/// Where a time stands and how it is written.
-#[derive(Clone, Debug, Default)]
-pub struct Time {
-    pub places: Places,
-    form: Form,
-}
-
-/// A time that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Read {
-    pub at: Moment,
-    /// It may be up to a second later.
-    pub whole_seconds: bool,
-}
-
-const NGINX_LOCAL: &str = "%d/%b/%Y:%H:%M:%S %z";
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
-        places_or_table(deserializer, |places| Time { places, form: Form::Usual }, Time::of_table)
-    }
-}
-
-impl Time {
-    fn of_table(table: Table) -> Result<Time, String> {
-        if table.unit.is_some() {
-            return Err("a time has no `unit` (it has `format` and `offset`)".to_owned());
-        }
-        let offset = table
-            .offset
-            .as_deref()
-            .map(|text| text.parse::<FixedOffset>().map_err(|_| "not an offset (write it like \"+01:00\")".to_owned()));
-        let offset = offset.transpose()?;
-        let form = match table.format.as_deref() {
-            None | Some("rfc3339") => Form::Usual,
-            Some("unix") => Form::Seconds,
-            Some("unix_ms") => Form::Milliseconds,
-            Some(pattern) => {
-                let items: Vec<Item> = StrftimeItems::new(pattern).collect();
-                if items.iter().any(|item| matches!(item, Item::Error)) {
-                    return Err("not a time's format (rfc3339, unix, unix_ms, or one as of strftime)".to_owned());
-                }
-                let zoned = ["%z", "%:z", "%::z", "%#z", "%s", "%+"].iter().any(|part| pattern.contains(part));
-                if !zoned && offset.is_none() {
-                    return Err("the format has no offset (add %z, or give `offset = \"+01:00\"`)".to_owned());
-                }
-                Form::Pattern(pattern.to_owned(), offset)
-            }
-        };
-        Ok(Time { places: table.field, form })
-    }
-
-    /// The time of a record: `None` when it has none, `Err` when it cannot be read.
-    pub fn read(&self, record: &Value) -> Option<Result<Read, ()>> {
-        self.places.text(record).map(|text| self.form.read(text.trim()).ok_or(()))
-    }
-}
-
-impl Form {
-    fn read(&self, text: &str) -> Option<Read> {
-        let at = match self {
-            Form::Seconds => number(text, 1000.0)?,
-            Form::Milliseconds => number(text, 1.0)?,
-            Form::Pattern(pattern, offset) => {
-                let zoned = DateTime::parse_from_str(text, pattern).ok();
-                let local =
-                    || NaiveDateTime::parse_from_str(text, pattern).ok()?.and_local_timezone((*offset)?).single();
-                Moment(zoned.or_else(local)?.timestamp_millis())
-            }
-            Form::Usual => {
-                let local = || Some(Moment(DateTime::parse_from_str(text, NGINX_LOCAL).ok()?.timestamp_millis()));
-                // Beyond the year 5000 in seconds, 1973 in milliseconds.
-                let since = || number(text, if text.parse::<f64>().ok()? < 1e11 { 1000.0 } else { 1.0 });
-                Moment::parse(text).or_else(local).or_else(since)?
-            }
-        };
-        let at = (0..=253_402_300_799_999).contains(&at.0).then_some(at)?;
-        Some(Read { at, whole_seconds: at.0 % 1000 == 0 })
-    }
-}
-
-/// A number of units since 1970, each of so many milliseconds.
-fn number(text: &str, unit: f64) -> Option<Moment> {
-    let ms = (text.parse::<f64>().ok()? * unit).round();
-    #[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and its result is used within bounds only")]
-    (0.0..=253_402_300_799_999.0).contains(&ms).then_some(Moment(ms as i64))
-}
-
-/// Where a duration stands, and its unit in milliseconds.
-#[derive(Clone, Debug)]
-pub struct Length {
-    pub places: Places,
-    unit: f64,
-}
-
-impl<'de> Deserialize<'de> for Length {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Length, D::Error> {
-        places_or_table(deserializer, |places| Length { places, unit: 1.0 }, Length::of_table)
-    }
-}
-
-impl Length {
-    fn of_table(table: Table) -> Result<Length, String> {
-        let unit = match table.unit.as_deref() {
-            None | Some("ms") => 1.0,
-            Some("s") => 1000.0,
-            Some(_) => return Err("the unit of a duration is \"ms\" or \"s\"".to_owned()),
-        };
-        if table.format.is_some() || table.offset.is_some() {
-            return Err("a duration has neither `format` nor `offset` (it has `unit`)".to_owned());
-        }
-        Ok(Length { places: table.field, unit })
-    }
-
-    /// Milliseconds, rounded up, at most a day. `None` when there is none that can be read.
-    pub fn read(&self, record: &Value) -> Option<i64> {
-        let ms = (self.places.text(record)?.trim().parse::<f64>().ok()? * self.unit).ceil();
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a cast saturates, and its result is used within bounds only"
-        )]
-        (0.0..=86_400_000.0).contains(&ms).then_some(ms as i64)
-    }
+pub(super) struct Table {
+    pub field: Places,
+    pub format: Option<String>,
+    pub offset: Option<String>,
+    pub unit: Option<String>,
 }
 
 impl Mapping {
@@ -410,14 +318,14 @@ impl Mapping {
             let mut places = None;
             usual(&mut places, names);
             if given.is_none() {
-                *given = places.map(|places| Time { places, form: Form::Usual });
+                *given = places.map(Time::usual);
             }
         };
-        let length = |given: &mut Option<Length>, name: &str, unit: f64| {
+        let length = |given: &mut Option<Length>, name: &str, of: fn(Places) -> Length| {
             let mut places = None;
             usual(&mut places, &[name]);
             if given.is_none() {
-                *given = places.map(|places| Length { places, unit });
+                *given = places.map(of);
             }
         };
         // When one end of the request is mapped, the usual place of the other is not looked for.
@@ -440,9 +348,9 @@ impl Mapping {
                 usual(&mut full.url, &["$.request.url"]);
                 usual(&mut full.body, &["$.request.postData.text"]);
                 time(&mut full.sent_at, &["startedDateTime"]);
-                length(&mut full.duration, "time", 1.0);
+                length(&mut full.duration, "time", Length::milliseconds);
                 usual(&mut full.http_status, &["$.response.status"]);
-                usual(&mut full.error, &["$.response._error", "_error"]);
+                usual(&mut full.error, &["$.response._error", "_error", "$.response._failureText"]);
             }
             Format::Nginx => {
                 usual(&mut full.request_id, &["request_id"]);
@@ -456,9 +364,13 @@ impl Mapping {
                 if !timed {
                     time(&mut full.ended_at, &["msec", "time_iso8601", "time_local", "time"]);
                 }
-                length(&mut full.duration, "request_time", 1000.0);
+                length(&mut full.duration, "request_time", Length::seconds);
                 usual(&mut full.http_status, &["status"]);
+                usual(&mut full.upstream_status, &["upstream_status"]);
                 usual(&mut full.completion, &["request_completion"]);
+                usual(&mut full.answer_announced, &["upstream_http_content_length"]);
+                usual(&mut full.answer_received, &["upstream_response_length"]);
+                full.cut_unseen.get_or_insert(true);
             }
             Format::Envoy => {
                 usual(&mut full.method, &["method"]);
@@ -467,9 +379,10 @@ impl Mapping {
                 if !timed {
                     time(&mut full.sent_at, &["start_time"]);
                 }
-                length(&mut full.duration, "duration", 1.0);
+                length(&mut full.duration, "duration", Length::milliseconds);
                 usual(&mut full.http_status, &["response_code"]);
                 usual(&mut full.response_flags, &["response_flags"]);
+                usual(&mut full.response_details, &["response_code_details"]);
                 usual(&mut full.attempt_count, &["upstream_request_attempt_count", "attempt_count"]);
             }
         }
@@ -490,8 +403,13 @@ impl Mapping {
             &self.request_line,
             &self.host,
             &self.response_flags,
+            &self.response_details,
             &self.attempt_count,
+            &self.retries,
+            &self.upstream_status,
             &self.completion,
+            &self.answer_announced,
+            &self.answer_received,
         ];
         let times = [&self.sent_at, &self.ended_at].into_iter().flatten().map(|time| &time.places);
         let texts = texts.into_iter().flatten();
@@ -508,48 +426,6 @@ impl Mapping {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    fn time(text: &str) -> Result<Time, String> {
-        #[derive(Deserialize)]
-        struct Holder {
-            time: Time,
-        }
-        toml::from_str::<Holder>(&format!("time = {text}"))
-            .map(|holder| holder.time)
-            .map_err(|e| e.message().to_owned())
-    }
-
-    fn read(time: &Time, value: Value) -> Option<String> {
-        Some(time.read(&json!({"t": value}))?.ok()?.at.to_string())
-    }
-
-    #[test]
-    fn times_are_read_in_their_usual_forms() {
-        let usual = time("\"t\"").unwrap();
-        for (written, expected) in [
-            (json!("2025-03-01T12:00:00.5+01:00"), "2025-03-01T11:00:00.500Z"),
-            (json!("01/Mar/2025:12:00:00 +0100"), "2025-03-01T11:00:00.000Z"),
-            (json!("1740826800.5"), "2025-03-01T11:00:00.500Z"),
-            (json!(1_740_826_800_500_i64), "2025-03-01T11:00:00.500Z"),
-        ] {
-            assert_eq!(read(&usual, written.clone()).as_deref(), Some(expected), "{written}");
-        }
-        for bad in [json!("2025-03-01 12:00:00"), json!("noon"), json!("-5"), json!("NaN")] {
-            assert_eq!(usual.read(&json!({"t": bad})), Some(Err(())), "{bad}");
-        }
-        assert_eq!(usual.read(&json!({"t": "-"})), None);
-    }
-
-    #[test]
-    fn a_format_needs_an_offset_from_somewhere() {
-        let local = "{ field = \"t\", format = \"%Y-%m-%d %H:%M:%S\" }";
-        assert!(time(local).unwrap_err().contains("has no offset"));
-        let given = time(&local.replace(" }", ", offset = \"+01:00\" }")).unwrap();
-        assert_eq!(read(&given, json!("2025-03-01 12:00:00")).as_deref(), Some("2025-03-01T11:00:00.000Z"));
-        assert!(time("{ field = \"t\", format = \"%Q %z\" }").unwrap_err().contains("not a time's format"));
-        assert!(time("{ field = \"t\", unit = \"s\" }").unwrap_err().contains("no `unit`"));
-        assert!(time("{ fild = \"t\" }").unwrap_err().contains("unknown field"));
-    }
 
     #[test]
     fn places_are_tried_in_their_order() {

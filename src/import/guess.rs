@@ -3,10 +3,10 @@
 use std::io::BufReader;
 
 use anyhow::{Result, bail};
-use serde_json::Value;
 
 use super::config::Format;
 use super::file::{Source, line};
+use super::{Reject, record};
 use crate::exit::Refused;
 
 /// Tells the format of a file that nobody named.
@@ -16,7 +16,7 @@ use crate::exit::Refused;
 pub fn format_of(source: &Source) -> Result<Format> {
     let extension = source.path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     match extension.as_deref() {
-        Some("csv") => return Ok(Format::Csv),
+        Some("csv" | "tsv") => return Ok(Format::Csv),
         Some("har") => return Ok(Format::Har),
         Some("jsonl" | "ndjson") => return Ok(of_object(&first_line(source)?).unwrap_or(Format::Jsonl)),
         _ => {}
@@ -27,21 +27,25 @@ pub fn format_of(source: &Source) -> Result<Format> {
         Some(b'[') => {
             bail!(cannot_tell(source, "it is a JSON array; write one object per line, as `jq -c '.[]'` does"))
         }
-        Some(_) if first.contains(&b',') => Ok(Format::Csv),
+        Some(_) if first.iter().any(|byte| b",;\t".contains(byte)) => Ok(Format::Csv),
         _ => bail!(cannot_tell(source, "say it with --format")),
     }
 }
 
 fn first_line(source: &Source) -> Result<Vec<u8>> {
-    let mut input = BufReader::new(source.handle(0)?);
+    let mut input = BufReader::new(source.handle(0));
     let text = line(&mut input)?.and_then(|line| line.text).unwrap_or_default();
     Ok(text.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(text))
 }
 
 /// Of a first line. `None`: it is no whole object.
 fn of_object(line: &[u8]) -> Option<Format> {
-    let Ok(Value::Object(object)) = serde_json::from_slice(line) else { return None };
-    let has = |keys: &[&str]| keys.iter().any(|key| object.contains_key(*key));
+    let object = match record::object(line.to_vec(), &[]) {
+        Ok(record) => record.value,
+        Err(Reject::Twice) => return Some(Format::Jsonl),
+        Err(_) => return None,
+    };
+    let has = |keys: &[&str]| keys.iter().any(|key| object.get(*key).is_some());
     Some(if object.get("log").is_some_and(|log| log.get("entries").is_some()) {
         Format::Har
     } else if has(&["response_flags", "response_code"]) {

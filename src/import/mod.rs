@@ -18,27 +18,33 @@ mod har;
 mod jsonl;
 mod page;
 mod quarantine;
+mod record;
 mod row;
+pub mod times;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use serde_json::Value;
 
 pub use config::{Format, Mapping};
 pub use file::Source;
 pub use guess::format_of;
 pub use page::{Job, import};
+pub use quarantine::path_of as quarantine_of;
+pub use record::parse;
 
 use crate::ledger::import::Mark;
+use record::Record;
 
 /// A record as it stands in a file.
 struct Found {
     /// Of a HAR the number of the entry.
     line: u64,
-    record: Result<Value, Reject>,
+    record: Result<Record, Reject>,
+    /// What a person should know of it, be it read or not.
+    notes: Vec<Note>,
     /// Where reading goes on after it; `None` for a last line without an end, which may yet grow.
     after: Option<Mark>,
 }
@@ -48,6 +54,9 @@ struct Found {
 pub enum Reject {
     TooLong,
     NoObject,
+    Broken,
+    Twice,
+    Nuls,
     Unfinished,
     Width,
     NotUtf8,
@@ -63,6 +72,8 @@ pub enum Reject {
     NoTime,
     SentAt,
     EndedAt,
+    Duration,
+    Rounded,
     Taken,
 }
 
@@ -71,6 +82,9 @@ impl fmt::Display for Reject {
         f.write_str(match self {
             Reject::TooLong => "the line is longer than 32 MiB",
             Reject::NoObject => "the line is no JSON object",
+            Reject::Broken => "the entry is no JSON that can be read",
+            Reject::Twice => "it says a name twice, and which of the two holds cannot be known",
+            Reject::Nuls => "it is nothing but NUL bytes (the log was truncated while its writer went on)",
             Reject::Unfinished => "the last record is not whole, and it does not end (the next import reads it again)",
             Reject::Width => "it has more or fewer cells than the header",
             Reject::NotUtf8 => "a mapped cell is not UTF-8",
@@ -84,12 +98,61 @@ impl fmt::Display for Reject {
             Reject::PathAlone => "`url` is a path, and the mapping has no `base_url` to put before it",
             Reject::Url => "`url` is no http or https URL",
             Reject::NoTime => "`sent_at` is missing, or `ended_at` with the `duration` that would tell it",
-            Reject::SentAt => "`sent_at` is no time in the mapping's format",
-            Reject::EndedAt => "`ended_at` is no time in the mapping's format",
+            Reject::SentAt => {
+                "`sent_at` is no time with an offset (a local time, a bare date, a spreadsheet's number? say its `format` and `offset` in the mapping)"
+            }
+            Reject::EndedAt => {
+                "`ended_at` is no time with an offset (say its `format` and `offset` in the mapping)"
+            }
+            Reject::Duration => {
+                "`duration` is no number, or longer than a day (say its `unit` in the mapping: s, ms, us, ns)"
+            }
+            Reject::Rounded => {
+                "an id was rounded by a spreadsheet (like 1E+17), so that several became one (export it as text)"
+            }
             Reject::Taken => {
                 "`request_id` is in the ledger as another attempt's (ids that retries share are mapped as `operation_id`)"
             }
         })
+    }
+}
+
+/// What a person should know of records that were read all the same, or left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    Nuls,
+    Repaired,
+    BodyElsewhere,
+    Again,
+    SeenTwice,
+    CutUnseen,
+    CutUnknown,
+}
+
+impl Note {
+    /// In words that follow a count.
+    pub fn text(self) -> &'static str {
+        match self {
+            Note::Nuls => {
+                "after NUL bytes: the log was truncated while its writer went on, and what stood there is lost (let the writer append)"
+            }
+            Note::Repaired => "with bytes that are no JSON, read as nginx escapes them (log with `escape=json`)",
+            Note::BodyElsewhere => {
+                "whose body is in another file of the export that is not there (put it beside, or export with bodies embedded)"
+            }
+            Note::Again => {
+                "sent again by the proxy itself: an earlier try may have been applied too, so they are in doubt"
+            }
+            Note::SeenTwice => {
+                "that equal another within a second (a page and its service worker, a double click): attempts of one operation"
+            }
+            Note::CutUnseen => {
+                "answered with success, where this log does not tell whether the answer arrived whole: a repeat is not blocked by the server, so they are in doubt"
+            }
+            Note::CutUnknown => {
+                "left out that were answered with success, where this log does not tell whether the answer arrived whole: the server blocks a repeat, or what was sent is not known"
+            }
+        }
     }
 }
 
@@ -103,8 +166,12 @@ pub struct Summary {
     pub records: u64,
     pub imported: u64,
     pub duplicates: u64,
+    /// Were in the ledger without a body, and have one now.
+    pub completed: u64,
     pub left_out: u64,
     pub rejected: u64,
+    /// What a person should know, and of how many.
+    pub notes: BTreeMap<String, u64>,
     /// Of what was imported: why the job will not be able to decide it, and how many.
     pub cannot_be_decided: BTreeMap<String, u64>,
     /// Why records were rejected, and how many.

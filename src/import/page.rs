@@ -8,8 +8,8 @@ use super::config::{Format, Mapping};
 use super::file::{Source, digest};
 use super::quarantine::Quarantine;
 use super::row::{Row, row};
-use super::{Found, Reject, Summary, csv, har, jsonl};
-use crate::clock::Moment;
+use super::{Found, Note, Reject, Summary, csv, har, jsonl};
+use crate::clock::{Moment, Span};
 use crate::ledger::Ledger;
 use crate::ledger::import::{Candidate, Counts, Digest16, Fate, Import, Known, Mark, Page};
 use crate::plan::Reader;
@@ -20,6 +20,10 @@ const PAGE: usize = 500;
 const PAGE_BYTES: usize = 8 << 20;
 /// Records after which the mark moves on, be there nothing to record.
 const STRIDE: u64 = 50_000;
+
+/// A browser lists what its page sent and what the page's service worker then sent as two requests, milliseconds apart. So
+/// equal requests of a HAR that are no further apart are attempts of one operation.
+const ONE_OPERATION: Span = Span::seconds(1);
 
 /// What an import is told.
 pub struct Job<'a> {
@@ -44,8 +48,10 @@ pub fn import(ledger: &mut Ledger, job: &Job, source: &Source) -> Result<Summary
         records: 0,
         imported: 0,
         duplicates: 0,
+        completed: 0,
         left_out: 0,
         rejected: 0,
+        notes: BTreeMap::new(),
         cannot_be_decided: BTreeMap::new(),
         reasons: BTreeMap::new(),
         quarantine: None,
@@ -62,13 +68,17 @@ pub fn import(ledger: &mut Ledger, job: &Job, source: &Source) -> Result<Summary
         waiting: Waiting::default(),
         quarantine,
         seen: HashMap::new(),
+        operations: HashMap::new(),
         summary: &mut summary,
     };
     let mut take = |found| pages.take(found);
     let read = match job.format {
         Format::Csv => csv::read(source, job.mapping, started.mark, &mut take),
         Format::Har => har::read(source, &mut take),
-        Format::Jsonl | Format::Nginx | Format::Envoy => jsonl::read(source, started.mark, &mut take),
+        Format::Jsonl | Format::Nginx | Format::Envoy => {
+            let bodies = job.mapping.body.as_ref().map(super::config::Places::plain_paths).unwrap_or_default();
+            jsonl::read(source, &bodies, started.mark, &mut take)
+        }
     };
     if let Err(error) = read {
         // What stood before the fault is imported all the same.
@@ -130,6 +140,8 @@ struct Pages<'a> {
     quarantine: Option<Quarantine>,
     /// Of a dry run: what it would have stored.
     seen: HashMap<Digest16, i64>,
+    /// Of a HAR: when the first attempt of an operation was sent, and the operation's id, by what its attempts share.
+    operations: HashMap<Digest16, (Moment, String)>,
     summary: &'a mut Summary,
 }
 
@@ -139,9 +151,18 @@ impl Pages<'_> {
             // The last line stands alone: it is read again by the next import.
             self.flush(true)?;
         }
-        let read = found
-            .record
-            .and_then(|record| row(self.job.reader, self.job.mapping, found.line, &record, (self.job.clock)()));
+        let mut notes = found.notes;
+        let Job { reader, mapping, clock, .. } = self.job;
+        let mut read = found.record.and_then(|record| row(reader, mapping, found.line, &record, &mut notes, clock()));
+        if let Ok(Some(row)) = &mut read
+            && self.job.format == Format::Har
+            && self.is_seen_twice(row)
+        {
+            notes.push(Note::SeenTwice);
+        }
+        for note in notes {
+            *self.summary.notes.entry(note.text().to_owned()).or_default() += 1;
+        }
         let waiting = &mut self.waiting;
         waiting.records += 1;
         match read {
@@ -157,6 +178,23 @@ impl Pages<'_> {
         waiting.mark = mark;
         let full = waiting.rows.len() >= PAGE || waiting.bytes >= PAGE_BYTES || waiting.rejected.len() >= PAGE;
         if full || waiting.records >= STRIDE { self.flush(true) } else { Ok(()) }
+    }
+
+    /// Makes a row an attempt of the operation of an equal one that was sent in the same second, if there is one.
+    fn is_seen_twice(&mut self, row: &mut Row) -> bool {
+        if row.operation_id().is_some() || !row.says_all() {
+            return false;
+        }
+        match self.operations.get(&row.like) {
+            Some((first, operation)) if row.sent().since(*first).0.abs() <= ONE_OPERATION.0 => {
+                row.belongs_to(operation);
+                true
+            }
+            _ => {
+                self.operations.insert(row.like, (row.sent(), row.first_id()));
+                false
+            }
+        }
     }
 
     /// Stores the last page. Of a HAR, only now it is known how far it was read.
@@ -220,6 +258,7 @@ impl Pages<'_> {
                     }
                 }
                 Fate::Duplicate => summary.duplicates += 1,
+                Fate::Completed => summary.completed += 1,
                 Fate::Taken => {}
             }
         }

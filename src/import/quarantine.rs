@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Reject;
+use crate::outputs;
 
 /// The rejected lines of one file.
 pub struct Quarantine {
@@ -26,15 +27,18 @@ struct Numbered {
     line: u64,
 }
 
+/// Where the rejected lines of a file are listed.
+pub fn path_of(file: &Path) -> PathBuf {
+    outputs::with_suffix(file, ".rejected.jsonl")
+}
+
 impl Quarantine {
     /// That of a file which is read on after `lines`: what stands in it of later ones will be told again.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn of(file: &Path, lines: u64) -> Result<Quarantine> {
-        let mut name = file.as_os_str().to_owned();
-        name.push(".rejected.jsonl");
-        let quarantine = Quarantine { path: PathBuf::from(name), output: None };
+        let quarantine = Quarantine { path: path_of(file), output: None };
         if quarantine.path.exists() {
             quarantine.keep(lines).with_context(|| quarantine.place())?;
         }
@@ -62,7 +66,8 @@ impl Quarantine {
         let output = match &mut self.output {
             Some(output) => output,
             None => {
-                let file = File::options().create(true).append(true).open(&self.path)?;
+                let file =
+                    outputs::closed_to_others(&mut File::options()).create(true).append(true).open(&self.path)?;
                 self.output.insert(BufWriter::new(file))
             }
         };
@@ -80,7 +85,7 @@ impl Quarantine {
             return Ok(std::fs::remove_file(&self.path)?);
         }
         let input = BufReader::new(File::open(&self.path)?);
-        crate::report::write_whole(&self.path, |output| {
+        outputs::write_whole(&self.path, |output| {
             for told in input.lines() {
                 let told = told?;
                 if serde_json::from_str::<Numbered>(&told).is_ok_and(|row| row.line <= lines) {

@@ -3,14 +3,18 @@
 use serde_json::Value;
 use url::Url;
 
-use super::Reject;
 use super::classify::{Ending, ending};
-use super::config::{Mapping, Places};
+use super::config::{Format, Mapping, Places};
 use super::file::digest;
+use super::record::Record;
+use super::times::Read;
+use super::{Note, Reject};
 use crate::clock::{Moment, Span};
-use crate::evidence::Class;
+use crate::evidence::{Class, Facts, Kind};
+use crate::ids;
 use crate::ledger::NewEntry;
-use crate::ledger::import::{Candidate, Digest16};
+use crate::ledger::import::{Candidate, Digest16, made_id};
+use crate::plan::faithful::is_faithful;
 use crate::plan::{self, Reader};
 use crate::words::{Direction, Failure};
 
@@ -32,11 +36,41 @@ pub struct Row {
     http_status: Option<u16>,
     error: Option<String>,
     content: Digest16,
+    /// Of method, URL and body: what the attempts of one operation share.
+    pub like: Digest16,
+    /// How far the clock that dated it may be from the ledger's.
+    pub clock_error: Span,
     /// Why the job will not be able to decide it.
     pub cannot_be_decided: Option<String>,
 }
 
 impl Row {
+    /// When it was sent.
+    pub fn sent(&self) -> Moment {
+        self.sent
+    }
+
+    /// The id of its operation, if it names one.
+    pub fn operation_id(&self) -> Option<&str> {
+        self.operation_id.as_deref()
+    }
+
+    /// Makes it an attempt of another row's operation.
+    pub fn belongs_to(&mut self, operation_id: &str) {
+        self.operation_id = Some(operation_id.to_owned());
+    }
+
+    /// Whether it says enough to be known for the same request again: without the body that it was sent with, any two of an
+    /// operation look alike.
+    pub fn says_all(&self) -> bool {
+        self.body.is_some() || self.cannot_be_decided.is_none()
+    }
+
+    /// The id that it has in the ledger when it is the first of its like in its file.
+    pub fn first_id(&self) -> String {
+        if self.request_id.is_empty() { made_id(&self.content, 1) } else { self.request_id.clone() }
+    }
+
     /// As the ledger takes it.
     pub fn candidate(&self) -> Candidate<'_> {
         let entry = NewEntry {
@@ -52,7 +86,7 @@ impl Row {
             http_status: self.http_status,
             error: self.error.as_deref(),
         };
-        Candidate { entry, content: self.content }
+        Candidate { entry, content: self.content, clock_error: self.clock_error }
     }
 
     /// Roughly how much memory it takes.
@@ -61,46 +95,126 @@ impl Row {
     }
 }
 
-/// Reads a record. `None`: it had a definite answer, and is left out.
-pub fn row(reader: &Reader, mapping: &Mapping, line: u64, record: &Value, now: Moment) -> Result<Option<Row>, Reject> {
-    let (failure, http_status) = match ending(mapping, &reader.plan.statuses, record)? {
-        Ending::Definite(status @ 200..500) if mapping.answers => (Failure::Answered, Some(status)),
-        Ending::Definite(_) => return Ok(None),
-        Ending::Failed(failure, status) => (failure, status),
-    };
-    let text = |places: &Option<Places>| places.as_ref().and_then(|places| places.text(record));
-    let (method, url) = request(mapping, record)?;
-    let (sent, ended) = times(mapping, record)?;
-    let raw = mapping.body.as_ref().and_then(|places| places.document(record));
-    let content = content(reader.salt, sent, &method, &url, raw.as_deref());
-    let body = raw.as_deref().and_then(|raw| reader.minimal(Direction::Outbound, &method, &url, raw));
-    let mut row = Row {
-        line,
-        request_id: text(&mapping.request_id).unwrap_or_default(),
-        operation_id: text(&mapping.operation_id),
-        method,
-        url,
-        body: raw,
-        sent,
-        ended,
-        failure,
-        http_status,
-        error: text(&mapping.error).map(|error| error.chars().take(LONGEST_ERROR).collect()),
-        content,
-        cannot_be_decided: None,
-    };
-    if failure != Failure::Answered {
-        row.cannot_be_decided = cannot_be_decided(reader, &row, now);
+/// Other hosts' clocks are often off by seconds, and logs by more.
+const CLOCK_ERROR: Span = Span::seconds(60);
+
+/// Methods that change nothing at a server, and that browsers and proxies send by themselves.
+const NOISE: &[&str] = &["OPTIONS", "CONNECT", "TRACE"];
+
+/// Schemes of what a browser lists among its requests and no server hears of.
+const NO_REQUEST: &[&str] = &["data:", "blob:", "about:", "file:", "ws:", "wss:", "chrome:", "javascript:"];
+
+/// Reads a record. `None`: it had a definite answer, or is no request to an API, and is left out.
+pub fn row(
+    reader: &Reader,
+    mapping: &Mapping,
+    line: u64,
+    record: &Record,
+    notes: &mut Vec<Note>,
+    now: Moment,
+) -> Result<Option<Row>, Reject> {
+    if is_noise(mapping, &record.value) {
+        return Ok(None);
     }
-    row.body = body;
+    let ending = ending(mapping, &reader.plan.statuses, &record.value)?;
+    if matches!(ending, Ending::Definite(status) if !mapping.answers || !(200..500).contains(&status)) {
+        return Ok(None);
+    }
+    let mut row = built(reader, mapping, line, record, ending)?;
+    let facts = understood(reader, &row, now);
+    match ending {
+        Ending::Unsure(_) if may_be_doubled(reader, &row, &facts) => notes.push(Note::CutUnseen),
+        Ending::Unsure(status) => {
+            notes.extend((facts.class != Class::Read).then_some(Note::CutUnknown));
+            if !mapping.answers {
+                return Ok(None);
+            }
+            (row.failure, row.http_status) = (Failure::Answered, Some(status));
+        }
+        Ending::SentAgain(..) if facts.class == Class::Read => return Ok(None),
+        Ending::SentAgain(..) => notes.push(Note::Again),
+        Ending::Definite(_) | Ending::Failed(..) => {}
+    }
+    if row.failure != Failure::Answered {
+        row.cannot_be_decided = cannot_be_decided(facts.class);
+    }
+    row.body = row.body.as_deref().and_then(|raw| reader.minimal(Direction::Outbound, &row.method, &row.url, raw));
     Ok(Some(row))
 }
 
-/// Of time, method, URL and body; the body without regard to spaces and the order of its keys.
-fn content(salt: &[u8], sent: Moment, method: &str, url: &str, body: Option<&str>) -> Digest16 {
+/// A row with the whole of its body.
+fn built(reader: &Reader, mapping: &Mapping, line: u64, record: &Record, ending: Ending) -> Result<Row, Reject> {
+    let value = &record.value;
+    let text = |places: &Option<Places>| places.as_ref().and_then(|places| places.text(value));
+    let (failure, http_status) = match ending {
+        Ending::Definite(status) => (Failure::Answered, Some(status)),
+        Ending::Unsure(_) => (Failure::Network, None),
+        Ending::SentAgain(failure, status) | Ending::Failed(failure, status) => (failure, status),
+    };
+    let (method, url) = request(mapping, value)?;
+    let (sent, ended) = times(mapping, value)?;
+    if record.lossy && mapping.every().any(|places| places.text(value).is_some_and(|text| text.contains('\u{fffd}'))) {
+        return Err(Reject::NotUtf8);
+    }
+    let body = mapping.body.as_ref().and_then(|places| places.document(value));
+    Ok(Row {
+        line,
+        request_id: id(text(&mapping.request_id))?.unwrap_or_default(),
+        operation_id: id(text(&mapping.operation_id))?,
+        content: content(reader.salt, sent, &method, &url, body.as_deref(), &record.whole),
+        like: digest(reader.salt, &[method.as_bytes(), url.as_bytes(), body.as_deref().unwrap_or_default().as_bytes()]),
+        method,
+        url,
+        body,
+        sent: sent.at,
+        // How long an exporter saw nothing is not how long the request hung.
+        ended: ended.filter(|_| mapping.format != Some(Format::Har) || http_status.is_some()),
+        failure,
+        http_status,
+        error: text(&mapping.error).map(|error| error.chars().take(LONGEST_ERROR).collect()),
+        clock_error: mapping.clock_error.as_ref().map_or(CLOCK_ERROR, |error| error.0),
+        cannot_be_decided: None,
+    })
+}
+
+/// An id, where the cell holds one.
+fn id(text: Option<String>) -> Result<Option<String>, Reject> {
+    match text {
+        Some(id) if ids::is_none(&id) => Ok(None),
+        Some(id) if ids::is_rounded(&id) => Err(Reject::Rounded),
+        id => Ok(id),
+    }
+}
+
+fn is_noise(mapping: &Mapping, record: &Value) -> bool {
+    let text = |places: &Option<Places>| places.as_ref().and_then(|places| places.text(record)).unwrap_or_default();
+    let method = text(&mapping.method).trim().to_ascii_uppercase();
+    let url = text(&mapping.url).trim().to_ascii_lowercase();
+    let line = text(&mapping.request_line).to_ascii_uppercase();
+    NOISE.iter().any(|noise| method == *noise || method.is_empty() && line.split(' ').next() == Some(noise))
+        || NO_REQUEST.iter().any(|scheme| url.starts_with(scheme))
+        || url.split_once("://").is_some_and(|(scheme, _)| scheme.ends_with("-extension"))
+}
+
+/// Whether what it would make could be made twice: the server does not block a repeat.
+fn may_be_doubled(reader: &Reader, row: &Row, facts: &Facts) -> bool {
+    if matches!(facts.class, Class::BadRow { .. }) {
+        // A log without bodies.
+        return !reader.repeat_may_be_blocked(&row.method, &row.url);
+    }
+    let makes = |kind| matches!(kind, Kind::Create | Kind::Member | Kind::Blind);
+    let creates = facts.effects.iter().any(|effect| makes(effect.kind));
+    facts.class == Class::Planned && creates && !facts.repeat_blocked
+}
+
+/// Of time, method, URL and body; the body without regard to spaces and the order of its keys. Where a time is known to the
+/// second only, two requests of one second look alike (of two hosts, say), and all of the record counts.
+fn content(salt: &[u8], sent: Read, method: &str, url: &str, body: Option<&str>, whole: &[u8]) -> Digest16 {
     let body = body.unwrap_or_default();
-    let canonical = serde_json::from_str::<Value>(body).map_or_else(|_| body.to_owned(), |body| body.to_string());
-    digest(salt, &[&sent.0.to_be_bytes(), method.as_bytes(), url.as_bytes(), canonical.as_bytes()])
+    let json = serde_json::from_str::<Value>(body).ok().filter(|_| is_faithful(body));
+    let canonical = json.map_or_else(|| body.to_owned(), |body| body.to_string());
+    let whole = if sent.whole_seconds { whole } else { &[] };
+    digest(salt, &[&sent.at.0.to_be_bytes(), method.as_bytes(), url.as_bytes(), canonical.as_bytes(), whole])
 }
 
 /// Method and absolute URL.
@@ -129,23 +243,33 @@ fn request(mapping: &Mapping, record: &Value) -> Result<(String, String), Reject
 }
 
 /// When it was sent and when it ended. Where a time is known to the second, sent is at its beginning and ended at its end.
-fn times(mapping: &Mapping, record: &Value) -> Result<(Moment, Option<Moment>), Reject> {
+fn times(mapping: &Mapping, record: &Value) -> Result<(Read, Option<Moment>), Reject> {
     let sent = mapping.sent_at.as_ref().and_then(|time| time.read(record)).transpose().map_err(|()| Reject::SentAt)?;
     let ended =
         mapping.ended_at.as_ref().and_then(|time| time.read(record)).transpose().map_err(|()| Reject::EndedAt)?;
-    let lasted = mapping.duration.as_ref().and_then(|length| length.read(record)).map(Span);
+    let lasted = || {
+        let lasted = mapping.duration.as_ref().and_then(|length| length.read(record)).transpose();
+        lasted.map(|lasted| lasted.map(Span)).map_err(|()| Reject::Duration)
+    };
     let late = |whole_seconds: bool| Span(if whole_seconds { 999 } else { 0 });
-    match (sent, ended, lasted) {
-        (Some(sent), Some(ended), _) => Ok((sent.at, Some(ended.at + late(ended.whole_seconds)))),
-        (Some(sent), None, lasted) => Ok((sent.at, lasted.map(|lasted| sent.at + lasted + late(sent.whole_seconds)))),
+    match (sent, ended) {
+        (Some(sent), Some(ended)) => Ok((sent, Some(ended.at + late(ended.whole_seconds)))),
+        // A HAR's entry without an answer has no use for it, and may say anything.
+        (Some(sent), None) if mapping.format == Some(Format::Har) => {
+            Ok((sent, lasted().ok().flatten().map(|lasted| sent.at + lasted + late(sent.whole_seconds))))
+        }
+        (Some(sent), None) => Ok((sent, lasted()?.map(|lasted| sent.at + lasted + late(sent.whole_seconds)))),
         // The end alone would make it sent later than it was.
-        (None, Some(ended), Some(lasted)) => Ok((ended.at - lasted, Some(ended.at + late(ended.whole_seconds)))),
-        (None, ..) => Err(Reject::NoTime),
+        (None, Some(ended)) => match lasted()? {
+            Some(lasted) => Ok((Read { at: ended.at - lasted, ..ended }, Some(ended.at + late(ended.whole_seconds)))),
+            None => Err(Reject::NoTime),
+        },
+        (None, None) => Err(Reject::NoTime),
     }
 }
 
-/// What the plan misses in a row.
-fn cannot_be_decided(reader: &Reader, row: &Row, now: Moment) -> Option<String> {
+/// What the plan makes of a row.
+fn understood(reader: &Reader, row: &Row, now: Moment) -> Facts {
     let cell = |text: &str| Ok(Some(text.to_owned()));
     let read = plan::Row {
         entry: 0,
@@ -164,7 +288,12 @@ fn cannot_be_decided(reader: &Reader, row: &Row, now: Moment) -> Option<String> 
         arrived: None,
         clock_error: None,
     };
-    match reader.read(&read, now).facts.class {
+    reader.read(&read, now).facts
+}
+
+/// What the plan misses in a row.
+fn cannot_be_decided(class: Class) -> Option<String> {
+    match class {
         Class::BadRow { why } => Some(why),
         Class::NoPlan => Some("no operation of the plan matches".to_owned()),
         Class::OtherEnvironment => Some("it went to another host than the configured server".to_owned()),

@@ -11,7 +11,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Ledger;
 use super::record::{NewEntry, record};
-use crate::clock::Moment;
+use crate::clock::{Moment, Span};
+use crate::ids::MADE_BY_IMPORT;
 use crate::plan::hex;
 
 /// A salted digest.
@@ -24,6 +25,8 @@ pub struct Candidate<'a> {
     pub entry: NewEntry<'a>,
     /// Of time, method, URL and body.
     pub content: Digest16,
+    /// How far the clock that dated it may be from the ledger's.
+    pub clock_error: Span,
 }
 
 /// How far a file was read.
@@ -71,6 +74,8 @@ pub enum Fate {
     Imported,
     /// It is in the ledger already.
     Duplicate,
+    /// It was in the ledger without its body, and has it now.
+    Completed,
     /// Its id is in the ledger already, as that of another attempt.
     Taken,
 }
@@ -137,7 +142,7 @@ impl Ledger {
             (moved.mark, moved.tail) = (mark, tail);
             let of = |fate| fates.iter().filter(|f| **f == fate).count() as u64;
             moved.counts.imported += of(Fate::Imported);
-            moved.counts.duplicates += of(Fate::Duplicate);
+            moved.counts.duplicates += of(Fate::Duplicate) + of(Fate::Completed);
             moved.counts.left_out += page.left_out;
             moved.counts.rejected += page.rejected + of(Fate::Taken);
             write(&transaction, id, &moved, page.at)?;
@@ -249,8 +254,9 @@ fn write(connection: &Connection, id: i64, import: &Import, at: Moment) -> Resul
 fn store(connection: &Connection, import: i64, candidate: &Candidate, count: bool) -> rusqlite::Result<Fate> {
     if !candidate.entry.request_id.is_empty() {
         return Ok(match there(connection, &candidate.entry)? {
+            Some(Fate::Completed) => completed(connection, &candidate.entry)?,
             Some(fate) => fate,
-            None if record(connection, &candidate.entry)? => Fate::Imported,
+            None if insert(connection, &candidate.entry, candidate.clock_error)? => Fate::Imported,
             None => Fate::Duplicate,
         });
     }
@@ -265,7 +271,18 @@ fn store(connection: &Connection, import: i64, candidate: &Candidate, count: boo
     }
     let request_id = made_id(&candidate.content, seen);
     let entry = NewEntry { request_id: &request_id, ..candidate.entry.clone() };
-    Ok(if record(connection, &entry)? { Fate::Imported } else { Fate::Duplicate })
+    Ok(if insert(connection, &entry, candidate.clock_error)? { Fate::Imported } else { Fate::Duplicate })
+}
+
+/// Records an attempt, with how far the clock of its source may be off. False: it is recorded already.
+fn insert(connection: &Connection, entry: &NewEntry, clock_error: Span) -> rusqlite::Result<bool> {
+    let recorded = record(connection, entry)?;
+    if recorded {
+        connection
+            .prepare_cached("UPDATE standings SET clock_error_ms = ?1 WHERE entry_id = (SELECT id FROM entries WHERE request_id = ?2)")?
+            .execute(params![clock_error.0, entry.request_id])?;
+    }
+    Ok(recorded)
 }
 
 fn seen_before(connection: &Connection, import: i64, content: &Digest16) -> rusqlite::Result<i64> {
@@ -277,22 +294,57 @@ fn seen_before(connection: &Connection, import: i64, content: &Digest16) -> rusq
 }
 
 /// The id of a record that names none.
-fn made_id(content: &Digest16, seen: i64) -> String {
-    format!("import-{}-{seen}", hex(content))
+pub fn made_id(content: &Digest16, seen: i64) -> String {
+    format!("{MADE_BY_IMPORT}{}-{seen}", hex(content))
 }
 
-/// Whether a record with this id is in the ledger: the same one, or another attempt.
+/// What is in the ledger with this id: the same record, the same without its body, or another attempt.
 fn there(connection: &Connection, entry: &NewEntry) -> rusqlite::Result<Option<Fate>> {
+    // A body that was removed for its person's sake does not come back.
     let found = connection
-        .prepare_cached("SELECT method, url, sent_at FROM entries WHERE request_id = ?")?
-        .query_row([entry.request_id], |row| Ok((text(row, 0)?, text(row, 1)?, text(row, 2)?)))
+        .prepare_cached(
+            "SELECT method, url, sent_at, body, EXISTS (SELECT 1 FROM blanked WHERE entry_id = entries.id)
+             FROM entries WHERE request_id = ?",
+        )?
+        .query_row([entry.request_id], |row| {
+            Ok((text(row, 0)?, text(row, 1)?, text(row, 2)?, body(row, 3)?, row.get::<_, bool>(4)?))
+        })
         .optional()?;
-    Ok(found.map(|(method, url, sent_at)| {
+    Ok(found.map(|(method, url, sent_at, body, blanked)| {
         let same = method.eq_ignore_ascii_case(entry.method)
             && url == entry.url
             && Moment::parse(&sent_at) == Some(entry.sent_at);
-        if same { Fate::Duplicate } else { Fate::Taken }
+        match (same, body, entry.body) {
+            (false, ..) => Fate::Taken,
+            _ if blanked => Fate::Duplicate,
+            (true, None, Some(_)) => Fate::Completed,
+            (true, Some(there), Some(new)) if !is_same_json(&there, new) => Fate::Taken,
+            _ => Fate::Duplicate,
+        }
     }))
+}
+
+/// Gives an entry the body that it came without, as long as nothing was decided about it but that it lacks something.
+fn completed(connection: &Connection, entry: &NewEntry) -> rusqlite::Result<Fate> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE entries SET body = ?2 WHERE request_id = ?1 AND body IS NULL AND NOT EXISTS (
+               SELECT 1 FROM standings
+               WHERE entry_id = entries.id AND reading_id IS NOT NULL AND reason IS NOT 'bad-row')",
+        )?
+        .execute(params![entry.request_id, entry.body])?;
+    Ok(if changed > 0 { Fate::Completed } else { Fate::Duplicate })
+}
+
+/// Whether two bodies say the same, whatever their spaces and the order of their members.
+fn is_same_json(one: &str, other: &str) -> bool {
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    one == other || read(one).is_some_and(|one| read(other) == Some(one))
+}
+
+/// A body, whatever it is; `None`: there is none.
+fn body(row: &rusqlite::Row, column: usize) -> rusqlite::Result<Option<String>> {
+    Ok(Some(text(row, column)?).filter(|text| !text.trim().is_empty()))
 }
 
 /// A cell of another writer's, whatever it is.
@@ -327,7 +379,7 @@ mod tests {
             http_status: None,
             error: None,
         };
-        Candidate { entry, content: [content; 16] }
+        Candidate { entry, content: [content; 16], clock_error: Span::seconds(60) }
     }
 
     fn page<'a>(candidates: &'a [Candidate<'a>], bytes: u64) -> Page<'a> {

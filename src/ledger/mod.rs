@@ -31,6 +31,7 @@ mod joining;
 pub mod journal;
 mod migrate;
 mod prune;
+mod read_only;
 pub mod record;
 pub mod recorder;
 mod renaming;
@@ -53,6 +54,7 @@ use anyhow::{Context, Result, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::exit::{Held, Refused};
+use crate::outputs;
 
 pub use components::Terms;
 pub use explain::explained;
@@ -106,9 +108,9 @@ impl Ledger {
             let remedy = "does the folder exist, and may you write there?";
             format!("failed to make the ledger {} ({remedy})", path.display())
         };
-        // SQLite itself would make it 0644: a group of writers is let in by the umask.
+        // SQLite itself would make it 0644: a group of writers is let in by the umask, and nobody else.
         refuse_network(path)?;
-        match File::options().write(true).create_new(true).open(path) {
+        match outputs::closed_to_others(&mut File::options()).write(true).create_new(true).open(path) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error).with_context(place),
@@ -171,6 +173,11 @@ impl Ledger {
         refuse_network(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| explain::unopened(path, error))?;
+        Ledger::of_connection(path, connection)
+    }
+
+    /// The ledger that a connection leads to.
+    fn of_connection(path: &Path, connection: Connection) -> Result<Ledger> {
         prepare(&connection).map_err(|error| match error.downcast() {
             Ok(error) => unread(path, error),
             Err(error) => error.context(format!("failed to open the ledger {}", path.display())),
@@ -203,10 +210,14 @@ impl Ledger {
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
         let lock_path = PathBuf::from(name);
-        let file = File::options().create(true).append(true).open(&lock_path).with_context(|| {
-            let remedy = "this user must be allowed to write it: say, a common group and the folder's mode 2770";
-            format!("failed to open the lock {} ({remedy})", lock_path.display())
-        })?;
+        let file = outputs::closed_to_others(&mut File::options())
+            .create(true)
+            .append(true)
+            .open(&lock_path)
+            .with_context(|| {
+                let remedy = "this user must be allowed to write it: say, a common group and the folder's mode 2770";
+                format!("failed to open the lock {} ({remedy})", lock_path.display())
+            })?;
         match file.try_lock() {
             Ok(()) => Ok(RunLock { _file: file }),
             Err(std::fs::TryLockError::WouldBlock) => {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::{Ledger, migrate, prepare};
+use super::{Ledger, migrate, prepare, read_only};
 
 impl Ledger {
     /// Opens a ledger to read it. One of an older version is read from a copy in memory that is brought up to date.
@@ -24,7 +24,10 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::open`].
     pub fn open_unchanged(path: &Path) -> Result<Ledger> {
-        let ledger = Ledger::open_any(path)?;
+        let ledger = match Ledger::open_any(path) {
+            Err(error) => read_only::open(path).unwrap_or(Err(error))?,
+            opened => opened?,
+        };
         // What a killed writer left beside the file would go into it when the last one closes it. It is read where it is.
         if !beside_is_empty(path) {
             ledger.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -67,7 +70,7 @@ pub(super) fn is_cut_short(connection: &Connection, path: &Path) -> rusqlite::Re
 }
 
 /// Whether nothing waits in the log beside the file. It stands beside the file itself, not beside a link to it.
-fn beside_is_empty(path: &Path) -> bool {
+pub(super) fn beside_is_empty(path: &Path) -> bool {
     let mut log = path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string();
     log.push("-wal");
     std::fs::metadata(log).map_or(true, |log| log.len() == 0)

@@ -17,6 +17,13 @@ use crate::words::{Compared, Control};
 /// Controls are asked again when they are older than this.
 const FRESH: Span = Span::seconds(60);
 
+/// Controls that got no answer to rely on are asked again sooner: one page that is no JSON must not cost a minute.
+const STALE_UNANSWERED: Span = Span::seconds(5);
+
+/// A control that got an answer of no use (a page that is no JSON) is asked again so often, at once and after a nap: one
+/// that is always answered so costs no entry more than this.
+const TRIES_OF_NO_USE: u32 = 3;
+
 /// A control that got no answer is asked again so often, for without it nothing can be looked up; the breaker may end
 /// that sooner.
 const TRIES: u32 = 8;
@@ -47,6 +54,12 @@ impl Controls {
     fn unanswered(&mut self, which: &str, why: &str) -> Control {
         self.cause = Some(format!("{which} key: {why}"));
         Control::Unanswered
+    }
+
+    /// How long they need not be asked again.
+    fn fresh_for(&self) -> Span {
+        let unanswered = [self.known, self.random, self.near].contains(&Control::Unanswered);
+        if unanswered { STALE_UNANSWERED } else { FRESH }
     }
 
     /// Whether anything that is looked up may be believed at all.
@@ -88,7 +101,7 @@ impl<T: Transport> Lookups<'_, T> {
         let cell = self.controls.get(lookup).context("unknown lookup").map_err(Stop::Fatal)?;
         let mut cell = cell.lock().await;
         match &*cell {
-            Some((asked, controls)) if fresh(*asked, (self.clock)()) => Ok(controls.clone()),
+            Some((asked, controls)) if fresh(*asked, (self.clock)(), controls.fresh_for()) => Ok(controls.clone()),
             before => {
                 // How a server searches does not change within a run.
                 let near = before.as_ref().map(|(_, controls)| controls.near).filter(|near| *near == Control::Held);
@@ -185,13 +198,19 @@ impl<T: Transport> Lookups<'_, T> {
     /// Asks for a control's key, again while no answer comes.
     async fn ask_control(&self, lookup: &str, key: &str) -> Result<Sighting, Stop> {
         let mut nap = FIRST_NAP;
+        let mut of_no_use = 0;
         for _ in 1..TRIES {
             let sighting = self.look_up(lookup, key, &Shared::default()).await?;
-            if !sighting.failed {
+            let useless = !sighting.failed && !sighting.refused && matches!(sighting.found, Found::Inconclusive(_));
+            of_no_use += u32::from(useless);
+            if !sighting.failed && !useless || of_no_use >= TRIES_OF_NO_USE {
                 return Ok(sighting);
             }
-            tokio::time::sleep(nap).await;
-            nap = (nap * 2).min(Duration::from_secs(2));
+            // The first of them may be one page in the way: at once.
+            if of_no_use != 1 || !useless {
+                tokio::time::sleep(nap).await;
+                nap = (nap * 2).min(Duration::from_secs(2));
+            }
         }
         self.look_up(lookup, key, &Shared::default()).await
     }
@@ -247,9 +266,9 @@ impl<T: Transport> Lookups<'_, T> {
 }
 
 /// Young enough; a clock that was set back makes it old.
-fn fresh(asked: Moment, now: Moment) -> bool {
+fn fresh(asked: Moment, now: Moment, longest: Span) -> bool {
     let age = now.since(asked);
-    age >= Span::ZERO && age < FRESH
+    age >= Span::ZERO && age < longest
 }
 
 /// The keys that are nearly a control's, and that no account is thought to bear.

@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -105,12 +105,7 @@ impl<'a> Lookups<'a> {
 /// # Errors
 /// When TLS cannot be set up or the certificate bundle cannot be read.
 pub fn client(server: &Server, base: &Url) -> Result<Http> {
-    let pem = match &server.ca_file {
-        Some(file) => {
-            Some(std::fs::read(file).with_context(|| format!("failed to read server.ca_file {}", file.display()))?)
-        }
-        None => None,
-    };
+    let pem = server.ca_pem()?;
     let settings = Settings { base, timeout: server.timeout, connections: server.concurrency, ca_pem: pem.as_deref() };
     Http::new(&settings).map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))
 }

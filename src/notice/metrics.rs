@@ -4,7 +4,6 @@
 //! ledgers stand side by side.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -12,26 +11,18 @@ use anyhow::{Context, Result};
 use super::Summary;
 use super::alert::Rule;
 use crate::clock::Moment;
-use crate::leftovers;
+use crate::outputs;
 use crate::words::{Seen, Status};
 
-/// Replaces the file, whole or not at all. Anybody may read it, for the collector is another user.
+/// Replaces the file, whole or not at all. A new one is closed to others; who lets the collector's user in by its mode
+/// keeps that mode.
 ///
 /// # Errors
 /// When the folder cannot be written.
 pub fn write(file: &Path, summary: &Summary, rules: &[Rule]) -> Result<()> {
-    let place = || format!("failed to write {} (may the job's user write that folder?)", file.display());
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Without the ending the collector does not take it for a file of its own.
-    let mut whole = leftovers::begin(folder).tempfile_in(folder).with_context(place)?;
-    whole.write_all(text(summary, rules).as_bytes()).with_context(place)?;
-    #[cfg(unix)]
-    {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        whole.as_file().set_permissions(mode).with_context(place)?;
-    }
-    whole.persist(file).map_err(|error| error.error).with_context(place)?;
-    Ok(())
+    let text = text(summary, rules);
+    outputs::write_whole_keeping_mode(file, |output| Ok(output.write_all(text.as_bytes())?))
+        .with_context(|| format!("failed to write {} (may the job's user write that folder?)", file.display()))
 }
 
 /// The file's text.

@@ -4,7 +4,8 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::file::{Effect, Key, Operation, Source};
+use super::faithful::is_faithful;
+use super::file::{Effect, EffectKind, Key, Operation, Source};
 use super::parts::Path;
 use super::read::{Reader, Row};
 use super::strict;
@@ -32,15 +33,28 @@ impl Reader<'_> {
             && operation.is_some_and(|(found, ..)| !found.changes_nothing)
     }
 
-    /// The part of a body that the plan reads, as JSON. `None` when it reads nothing: no operation matches, the body is no
-    /// JSON, or the operation needs none of it. An entry with this body is decided exactly as one with the whole; a body
-    /// that says a name twice is kept as it came.
+    /// Whether the server may block a repeat of a request, as far as its method and URL say: not when a part of it would be
+    /// made again whatever the body was. Of what the plan does not know, nothing is said.
+    pub fn repeat_may_be_blocked(&self, method: &str, url: &str) -> bool {
+        let Ok(url) = Url::parse(url.trim()) else { return true };
+        let Some((operation, ..)) = self.outbound_operation(method, url.path()) else { return true };
+        let makes = |kind: EffectKind| kind == EffectKind::Create;
+        let blocked = |effect: &Effect| !makes(effect.kind) || effect.keys.iter().any(|key| key.blocks_repeat);
+        operation.effects.iter().all(blocked)
+    }
+
+    /// The part of a body that the plan reads, as JSON; all of it as it came, when a part would not say the same (a name
+    /// twice, a number that would lose its digits). `None` when it reads nothing: no operation matches, the body is no
+    /// JSON, or the operation needs none of it. An entry with this body is decided exactly as one with the whole.
     pub fn minimal(&self, direction: Direction, method: &str, url: &str, body: &str) -> Option<String> {
         let document = match strict::parse(body.as_bytes()) {
             Ok(document) => document,
             // Which of the two values was meant is nobody's to choose: the row is bad, and says so only as it came.
             Err(_) => return strict::every_value(body.as_bytes()).map(|_| body.to_owned()),
         };
+        if !is_faithful(body) {
+            return Some(body.to_owned());
+        }
         let operation = self.operation_of(direction, method, url, &document)?;
         let mut places = places_read(operation, &document);
         places.sort();

@@ -7,6 +7,7 @@
 //! looks. No I/O happens here.
 
 pub mod compare;
+pub mod faithful;
 mod file;
 mod minimal;
 pub mod observe;

@@ -11,6 +11,7 @@ use super::values::{compared, find, set_probes};
 use super::{Plan, query, strict};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Class, Effect, Facts, Kind, Link, Window};
+use crate::ids;
 use crate::mask;
 use crate::words::{Direction, Failure};
 
@@ -186,7 +187,16 @@ impl Reader<'_> {
             ended: ended.min(read_at + SET_BACK),
             arrived: row.arrived,
             clock_error: row.clock_error,
-            window: self.window(failure, http_status),
+            window: match failure {
+                // A browser's export does not tell how long it hung, so it waits as an intent does. (A writer that leaves
+                // out `ended_at` says that it is `sent_at`.)
+                Some(Failure::Timeout | Failure::Network)
+                    if cell(&row.ended_at).is_none() && ids::is_made_by_import(&row.request_id) =>
+                {
+                    Window::Intent
+                }
+                _ => self.window(failure, http_status),
+            },
             identity: Link([0; 16]),
             repeat_blocked: false,
             effects: Vec::new(),

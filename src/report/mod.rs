@@ -2,7 +2,7 @@
 //! behind it.
 //!
 //! Made from the ledger's rows alone. Making text is pure and stands here; putting it whole into a file is
-//! [`whole_file`].
+//! [`crate::outputs`].
 //!
 //! | part | where |
 //! |---|---|
@@ -21,7 +21,6 @@ mod page;
 mod screen;
 mod story;
 mod table;
-mod whole_file;
 
 pub use advice::to_do;
 pub use columns::{Cell, Column, Shown, action, cell, columns, object, reason};
@@ -31,4 +30,3 @@ pub use overview::{Overview, overview};
 pub use page::{Behind, Changed};
 pub use screen::{Screen, Tone};
 pub use story::{story_json, story_text};
-pub use whole_file::{meta_path, write_whole};

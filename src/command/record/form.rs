@@ -1,10 +1,12 @@
 //! What a caller says, as JSON, made into what the ledger takes. Every mistake is told by the field's name, never by its
 //! value, which may be a child's.
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use url::Url;
 
 use crate::clock::Moment;
+use crate::import;
 use crate::ledger::journal::Step;
 use crate::ledger::record::{End, OwnedEntry};
 use crate::plan::Reader;
@@ -12,6 +14,9 @@ use crate::words::{Direction, Failure};
 
 /// The longest id that is taken, in bytes.
 const LONGEST_ID: usize = 500;
+
+/// Where a body may stand in a form.
+const BODIES: [&[&str]; 3] = [&["body"], &["begin", "body"], &["entry", "body"]];
 
 const FORMS: &str = r#"a line is {"begin":{…}}, {"end":{…}} or {"entry":{…}}"#;
 
@@ -127,7 +132,7 @@ impl Clerk<'_> {
             ended_at = fields.moment("ended_at")?;
             http_status = fields.status("http_status")?;
             error = fields.text("error")?;
-            failure = self.settled(failure, http_status, direction)?;
+            (failure, http_status) = self.settled(failure, http_status, direction)?;
         }
         let sent_at = match (sent_at, ended) {
             (None, true) => return Err("`sent_at` is missing".to_owned()),
@@ -161,28 +166,35 @@ impl Clerk<'_> {
             (None, Some(failure)) => (failure, fields.status("http_status")?),
             _ => return Err("an end needs one of `answered` (a status) and `failure`".to_owned()),
         };
-        let failure = self.settled(failure, http_status, fields.direction()?)?;
+        let (failure, http_status) = self.settled(failure, http_status, fields.direction()?)?;
         let ended_at = fields.moment("ended_at")?.unwrap_or(self.now);
         let (error, keep) = (fields.text("error")?, fields.flag("keep")?);
         fields.nothing_left()?;
         Ok(Order::End(Ending { request_id, ended_at, failure, http_status, error, keep }))
     }
 
-    /// Of an answer, the status says whether it is definite: the caller need not know the plan's list.
-    fn settled(&self, failure: Failure, status: Option<u16>, direction: Direction) -> Result<Failure, Wrong> {
+    /// Of an answer, the status says whether it is definite: the caller need not know the plan's list. A client that gives
+    /// an interim answer (103, say) for the last one has not heard what became of the request.
+    fn settled(
+        &self,
+        failure: Failure,
+        status: Option<u16>,
+        direction: Direction,
+    ) -> Result<(Failure, Option<u16>), Wrong> {
         match (failure, status) {
+            (Failure::Http | Failure::Answered, Some(100..200)) => Ok((Failure::Network, None)),
             (Failure::Http | Failure::Answered, Some(status)) => {
                 let doubtful = match direction {
                     Direction::Outbound => self.reader.plan.statuses.in_doubt(status),
                     Direction::Inbound => status >= 300,
                 };
-                Ok(if doubtful { Failure::Http } else { Failure::Answered })
+                Ok((if doubtful { Failure::Http } else { Failure::Answered }, Some(status)))
             }
             (Failure::Http | Failure::Answered, None) => {
                 Err(format!("`http_status` is missing (required with {failure})"))
             }
             (_, Some(_)) => Err(format!("`http_status` does not go with {failure}")),
-            (failure, None) => Ok(failure),
+            (failure, None) => Ok((failure, None)),
         }
     }
 }
@@ -192,11 +204,15 @@ struct Fields(Map<String, Value>);
 
 impl Fields {
     fn read(text: &str) -> Result<Fields, Wrong> {
-        match serde_json::from_str(text) {
+        // Its messages name a kind and a place, never a value.
+        serde_json::from_str::<IgnoredAny>(text).map_err(|error| format!("not JSON: {error}"))?;
+        // A body stays the text that was sent: a name that it says twice is for the job to find.
+        let bodies = BODIES.map(|path| path.iter().map(|name| (*name).to_owned()).collect());
+        match import::parse(text, &bodies) {
             Ok(Value::Object(fields)) => Ok(Fields(fields)),
             Ok(_) => Err("not a JSON object".to_owned()),
-            // Its messages name a kind and a place, never a value.
-            Err(error) => Err(format!("not JSON: {error}")),
+            Err(import::Reject::Twice) => Err("an object says a name twice".to_owned()),
+            Err(_) => Err("not JSON that can be read (does it nest too deep?)".to_owned()),
         }
     }
 
@@ -230,10 +246,10 @@ impl Fields {
 
     fn status(&mut self, name: &str) -> Result<Option<u16>, Wrong> {
         let status =
-            |value: &Value| value.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| (200..600).contains(n));
+            |value: &Value| value.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| (100..600).contains(n));
         match self.take(name) {
             None => Ok(None),
-            Some(value) => status(&value).map(Some).ok_or_else(|| format!("`{name}` is no HTTP status (200 to 599)")),
+            Some(value) => status(&value).map(Some).ok_or_else(|| format!("`{name}` is no HTTP status (100 to 599)")),
         }
     }
 
@@ -261,7 +277,6 @@ impl Fields {
             None => Ok(None),
             Some(Value::String(text)) if text.contains('\0') => Err("`body` has a NUL in it".to_owned()),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(value @ (Value::Object(_) | Value::Array(_))) => Ok(Some(value.to_string())),
             Some(_) => Err("`body` is neither JSON object nor text".to_owned()),
         }
     }
