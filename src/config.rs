@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, told apart from every mistake with file, line and remedy.
 
+mod control;
 mod credential;
 mod files;
 pub mod places;
@@ -9,7 +10,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
@@ -22,15 +23,16 @@ use crate::inputs;
 use crate::log;
 use crate::mistake::{line_of, toml_error};
 use crate::notice::{AlertFile, HookFile, MetricsFile, Notices, PingFile, Sections};
-use crate::plan::parts::normalise;
 use crate::plan::{Plan, SHIPPED, UnknownParam};
 use crate::pseudonym::{Key, Keys, SHORTEST_KEY};
 use crate::retention::Retention;
+pub use control::Known;
+use control::{ControlFile, known};
 pub use credential::Credential;
 pub(crate) use credential::Secret;
 use places::Places;
 pub(crate) use values::Length;
-use values::{NearKeys, WebAddress, base, concurrency, rate, some_time};
+use values::{WebAddress, base, concurrency, rate, some_time};
 
 pub use schedule::{STOP_TIMEOUT, Scheduled};
 
@@ -98,19 +100,6 @@ pub struct Auth {
     pub client_id: Credential,
     pub client_secret: Credential,
     pub scope: Option<String>,
-}
-
-/// A configured control: a key that is known to be there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    pub lookup: String,
-    pub key: String,
-    /// Of a list: the server's id of a record that the owner is known to have.
-    pub member: Option<String>,
-    /// Keys that are nearly this one, and that nothing bears. `None`: this one without its first, and without its last letter.
-    pub near: Option<Vec<String>>,
-    /// What its record (of a list, the member) shows under the plan's comparisons, by the plan's names of fields.
-    pub fields: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -194,19 +183,6 @@ struct SettleFile {
     webhook: Option<Length>,
     watch: Option<Length>,
     writer_error: Option<Length>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table, [[control]]")]
-struct ControlFile {
-    lookup: Spanned<String>,
-    #[serde(alias = "owner")]
-    key: String,
-    member: Option<String>,
-    #[serde(default)]
-    near: NearKeys,
-    #[serde(default)]
-    fields: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -374,32 +350,6 @@ fn load_plan(folder: &Path, name: &str, params: &BTreeMap<String, String>) -> Re
         format!("failed to read the plan {} (shipped plans: {shipped}; anything else is a path)", file.display())
     })?;
     Plan::load(&file.display().to_string(), &text, params)
-}
-
-fn known(plan: &Plan, control: &ControlFile) -> Result<Known> {
-    let lookup = plan.lookup(control.lookup.as_ref())?;
-    if control.key.trim().is_empty() {
-        bail!("the control's `key` is empty (give the key of an account that is known to exist)");
-    }
-    if let Some(unknown) = control.fields.keys().find(|field| !lookup.record.fields.contains_key(*field)) {
-        let known: Vec<&str> = lookup.record.fields.keys().map(String::as_str).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        bail!(
-            "the control's `fields` names `{unknown}`, which the record of this lookup does not have (it has: {known})"
-        );
-    }
-    if lookup.record.list.is_some() && control.member.is_none() {
-        bail!("a control of a list needs `member` (the server's id of a record that the owner `key` is known to have)");
-    }
-    let normal = |key: &str| normalise(&lookup.normalise, key);
-    let near = control.near.0.clone();
-    if near.iter().flatten().any(|near| near.trim().is_empty() || normal(near) == normal(&control.key)) {
-        bail!(
-            "the control's `near` names an empty key or the known key itself (name keys that nothing bears, or write `near = false`)"
-        );
-    }
-    let (lookup, key) = (control.lookup.as_ref().clone(), control.key.clone());
-    Ok(Known { lookup, key, member: control.member.clone(), near, fields: control.fields.clone() })
 }
 
 impl ServerFile {
@@ -610,18 +560,5 @@ key = "canary@partner.example"
         let text = GOOD.replace("account-by-email", "children-of-parent");
         assert!(message(&text).contains("needs `member`"));
         assert_eq!(message(&format!("{text}member = \"4711\"\n")), "");
-    }
-
-    #[test]
-    fn a_control_s_fields_are_the_lookup_s() {
-        let control = |field: &str| {
-            format!(
-                "{GOOD}\n[[control]]\nlookup = \"account-by-email\"\nkey = \"canary@partner.example\"\nfields = {{ {field} = \"Kim\" }}\n"
-            )
-        };
-        let config = Config::parse(Path::new("c.toml"), &control("given_name")).unwrap();
-        assert_eq!(config.controls.last().unwrap().fields["given_name"], "Kim");
-        let said = format!("{:#}", Config::parse(Path::new("c.toml"), &control("shoe")).err().unwrap());
-        assert!(said.contains("`shoe`") && said.contains("birth_date, given_name"), "{said}");
     }
 }

@@ -101,6 +101,9 @@ pub struct Facts {
     /// more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub overtaken: bool,
+    /// Its digests were replaced when its personal fields went: they tell it from nothing that came later.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sealed: bool,
     /// When the sender had given up, by the writer's clock and at the latest when the job first read the row.
     pub ended: Moment,
     /// When the row came that says how it ended, by the store's clock: what it tells of had happened by then. `None`: an

@@ -53,7 +53,7 @@ fn a_child_that_got_its_user_name_later_is_still_the_keyless_operations() {
     );
     dir.insert(&child(&platform, "keyed", Some("kit1")).sent(ago(60)));
     dir.runs(0);
-    assert_eq!(dir.says("keyless"), "resolved applied created store-id");
+    assert_eq!(dir.says("keyless"), "resolved satisfied present store-id");
     assert_eq!(dir.says("keyed"), "resolved not-applied preexisting do-not-resend");
 }
 

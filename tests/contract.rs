@@ -352,7 +352,7 @@ fn cells_of_any_kind_stop_nothing_and_are_reported() {
     dir.insert(&Entry::new("good", "GET", NOWHERE));
     let ran = dir.runs(3);
     assert!(ran.err.is_empty(), "{ran:?}");
-    assert_eq!(dir.says("good"), "resolved not-applied no-effect resend");
+    assert_eq!(dir.says("good"), "resolved not-applied no-effect none");
     let rows = dir.report();
     assert_eq!(rows.len(), taken);
     assert!(taken > 90 && rows.iter().all(|row| row["status"] != "pending"), "{taken}");

@@ -37,7 +37,7 @@ fn a_family_that_was_made_is_resolved_with_every_id() {
     dir.attempt(&platform, family("r1", &platform), "lost-after");
     settle(&dir);
     let row = dir.row("r1");
-    assert_eq!(said(&row), "resolved applied created store-id");
+    assert_eq!(said(&row), "resolved satisfied present store-id");
     let truth = platform.truth();
     let made: Vec<&str> =
         truth.per_request["r1"].iter().filter(|a| a.what == "account made").map(|a| a.record.as_str()).collect();
@@ -86,13 +86,13 @@ fn a_child_made_twice_by_its_retries_is_duplicated() {
 }
 
 #[test]
-fn a_child_that_was_made_once_is_created() {
+fn a_child_that_was_made_once_is_there_once() {
     let platform = Platform::dated();
     let dir = Dir::of(&platform);
     dir.attempt(&platform, child("r1", &platform).operation("op"), "lost-before");
     dir.attempt(&platform, child("r2", &platform).operation("op"), "lost-after");
     settle(&dir);
-    assert_eq!(dir.says("r1"), "resolved applied created store-id");
+    assert_eq!(dir.says("r1"), "resolved satisfied present store-id");
     assert_eq!(dir.row("r1")["server_id"], dir.row("r2")["server_id"]);
 }
 
@@ -287,7 +287,7 @@ fn a_dry_run_says_what_would_be_and_writes_nothing() {
     let ran = dir.run(&["run", "--dry-run", "--report", "out.csv"]);
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.out.contains("r1\tresolved\tsatisfied\tpresent\tstore-id"), "{ran:?}");
-    assert!(ran.out.contains("r2\tresolved\tnot-applied\tno-effect\tresend"), "{ran:?}");
+    assert!(ran.out.contains("r2\tresolved\tnot-applied\tno-effect\tnone"), "{ran:?}");
     assert_eq!(rows(), before);
     assert!(std::fs::read(dir.file("ledger.db")).unwrap() == bytes && !dir.file("out.csv").exists());
     assert_eq!(dir.says("r1"), "pending . inconclusive wait");

@@ -230,7 +230,7 @@ fn a_report_into_a_missing_folder_is_1_and_the_ledger_keeps_its_verdicts() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("no/such/out.csv"), "{ran:?}");
     assert_eq!(dir.run(&["report", "no/such/out.csv"]).code, 1);
-    assert_eq!(dir.says("r1"), "resolved not-applied no-effect resend");
+    assert_eq!(dir.says("r1"), "resolved not-applied no-effect none");
 }
 
 #[test]

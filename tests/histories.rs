@@ -356,7 +356,7 @@ fn news_of_an_intent_does_not_hush_up_the_correction() {
     dir.db().execute("UPDATE entries SET failure = 'http', http_status = 503", []).unwrap();
     platform.world().repair(Moment::now().0, "r1");
     let ran = dir.run(&["run"]);
-    assert_eq!(dir.says("r1"), "resolved satisfied present store-id");
+    assert_eq!(dir.says("r1"), "resolved applied created store-id");
     assert!(ran.err.contains("correction"), "{ran:?} {:?}", dir.row("r1"));
 }
 
@@ -471,7 +471,7 @@ fn a_settled_operation_stays_a_known_cause_under_another_plan() {
     }))
     .unwrap();
     dir.runs(0);
-    assert_eq!(dir.says("made"), "resolved applied created store-id");
+    assert_eq!(dir.says("made"), "resolved satisfied present store-id");
     let plan = std::fs::read_to_string("plans/privo-gateway.toml").unwrap();
     std::fs::write(dir.file("mine.toml"), plan.replace("account-by-email", "account-by-mail")).unwrap();
     let good = Setup::of(&platform);
@@ -505,7 +505,7 @@ fn a_lost_delete_of_an_account_that_was_made_anew_before_it_is_not_satisfied() {
     dir.attempt(&platform, delete, "lost-before");
     platform.set_back(Span::ZERO);
     dir.run_twice();
-    assert_eq!(dir.says("d1"), "resolved not-applied not-deleted resend");
+    assert_eq!(dir.says("d1"), "duplicate-risk unknown ambiguous-match review");
 }
 
 /// One operation names email and user name (it is looked up by email), another the same user name alone.
@@ -538,7 +538,7 @@ fn a_child_that_a_keyed_operation_made_is_not_another_operations() {
     dir.attempt(&platform, child("keyless", ""), "lost-before");
     dir.attempt(&platform, child("keyed", r#""userName":"kit1","#), "lost-after");
     dir.run_twice();
-    assert_eq!(dir.says("keyed"), "resolved applied created store-id");
+    assert_eq!(dir.says("keyed"), "resolved satisfied present store-id");
     assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
 }
 

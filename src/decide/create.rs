@@ -59,7 +59,8 @@ fn present(group: &Group, (attempt, effect, key): (&Attempt, &Effect, Link), loo
     // Somebody else's record fulfils nothing, and its id must not be stored as a part's.
     let fulfils_a_part = attempt.facts.effects.len() > 1 && record.differs();
     match age {
-        Age::Before if !fulfils_a_part => {
+        // An account of before that shows what the request does beyond making it may show this request's work.
+        Age::Before if !fulfils_a_part && !effect.does_more => {
             settle(Status::Resolved, Outcome::NotApplied, Reason::Preexisting, Action::DoNotResend)
                 .because(format!(
                     "the record was made before the first attempt, and the server keeps its key unique; this assumes that nobody removes it before {}",

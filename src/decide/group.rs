@@ -200,7 +200,8 @@ impl<'a> Group<'a> {
     /// for, and what was not there at `absent` was not removed later.
     pub fn removable(&self, effect: &Effect, from: Option<Moment>, absent: Option<Moment>) -> bool {
         let by = absent.unwrap_or(Moment(i64::MAX));
-        let elsewhere = |(earliest, latest): &(Moment, Moment)| from.is_none_or(|from| *latest >= from) && *earliest <= by;
+        let elsewhere =
+            |(earliest, latest): &(Moment, Moment)| from.is_none_or(|from| *latest >= from) && *earliest <= by;
         effect.keys().chain(effect.owner_record).any(|key| self.deleted_since(key, from))
             || self.removals.iter().any(elsewhere)
     }

@@ -25,6 +25,7 @@ pub struct Requests<'a> {
 struct Signature<'a> {
     call: Option<(bool, Option<&'a str>)>,
     values: BTreeMap<(&'a str, &'a str), Link>,
+    sealed: bool,
 }
 
 impl<'a> Signature<'a> {
@@ -44,7 +45,7 @@ impl<'a> Signature<'a> {
         let values = effects.flat_map(|effect| {
             effect.values.iter().map(|(name, value)| ((effect.name.as_str(), name.as_str()), *value))
         });
-        Signature { call, values: values.collect() }
+        Signature { call, values: values.collect(), sealed: facts.sealed }
     }
 
     fn fits(&self, other: &Signature) -> bool {
@@ -52,6 +53,9 @@ impl<'a> Signature<'a> {
             (Some(one), Some(other)) => one == other,
             (None, _) | (_, None) => true,
         };
+        if self.sealed != other.sealed {
+            return calls;
+        }
         let (few, many) = if self.values.len() <= other.values.len() { (self, other) } else { (other, self) };
         calls && few.values.iter().all(|(name, value)| many.values.get(name).is_none_or(|other| other == value))
     }
@@ -108,7 +112,9 @@ fn fitting(signatures: &[&Signature]) -> Vec<BTreeSet<usize>> {
         *names.entry(*name).or_default() += 1;
     }
     let common = names.into_iter().max_by_key(|(_, count)| *count).map(|(name, _)| name);
-    let value = |signature: &Signature| common.and_then(|name| signature.values.get(&name).copied());
+    let value = |signature: &Signature| {
+        common.filter(|_| !signature.sealed).and_then(|name| signature.values.get(&name).copied())
+    };
     let mut alike: BTreeMap<Option<Link>, Vec<usize>> = BTreeMap::new();
     for (place, signature) in signatures.iter().enumerate() {
         alike.entry(value(signature)).or_default().push(place);

@@ -64,7 +64,7 @@ pub struct Mapping {
     /// From `sent_at` to `ended_at`, when one of them is missing.
     pub duration: Option<Length>,
     /// How far the clock that dated the records may be from the ledger's.
-    pub clock_error: Option<crate::config::Length>,
+    pub(crate) clock_error: Option<crate::config::Length>,
     pub failure: Option<Places>,
     pub http_status: Option<Places>,
     pub error: Option<Places>,

@@ -105,6 +105,7 @@ impl Blanking<'_> {
         for (reading, mut facts) in self.facts_of(entry)? {
             if replace_in(&mut facts, new) {
                 replaced = true;
+                facts.sealed = true;
                 self.write_facts(reading, &facts)?;
             }
         }

@@ -9,6 +9,7 @@
 pub mod compare;
 pub mod faithful;
 mod file;
+mod links;
 mod minimal;
 pub mod observe;
 pub mod parts;

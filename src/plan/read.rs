@@ -109,7 +109,7 @@ pub struct Reader<'a> {
 const SET_BACK: Span = Span::seconds(2 * 3600);
 
 /// A longer key fits into no URL that servers take (8 KiB, three of them for each byte), in bytes.
-const LONGEST_KEY: usize = 2048;
+pub(super) const LONGEST_KEY: usize = 2048;
 
 /// Another number whenever a row is read otherwise than before: then all are read anew.
 const READING: u32 = 3;
@@ -184,6 +184,7 @@ impl Reader<'_> {
             sent,
             sent_ahead: sent.is_some_and(|sent| sent > read_at),
             overtaken: false,
+            sealed: false,
             ended: ended.min(read_at + SET_BACK),
             arrived: row.arrived,
             clock_error: row.clock_error,
@@ -434,49 +435,6 @@ impl Reader<'_> {
         };
         let repeat_blocked = kind == Kind::Create && key.blocks_repeat;
         Ok((effect, Some(Probe { lookup: lookup_name, raw, normalised, compare, sets }), repeat_blocked))
-    }
-
-    /// What tells this request from another under the same operation id: every kind of key, and every compared or written
-    /// field, with the digest of its value.
-    fn values_of(
-        &self,
-        plan: &EffectPlan,
-        (body, element, vars): (&Value, &Value, &Vars),
-        sets: &[SetProbe],
-        compare: &[(String, Option<Value>)],
-    ) -> Result<Vec<(String, Link)>, Bad> {
-        let mut values = Vec::new();
-        let keys = plan.keys.iter().map(|key| (key, element)).chain(plan.owner.iter().map(|key| (key, body)));
-        for (key, place) in keys {
-            let link = find(key, place, vars)?.and_then(|raw| self.key_link(key, &raw));
-            values.extend(link.map(|link| (key.lookup.as_ref().clone(), link)));
-        }
-        let digest = |field: &str, form: Form, value: Option<&Value>| {
-            Some((field.to_owned(), self.link(field, &form.of(value?)?)))
-        };
-        let forms = |field: &str| {
-            let lookups =
-                plan.keys.iter().chain(&plan.owner).filter_map(|key| self.plan.lookups.get(key.lookup.as_ref()));
-            lookups.filter_map(|lookup| lookup.record.fields.get(field)).map(|field| field.form).next()
-        };
-        values.extend(compare.iter().filter_map(|(field, value)| digest(field, forms(field)?, value.as_ref())));
-        values.extend(sets.iter().filter_map(|set| digest(&set.field, set.form, Some(&set.sent))));
-        Ok(values)
-    }
-
-    /// The link of an owner's own record, where the plan has a lookup that finds it by the same request as its list.
-    fn owner_record(&self, key: &Key, raw: &str) -> Option<Link> {
-        let list = &self.plan.lookups[key.lookup.as_ref()];
-        let (name, lookup) = self.plan.lookups.iter().find(|(_, lookup)| lookup.finds_owner_of(list))?;
-        let normalised = normalise(&lookup.normalise, raw);
-        (!normalised.is_empty() && normalised.len() <= LONGEST_KEY).then(|| self.link(name, &normalised))
-    }
-
-    /// The link of a key, if anything can be looked up by it.
-    fn key_link(&self, key: &Key, raw: &str) -> Option<Link> {
-        let normalised = normalise(&self.plan.lookups[key.lookup.as_ref()].normalise, raw);
-        let usable = !normalised.is_empty() && normalised.len() <= LONGEST_KEY;
-        usable.then(|| self.link(key.lookup.as_ref(), &normalised))
     }
 
     /// Which window follows an attempt that ended so.

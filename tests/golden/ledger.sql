@@ -227,3 +227,10 @@ INSERT INTO readings (id, entry_id, basis, facts) VALUES (39, 39, 'b', '{"class"
 INSERT INTO decisions (id, run_id, evidence, last_observation) VALUES (38, 1, '[[39, null]]', 15);
 INSERT INTO verdicts (id, entry_id, run_id, decision_id, decided_ms, status, outcome, reason, action, server_id, matched_on, explanation, correction) VALUES (38, 39, 1, 38, 1772370000050, 'resolved', 'not-applied', 'no-effect', 'resend', NULL, NULL, 'a read changes nothing', 0);
 UPDATE standings SET reading_id = 39, sent_ms = 1772366524000, status = 'resolved', reason = 'no-effect', action = 'resend', verdict_id = 38, due_ms = NULL WHERE entry_id = 39;
+
+-- Attempts of one operation go by their first one; a row that came after the verdict takes the advice back.
+UPDATE standings SET lead = 2 WHERE entry_id = 3;
+UPDATE standings SET lead = 4 WHERE entry_id = 5;
+UPDATE standings SET lead = 6 WHERE entry_id = 7;
+UPDATE standings SET status = 'pending', reason = 'unsettled', action = 'wait', verdict_id = NULL, joined = 5, due_ms = 0, explanation = 'request r-again/2 came into its group after it was settled: nothing of it is sent again before the group is decided anew' WHERE entry_id = 4;
+UPDATE standings SET status = 'pending', reason = 'unsettled', action = 'wait', verdict_id = NULL, joined = 7, due_ms = 0, explanation = 'request r-open/2 came into its group after it was settled: nothing of it is sent again before the group is decided anew' WHERE entry_id = 6;

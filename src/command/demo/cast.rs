@@ -26,7 +26,7 @@ pub struct Cast {
     pub parents: Vec<String>,
     /// Adults who will come again.
     pub customers: Vec<Person>,
-    /// Ids of adults who will be deleted.
+    /// Ids and emails of adults who will be deleted.
     pub leaving: Vec<(String, String)>,
     /// Users of the consent service who will be changed or deleted, each in one way.
     pub members: Vec<Member>,
