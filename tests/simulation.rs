@@ -103,6 +103,37 @@ fn what_is_pruned_in_the_midst_of_it_makes_nothing_wrong_and_stays_decidable() {
     }
 }
 
+/// Some worlds with one twist.
+fn worlds_with(twist: Twist, seeds: std::ops::Range<u64>) -> Figures {
+    let secrets = secrets();
+    let mut sum = Figures::default();
+    for seed in seeds {
+        let setting = Setting { entries: 60, twists: Some([twist].into()), ..Setting::default() };
+        let (figures, _) = play(seed, &setting, secrets.path(), false).unwrap();
+        sum.add(&figures);
+    }
+    sum
+}
+
+#[test]
+fn every_twist_is_played_and_every_verdict_in_it_can_be_decided_again() {
+    for twist in Twist::ALL {
+        let figures = worlds_with(*twist, 4000..4004);
+        let with = figures.by_twist.get(twist.word()).map_or(0, |(worlds, _)| *worlds);
+        assert!(with > 0 && figures.entries > 100, "{}: {with} worlds, {} entries", twist.word(), figures.entries);
+        assert_eq!(figures.differing, 0, "{}: {:#?}", twist.word(), figures.wrongs);
+    }
+}
+
+#[test]
+#[ignore = "not every rule that these worlds ask for is there yet"]
+fn nothing_is_wrong_in_worlds_with_a_twist() {
+    for twist in Twist::ALL {
+        let figures = worlds_with(*twist, 5000..5010);
+        assert!(!figures.red(), "{}: {:#?}", twist.word(), figures.wrongs);
+    }
+}
+
 #[test]
 fn a_seed_replays_exactly() {
     let secrets = secrets();
