@@ -33,6 +33,11 @@ fn settle(dir: &Dir) {
     assert_eq!(again.code, 0, "{again:?}");
 }
 
+/// A record was surely made within a window only where that is longer than the uncertainty of clocks.
+fn an_hour(platform: &Platform) -> Dir {
+    Dir::new(&Setup::of(platform).windows(&[("network", "1h"), ("server_error", "1h")]))
+}
+
 /// What becomes of one entry at a platform that is as it is.
 fn verdict(platform: &Platform, entry: &Entry) -> String {
     let dir = Dir::of(platform);
@@ -117,7 +122,7 @@ fn what_was_never_sent_may_be_sent() {
 #[test]
 fn one_attempt_that_was_not_sent_takes_its_operations_verdict() {
     let platform = Platform::dated();
-    let dir = Dir::of(&platform);
+    let dir = an_hour(&platform);
     let entry = |id: &str| Entry::register(id, &platform.url, "ann@example.com").operation("op");
     dir.attempt(&platform, entry("r1"), "lost-after");
     dir.insert(&entry("r2").failure("not_sent").sent(Moment::now()));
@@ -129,7 +134,7 @@ fn one_attempt_that_was_not_sent_takes_its_operations_verdict() {
 #[test]
 fn a_record_made_after_the_first_attempt_was_created_by_it() {
     let platform = Platform::dated();
-    let dir = Dir::of(&platform);
+    let dir = an_hour(&platform);
     for (id, fate) in [("lost", "lost-after"), ("error", "error-after"), ("cut", "cut"), ("twice", "twice")] {
         let entry = Entry::register(id, &platform.url, &format!("{id}@example.com"));
         dir.attempt(&platform, entry, fate);
@@ -166,7 +171,7 @@ fn a_record_that_a_retry_explains_is_present() {
 #[test]
 fn a_retry_that_was_told_412_is_evidence_and_no_other_cause() {
     let platform = Platform::dated();
-    let dir = Dir::of(&platform);
+    let dir = an_hour(&platform);
     let entry = |id: &str| Entry::register(id, &platform.url, "ann@example.com").operation("op");
     dir.attempt(&platform, entry("r1"), "lost-after");
     dir.attempt(&platform, entry("r2"), "plain");
