@@ -96,6 +96,7 @@ CREATE TABLE observations (
   known_control   TEXT NOT NULL CHECK (known_control IN ('held', 'contradicted', 'unanswered', 'missing')),
   random_control  TEXT NOT NULL CHECK (random_control IN ('held', 'contradicted', 'unanswered', 'missing')),
   near_control    TEXT NOT NULL DEFAULT 'missing' CHECK (near_control IN ('held', 'contradicted', 'unanswered', 'missing')),
+  fields_control  TEXT NOT NULL DEFAULT 'missing' CHECK (fields_control IN ('held', 'contradicted', 'unanswered', 'missing')),
   skew_least_ms   INTEGER,                -- the server's clock less the job's, at least and at most; NULL: no answer showed a Date
   skew_most_ms    INTEGER,
   made_error_ms   INTEGER NOT NULL DEFAULT 0   -- how far the clock of a record's times may be from the Date header's

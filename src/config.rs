@@ -105,6 +105,8 @@ pub struct Known {
     pub member: Option<String>,
     /// Keys that are nearly this one, and that nothing bears. `None`: this one without its first, and without its last letter.
     pub near: Option<Vec<String>>,
+    /// What its record (of a list, the member) shows under the plan's comparisons, by the plan's names of fields.
+    pub fields: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -198,6 +200,8 @@ struct ControlFile {
     member: Option<String>,
     #[serde(default)]
     near: NearKeys,
+    #[serde(default)]
+    fields: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -366,6 +370,13 @@ fn known(plan: &Plan, control: &ControlFile) -> Result<Known> {
     if control.key.trim().is_empty() {
         bail!("the control's `key` is empty (give the key of an account that is known to exist)");
     }
+    if let Some(unknown) = control.fields.keys().find(|field| !lookup.record.fields.contains_key(*field)) {
+        let known: Vec<&str> = lookup.record.fields.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        bail!(
+            "the control's `fields` names `{unknown}`, which the record of this lookup does not have (it has: {known})"
+        );
+    }
     if lookup.record.list.is_some() && control.member.is_none() {
         bail!("a control of a list needs `member` (the server's id of a record that the owner `key` is known to have)");
     }
@@ -377,7 +388,7 @@ fn known(plan: &Plan, control: &ControlFile) -> Result<Known> {
         );
     }
     let (lookup, key) = (control.lookup.as_ref().clone(), control.key.clone());
-    Ok(Known { lookup, key, member: control.member.clone(), near })
+    Ok(Known { lookup, key, member: control.member.clone(), near, fields: control.fields.clone() })
 }
 
 impl ServerFile {
@@ -588,5 +599,18 @@ key = "canary@partner.example"
         let text = GOOD.replace("account-by-email", "children-of-parent");
         assert!(message(&text).contains("needs `member`"));
         assert_eq!(message(&format!("{text}member = \"4711\"\n")), "");
+    }
+
+    #[test]
+    fn a_control_s_fields_are_the_lookup_s() {
+        let control = |field: &str| {
+            format!(
+                "{GOOD}\n[[control]]\nlookup = \"account-by-email\"\nkey = \"canary@partner.example\"\nfields = {{ {field} = \"Kim\" }}\n"
+            )
+        };
+        let config = Config::parse(Path::new("c.toml"), &control("given_name")).unwrap();
+        assert_eq!(config.controls.last().unwrap().fields["given_name"], "Kim");
+        let said = format!("{:#}", Config::parse(Path::new("c.toml"), &control("shoe")).err().unwrap());
+        assert!(said.contains("`shoe`") && said.contains("birth_date, given_name"), "{said}");
     }
 }

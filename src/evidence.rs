@@ -365,6 +365,9 @@ pub struct Look {
     /// Keys that are nearly the known one were absent. [`Control::Missing`]: not asked.
     #[serde(default = "missing")]
     pub near: Control,
+    /// The known record showed what the configuration says, under the plan's comparisons: all of them are proved.
+    #[serde(default = "missing")]
+    pub fields: Control,
     /// What to add to a time of the job's clock to have the server's, at least and at most, by all answers of the run so
     /// far. `None`: no answer showed a `Date`.
     #[serde(default)]
@@ -394,6 +397,7 @@ impl Default for Look {
             known: Control::Missing,
             random: Control::Missing,
             near: Control::Missing,
+            fields: Control::Missing,
             skew: None,
             made_error: Span::ZERO,
         }

@@ -238,6 +238,7 @@ mod tests {
             ("known_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
             ("random_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
             ("near_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
+            ("fields_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
         ] {
             let clause = format!("CHECK ({column} IN ({words}))");
             assert!(schema.contains(&clause), "schema.sql lacks: {clause}");

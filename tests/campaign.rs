@@ -17,7 +17,7 @@ use privo_reconcile::sandbox::{BY_HAND, Faults, Truth};
 use util::{Dir, Platform, Setup, Writer, finish, kill_group, signal, truth, until};
 
 /// What is applied late or by hand is so within the windows below.
-fn outage() -> Faults {
+fn outage_faults() -> Faults {
     Faults {
         lost_before: 0.10,
         lost_after: 0.10,
@@ -114,7 +114,7 @@ fn campaign(name: &'static str, registrations: usize, kills: usize, seed: u64) -
     let writer = Writer::of(name)?;
     let platform = Platform::dated();
     let dir = Dir::new(&Setup::of(&platform).windows(&WINDOWS));
-    platform.set_faults(outage());
+    platform.set_faults(outage_faults());
     let killed = outage(&writer, &platform, &dir, registrations, kills, seed);
     platform.set_faults(Faults { shows_created_at: true, ..Faults::default() });
     Some(Figures { kills: killed, ..judged(&platform, &dir) })

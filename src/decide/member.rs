@@ -9,7 +9,7 @@ use super::view::{self, Absence, View, matched_on, store_or_review};
 use super::whose::{Known, Matchings, age_of, candidates, conclusive};
 use super::{Decision, defer, settle};
 use crate::evidence::{Attempt, Effect, Kind, Link, Look, Record};
-use crate::words::{Action, Outcome, Reason, Status};
+use crate::words::{Action, Control, Outcome, Reason, Status};
 
 /// The rows "create, not unique, listed under a known owner" of the verdict table.
 pub fn decide(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
@@ -109,7 +109,8 @@ fn written_otherwise(group: &Group, identity: Link, look: &Look) -> bool {
             && !group.seen_before(identity, record)
             && !group.explained_by_another(identity, record)
     };
-    look.records.iter().any(|record| near(&record))
+    // What the configuration says of a known record proved every comparison.
+    look.fields != Control::Held && look.records.iter().any(|record| near(&record))
 }
 
 fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, known: &Known) -> Decision {

@@ -38,7 +38,9 @@ impl<'a> Signature<'a> {
         };
         // Deliveries of one event are one operation, whatever else they say.
         let told_by_values = facts.direction == Direction::Outbound;
-        let effects = facts.effects.iter().filter(|_| told_by_values);
+        // What a URL says in two ways tells nothing apart.
+        let one_reading = |name: &str| facts.effects.iter().all(|effect| !effect.alternative || effect.name != name);
+        let effects = facts.effects.iter().filter(|effect| told_by_values && one_reading(&effect.name));
         let values = effects.flat_map(|effect| {
             effect.values.iter().map(|(name, value)| ((effect.name.as_str(), name.as_str()), *value))
         });

@@ -148,6 +148,11 @@ fn controls(look: &Look, absent: bool) -> Result<(), Decision> {
     if look.near == Control::Unanswered {
         return wait("the control with a key that is nearly the known one got no answer".into());
     }
+    if look.fields == Control::Contradicted {
+        return review(
+            "the known record shows another value than the control's `fields` say, so no comparison can be believed; check them, and `as` of the plan's fields",
+        );
+    }
     match look.known {
         Control::Missing if absent => {
             review("an absence proves nothing without a control; add a [[control]] with a known key for this lookup")

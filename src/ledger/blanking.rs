@@ -307,7 +307,7 @@ const EVIDENCE: &str = "
 SELECT 1, id, json_array('reading', id, basis, facts) FROM readings WHERE entry_id = ?1 AND id <= ?2
 UNION ALL
 SELECT 2, id, json_array('observation', id, run_id, effect, basis, lookup, asked_ms, seen_ms, server_ms, seen, cause, records, state,
-                         known_control, random_control, near_control, skew_least_ms, skew_most_ms, made_error_ms)
+                         known_control, random_control, near_control, skew_least_ms, skew_most_ms, made_error_ms, fields_control)
 FROM observations WHERE entry_id = ?1 AND id <= ?3
 UNION ALL
 SELECT 3, id, json_array('verdict', id, run_id, decision_id, decided_ms, status, outcome, reason, action, server_id, matched_on,

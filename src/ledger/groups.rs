@@ -244,7 +244,7 @@ pub(super) fn told_before(connection: &Connection, entry: i64, before: i64) -> R
 pub(super) fn looks_of(connection: &Connection, entry: i64, basis: &str, last: i64) -> Result<Vec<Look>> {
     let mut statement = connection.prepare_cached(
         "SELECT effect, basis, asked_ms, seen_ms, server_ms, seen, cause, records, state, known_control, random_control,
-           near_control, skew_least_ms, skew_most_ms, made_error_ms
+           near_control, skew_least_ms, skew_most_ms, made_error_ms, fields_control
          FROM observations WHERE entry_id = ? AND id <= ? ORDER BY id",
     )?;
     let mut rows = statement.query([entry, last])?;
@@ -267,6 +267,7 @@ pub(super) fn looks_of(connection: &Connection, entry: i64, basis: &str, last: i
             near: row.get_ref(11)?.as_str()?.parse()?,
             skew: row.get::<_, Option<i64>>(12)?.map(Span).zip(row.get::<_, Option<i64>>(13)?.map(Span)),
             made_error: Span(row.get(14)?),
+            fields: row.get_ref(15)?.as_str()?.parse()?,
         });
     }
     Ok(looks)

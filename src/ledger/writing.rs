@@ -44,8 +44,8 @@ impl<'c> Writing<'c> {
             look: connection.prepare_cached(
                 "INSERT INTO observations (run_id, entry_id, effect, basis, lookup, asked_ms, seen_ms, server_ms, seen, cause,
                                            records, state, known_control, random_control, near_control, skew_least_ms,
-                                           skew_most_ms, made_error_ms)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                           skew_most_ms, made_error_ms, fields_control)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
             decision: connection
                 .prepare_cached("INSERT INTO decisions (run_id, evidence, last_observation, removals) VALUES (?, ?, ?, ?)")?,
@@ -153,6 +153,7 @@ impl<'c> Writing<'c> {
             look.skew.map(|(least, _)| least.0),
             look.skew.map(|(_, most)| most.0),
             look.made_error.0,
+            look.fields.text(),
         ])?;
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::plan::Lookup;
 use crate::plan::observe::Sighting;
 use crate::plan::parts::{Vars, normalise};
 use crate::plan::search::{Found, shows_its_key};
-use crate::words::Control;
+use crate::words::{Compared, Control};
 
 /// Controls are asked again when they are older than this.
 const FRESH: Span = Span::seconds(60);
@@ -36,6 +36,9 @@ pub struct Controls {
     pub random: Control,
     /// Keys that are nearly the known one are absent. [`Control::Missing`]: not asked, or records show their keys.
     pub near: Control,
+    /// The known record shows what the configuration says, so that every comparison of the plan is proved.
+    /// [`Control::Missing`]: nothing is configured; [`Control::Unanswered`]: not every compared field was shown.
+    pub fields: Control,
     /// Why one of them got no answer.
     pub cause: Option<String>,
 }
@@ -49,7 +52,7 @@ impl Controls {
     /// Whether anything that is looked up may be believed at all.
     pub fn usable(&self) -> bool {
         let held = |control| matches!(control, Control::Held | Control::Missing);
-        self.random == Control::Held && held(self.known) && held(self.near)
+        self.random == Control::Held && held(self.known) && held(self.near) && self.fields != Control::Contradicted
     }
 
     /// What is wrong with a server whose answer to a control was the opposite of the expected one, and what to do.
@@ -64,6 +67,11 @@ impl Controls {
             Some(
                 "a key that is nearly the known one was found: this lookup finds by parts of the key; give it `record.key` in the \
                  plan, or an exact search (if another account bears that key, name others by `near` of the control)",
+            )
+        } else if self.fields == Control::Contradicted {
+            Some(
+                "the known record shows another value than the control's `fields` say, so no comparison can be believed; check them, \
+                 and `as` of the plan's fields",
             )
         } else {
             None
@@ -104,8 +112,13 @@ impl<T: Transport> Lookups<'_, T> {
     }
 
     async fn ask_controls(&self, lookup: &str, near: Option<Control>) -> Result<Controls, Stop> {
-        let mut controls =
-            Controls { known: Control::Missing, random: Control::Missing, near: Control::Missing, cause: None };
+        let mut controls = Controls {
+            known: Control::Missing,
+            random: Control::Missing,
+            near: Control::Missing,
+            fields: Control::Missing,
+            cause: None,
+        };
         let key = self.random_key(lookup).map_err(Stop::Fatal)?;
         controls.random = match self.ask_control(lookup, &key).await?.found {
             Found::Absent => Control::Held,
@@ -120,6 +133,11 @@ impl<T: Transport> Lookups<'_, T> {
                 (Found::Record { .. }, None) => Control::Held,
                 (Found::Record { document, .. }, Some(member)) => self.lists(lookup, document, member),
             };
+            if this == Control::Held && !control.fields.is_empty() {
+                let proved = self.proves(control, &found);
+                let worse = controls.fields == Control::Missing || proved == Control::Contradicted;
+                controls.fields = if worse { proved } else { controls.fields };
+            }
             // Of several known keys the worst counts.
             controls.known =
                 if controls.known == Control::Missing || this != Control::Held { this } else { controls.known };
@@ -186,6 +204,33 @@ impl<T: Transport> Lookups<'_, T> {
         let is_it =
             |item: &serde_json::Value| shape.id.as_ref().and_then(|path| path.text(item)).as_deref() == Some(member);
         if list.iter().any(is_it) { Control::Held } else { Control::Contradicted }
+    }
+
+    /// Whether the known record shows what the configuration says, in every field that the plan compares.
+    fn proves(&self, control: &Known, found: &Found) -> Control {
+        let Found::Record { document, .. } = found else { return Control::Unanswered };
+        let shape = &self.config.plan.lookups[&control.lookup].record;
+        let id = |item: &serde_json::Value| shape.id.as_ref().and_then(|path| path.text(item));
+        let record = match (&shape.list, &control.member) {
+            (Some(list), Some(member)) => list
+                .first(document)
+                .and_then(|list| list.as_array())
+                .and_then(|list| list.iter().find(|item| id(item).as_deref() == Some(member))),
+            _ => Some(document),
+        };
+        let Some(record) = record else { return Control::Unanswered };
+        let compared = shape
+            .fields
+            .iter()
+            .map(|(name, field)| field.form.compare(control.fields.get(name), field.path.first(record)));
+        let compared: Vec<Compared> = compared.collect();
+        if compared.contains(&Compared::Differs) {
+            Control::Contradicted
+        } else if compared.contains(&Compared::NotShown) {
+            Control::Unanswered
+        } else {
+            Control::Held
+        }
     }
 
     /// A key that nobody bears.

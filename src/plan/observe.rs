@@ -41,14 +41,15 @@ pub fn spellings<'a>(lookup: &Lookup, probes: impl Iterator<Item = &'a Probe>) -
     spellings
 }
 
-/// What the sightings of a key's spellings say of one effect. `controls` are the known, the random and the near-miss one.
+/// What the sightings of a key's spellings say of one effect. The controls are the known key's, the random one's, the
+/// near ones' and the known record's fields'.
 pub fn look(
     reader: &Reader,
     effect: usize,
     kind: Kind,
     probe: &Probe,
     sightings: &[(&str, &Sighting)],
-    controls: (Control, Control, Control),
+    [known, random, near, fields]: [Control; 4],
 ) -> Look {
     let lookup = &reader.plan.lookups[&probe.lookup];
     let own = sightings.iter().find(|(spelling, _)| *spelling == probe.raw.trim());
@@ -60,9 +61,10 @@ pub fn look(
         asked,
         answered,
         server: sightings.iter().map(|(_, sighting)| sighting.server).min().flatten(),
-        known: controls.0,
-        random: controls.1,
-        near: controls.2,
+        known,
+        random,
+        near,
+        fields,
         skew: sightings.iter().filter_map(|(_, sighting)| sighting.skew).reduce(hull),
         made_error: lookup.record.made_error.0,
         ..Look::default()
@@ -294,7 +296,7 @@ mod tests {
             effect.kind,
             probe,
             &[(probe.raw.trim(), &sighting)],
-            (Control::Held, Control::Held, Control::Held),
+            [Control::Held, Control::Held, Control::Held, Control::Missing],
         )
     }
 

@@ -76,6 +76,7 @@ fn look_json(told: &StoryLook) -> Value {
         "known_control": look.known,
         "random_control": look.random,
         "near_control": look.near,
+        "fields_control": look.fields,
     })
 }
 

@@ -130,7 +130,7 @@ impl Turn {
                         let kind = self.group.case.attempts[member].facts.effects[effect].kind;
                         let spelled: Vec<(&str, &Sighting)> =
                             sightings.iter().map(|(key, s)| (key.as_str(), s)).collect();
-                        let controls = (controls.known, controls.random, controls.near);
+                        let controls = [controls.known, controls.random, controls.near, controls.fields];
                         looks[member].push(observe::look(reader, effect, kind, probe, &spelled, controls));
                     }
                 }

@@ -131,6 +131,10 @@ impl Turn<'_> {
         if !self.one_in(5) || seeded.is_empty() {
             return;
         }
+        if owned && !consent && self.one_in(4) {
+            let at = self.sent + self.rng.i64(SECOND..HOUR);
+            return self.stage.at(at, Event::RemoveOwner(self.op));
+        }
         let removal = match (self.rng.u8(..4), keyed || consent, owned && !consent) {
             (0 | 1, _, true) => [Removal::OwnerById, Removal::OwnerByKey][self.rng.usize(..2)],
             (0..3, true, _) => Removal::RecordByKey,

@@ -123,7 +123,8 @@ impl Bench<'_> {
         let op = &self.stage.ops[row.op];
         let fulfilled = matches!(row.outcome, Some(Outcome::Applied | Outcome::Satisfied)) && op.kind.creates();
         let (true, Some(id), Some(checked)) = (fulfilled, &row.server_id, row.last_checked) else { return };
-        if self.stage.story.steps || row.explanation.contains("no longer") || row.explanation.contains("gone") {
+        // The report may say that the record went.
+        if self.stage.story.steps || row.explanation.contains("not there any more") {
             return;
         }
         let deleted = self.truth.account(id).and_then(|account| account.deleted_ms);

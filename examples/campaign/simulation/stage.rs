@@ -46,6 +46,8 @@ pub enum Event {
     Remove(String),
     /// A person removes the account that this cause put in.
     RemoveCausedBy(String),
+    /// A person removes the owner of what an operation makes.
+    RemoveOwner(usize),
     /// A person removes the account under this eid.
     RemoveUnder(String),
     /// The partner follows an advice to send again.
@@ -230,6 +232,10 @@ impl Stage {
                 self.note(|| format!("a person removes {sid}"));
             }
             Event::RemoveCausedBy(cause) => self.remove_where(|account| account.cause == cause),
+            Event::RemoveOwner(op) => {
+                let owner = self.ops[op].owner.clone();
+                self.remove_where(|account| account.details.email.is_some() && account.details.email == owner);
+            }
             Event::RemoveUnder(eid) => self.remove_where(|account| account.details.eid.as_ref() == Some(&eid)),
             Event::Resend(op, how) => self.resend(op, how)?,
             Event::Delete(op, removal) => self.delete_made(op, removal)?,

@@ -1,6 +1,7 @@
 //! The rows "create, not unique, listed under a known owner". They always wait for the longest window: a day.
 
 use super::*;
+use crate::evidence::OWNER_ABSENT;
 
 fn member() -> Attempt {
     attempt(Kind::Member)
@@ -448,4 +449,60 @@ fn member_waits_for_an_answered_siblings_look_that_told_nothing() {
     assert_eq!(said([list([SETTLED, SETTLED + 9]), told])[0], "resolved applied created store-id");
     let blank = said([list([SETTLED, SETTLED + 9]), sibling()]);
     assert_eq!(blank[0], "duplicate-risk unknown underdetermined review");
+}
+
+/// Equal in one field and not in another: it may be what was sent, written otherwise, unless something speaks against it.
+#[test]
+fn member_absent_beside_a_record_that_is_nearly_it_is_ambiguous() {
+    let differing = vec![("given_name".into(), Compared::Equal), ("birth_date".into(), Compared::Differs)];
+    let near = Record { fields: differing, ..undated("near") };
+    let beside = |record: &Record| CONFIRMED.map(|minute| look(minute, Seen::Absent, vec![record.clone()]));
+    let told = |looks: [Look; 2]| said([member().saw(looks)])[0].clone();
+    let (ambiguous, absent) =
+        ("duplicate-risk unknown ambiguous-match review", "resolved not-applied confirmed-absent resend");
+    assert_eq!(told(beside(&near)), ambiguous);
+    assert_eq!(told(beside(&Record { made: record("near", 2).made, ..near.clone() })), ambiguous);
+    // It is surely older; or every comparison is proved; or it shows nothing in common.
+    assert_eq!(told(beside(&Record { made: record("near", -2).made, ..near.clone() })), absent);
+    assert_eq!(told(beside(&near).map(|look| Look { fields: Control::Held, ..look })), absent);
+    assert_eq!(told(beside(&near).map(|look| Look { fields: Control::Unanswered, ..look })), ambiguous);
+    assert_eq!(told(beside(&with_field(undated("near"), Compared::Differs))), absent);
+    // It was listed before the request was sent; or another operation asked for just that.
+    let earlier = member().op(2).answered(201).sent(-9).saw([look(-5, Seen::Absent, vec![near.clone()])]);
+    assert_eq!(said([member().saw(beside(&near)), earlier])[0], absent);
+    let sibling = member().op(2).saw(CONFIRMED.map(|minute| list_at(minute, [undated("near")])));
+    assert_eq!(said([member().saw(beside(&near)), sibling])[0], absent);
+}
+
+/// An owner that is absent is no empty list, unless the same request was to make it.
+#[test]
+fn member_of_an_owner_that_is_not_there() {
+    let gone = || CONFIRMED.map(|minute| absent_at(minute).seeing(|l| l.cause = Some(OWNER_ABSENT.into())));
+    let owned = || member().changed(|e| e.owner_record = Some(link(190)));
+    assert_eq!(said([owned().saw(gone())]), ["duplicate-risk unknown removed-since review"]);
+    let parent = Effect { name: "parent".into(), key: Some(link(190)), ..effect(Kind::Create) };
+    let child = Effect { owner_record: Some(link(190)), ..effect(Kind::Member) };
+    let family = attempt(Kind::Create).effects([parent, child]);
+    let looks = CONFIRMED.map(absent_at);
+    let family = family.saw(looks).saw(gone().map(|look| look.of(1)));
+    assert_eq!(said([family]), ["resolved not-applied confirmed-absent resend"]);
+}
+
+/// The partner's own deletes, of the owner by its key or by an id that tells nobody's, may have removed what was made.
+#[test]
+fn member_absent_after_a_recorded_delete_of_its_owner_or_by_an_id_is_removed_since() {
+    let owned = || member().changed(|e| e.owner_record = Some(link(190))).saw(CONFIRMED.map(absent_at));
+    let delete = |minute| attempt(Kind::Delete).op(2).changed(|e| e.key = Some(link(190))).sent(minute);
+    let removed = "duplicate-risk unknown removed-since review";
+    assert_eq!(said([owned(), delete(5).answered(200)])[0], removed);
+    assert_eq!(said([owned(), delete(-5).answered(200)])[0], "resolved not-applied confirmed-absent resend");
+    let told = |from: i64, until: i64| {
+        let mut attempt = owned();
+        attempt.entry = 1;
+        let removals = vec![(at(from), at(until))];
+        text(&decide(&Case { windows: Windows::default(), attempts: vec![attempt], removals })[0])
+    };
+    assert_eq!(told(5, 20), removed);
+    assert_eq!(told(-20, -5), "resolved not-applied confirmed-absent resend");
+    assert_eq!(told(3 * DAY, 3 * DAY + 15), "resolved not-applied confirmed-absent resend", "sent after the last look");
 }

@@ -139,7 +139,14 @@ fn look(plan: usize, probe: &Probe, kind: Kind, found: &Found) {
             Sighting { found, asked: at, answered: at, server: None, failed: false, refused: false, skew: None };
         let spelling = probe.raw.trim().to_owned();
         let sightings = [(spelling.as_str(), &sighting)];
-        observe::look(&reader(plan), 0, kind, probe, &sightings, (Control::Held, Control::Held, Control::Missing))
+        observe::look(
+            &reader(plan),
+            0,
+            kind,
+            probe,
+            &sightings,
+            [Control::Held, Control::Held, Control::Missing, Control::Missing],
+        )
     };
     let look = told(found.clone());
     let stored = serde_json::to_string(&look).unwrap();
