@@ -138,12 +138,12 @@ impl Facts {
         let Some(sent) = self.sent() else { return Sending { latest, ..Sending::UNKNOWN } };
         let error = self.clock_error.unwrap_or(windows.writer_error);
         let ended = self.ended.max(sent);
-        let latest = latest.before(ended.since(sent));
         if self.arrived.is_some_and(|arrived| ended - error > arrived) {
-            // Dated later than it came: that clock is further off than it may be, and by how much nothing says.
+            // Dated later than it came: that clock is further off than it may be, and by how much nothing says. Nor do its
+            // times say how long the attempt lasted, for it may have been set meanwhile.
             return Sending { latest, ..Sending::UNKNOWN };
         }
-        Sending { earliest: sent - error, latest: latest.min(sent + error) }
+        Sending { earliest: sent - error, latest: latest.before(ended.since(sent)).min(sent + error) }
     }
 
     /// The latest moment by the store's clock at which its sender can have given up.

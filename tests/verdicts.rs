@@ -33,12 +33,12 @@ fn settle(dir: &Dir) {
     assert_eq!(again.code, 0, "{again:?}");
 }
 
-/// What becomes of one entry at a platform that is as it is.
-/// What is found is looked at within the windows, so that its age does not rest on a second more or less.
-fn within_the_windows(platform: &Platform) -> Dir {
+/// A record was surely made within a window only where that is longer than the uncertainty of clocks.
+fn an_hour(platform: &Platform) -> Dir {
     Dir::new(&Setup::of(platform).windows(&[("network", "1h"), ("server_error", "1h")]))
 }
 
+/// What becomes of one entry at a platform that is as it is.
 fn verdict(platform: &Platform, entry: &Entry) -> String {
     let dir = Dir::of(platform);
     dir.insert(entry);
@@ -122,11 +122,11 @@ fn what_was_never_sent_may_be_sent() {
 #[test]
 fn one_attempt_that_was_not_sent_takes_its_operations_verdict() {
     let platform = Platform::dated();
-    let dir = within_the_windows(&platform);
+    let dir = an_hour(&platform);
     let entry = |id: &str| Entry::register(id, &platform.url, "ann@example.com").operation("op");
     dir.attempt(&platform, entry("r1"), "lost-after");
     dir.insert(&entry("r2").failure("not_sent").sent(Moment::now()));
-    dir.run(&["run"]);
+    settle(&dir);
     assert_eq!(dir.says("r1"), "resolved applied created store-id");
     assert_eq!(dir.says("r2"), dir.says("r1"));
 }
@@ -134,12 +134,12 @@ fn one_attempt_that_was_not_sent_takes_its_operations_verdict() {
 #[test]
 fn a_record_made_after_the_first_attempt_was_created_by_it() {
     let platform = Platform::dated();
-    let dir = within_the_windows(&platform);
+    let dir = an_hour(&platform);
     for (id, fate) in [("lost", "lost-after"), ("error", "error-after"), ("cut", "cut"), ("twice", "twice")] {
         let entry = Entry::register(id, &platform.url, &format!("{id}@example.com"));
         dir.attempt(&platform, entry, fate);
     }
-    dir.run(&["run"]);
+    settle(&dir);
     for row in dir.report() {
         assert_eq!(util::said(&row), "resolved applied created store-id");
         assert_eq!(row["matched_on"], "email, birth_date, given_name");
@@ -171,12 +171,12 @@ fn a_record_that_a_retry_explains_is_present() {
 #[test]
 fn a_retry_that_was_told_412_is_evidence_and_no_other_cause() {
     let platform = Platform::dated();
-    let dir = within_the_windows(&platform);
+    let dir = an_hour(&platform);
     let entry = |id: &str| Entry::register(id, &platform.url, "ann@example.com").operation("op");
     dir.attempt(&platform, entry("r1"), "lost-after");
     dir.attempt(&platform, entry("r2"), "plain");
     assert_eq!(dir.count("SELECT http_status FROM entries WHERE request_id = 'r2'"), 412);
-    dir.run(&["run"]);
+    settle(&dir);
     assert_eq!(dir.says("r1"), "resolved applied created store-id");
 }
 

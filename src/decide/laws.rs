@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::table::*;
 use super::{Decision, decide};
 use crate::clock::{Moment, Span};
-use crate::evidence::{Attempt, Case, Class, Effect, Kind, Look, Record, Settled, Window, Windows};
+use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Record, Settled, Window, Windows};
 use crate::words::{Action, Compared, Control, Failure, Outcome, Reason, Seen, Status};
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -20,8 +20,8 @@ fn an_effect() -> impl Strategy<Value = Effect> {
     let key = prop_oneof![6 => Just(Some(200)), 1 => Just(Some(201)), 1 => Just(None)];
     let also = prop_oneof![3 => Just(vec![]), 1 => Just(vec![link(201)]), 1 => Just(vec![link(200)]), 1 => Just(vec![link(202)])];
     let owner = prop_oneof![2 => Just(None), 3 => Just(Some(link(200))), 1 => Just(Some(link(203)))];
-    (kind(), key, any::<bool>(), any::<bool>(), 220u8..222, also, owner).prop_map(
-        |(kind, key, own_key, comparable, target, also, owner)| {
+    (kind(), key, any::<bool>(), any::<bool>(), 220u8..222, also, owner, values()).prop_map(
+        |(kind, key, own_key, comparable, target, also, owner, values)| {
             let create = kind == Kind::Create && key.is_some();
             // A keyed child's key is never its owner's list.
             let key = if create && owner.is_some() { Some(key.unwrap() + 10) } else { key };
@@ -32,10 +32,20 @@ fn an_effect() -> impl Strategy<Value = Effect> {
                 targets: vec![link(target)],
                 also: if create { also } else { vec![] },
                 owner: owner.filter(|_| create),
+                values,
                 ..effect(kind)
             }
         },
     )
+}
+
+/// What a request shows, by which it is told from others under its operation id.
+fn values() -> impl Strategy<Value = Vec<(String, Link)>> {
+    let of = |name: &'static str| {
+        let value = prop_oneof![2 => Just(None), 3 => Just(Some(240u8)), 1 => Just(Some(241))];
+        value.prop_map(move |value| value.map(|value| (name.to_owned(), link(value))))
+    };
+    (of("email"), of("name")).prop_map(|(email, name)| email.into_iter().chain(name).collect())
 }
 
 /// Minutes that fall before, into and after the windows.
@@ -188,9 +198,50 @@ fn outcome(decision: &Decision) -> Option<Outcome> {
     }
 }
 
-/// The last moment at which an attempt of the group, for all the row says, may still become applied.
-fn windows_end(case: &Case) -> Moment {
-    let ends = case.attempts.iter().filter_map(|attempt| {
+/// What a decision comes to, with the records it names called otherwise.
+fn end(decision: &Decision, rename: impl Fn(&str) -> String) -> (String, Option<String>, bool, Option<Moment>) {
+    match decision {
+        Decision::Settle(v) => (text(decision), v.server_id.as_deref().map(rename), v.correction, None),
+        Decision::Defer(_) => (text(decision), None, false, not_before(decision)),
+    }
+}
+
+/// The generated records are called 1 and 2; no name of an effect has a digit.
+fn renamed(id: &str) -> String {
+    let other = |letter| match letter {
+        '1' => 'y',
+        '2' => 'x',
+        other => other,
+    };
+    id.chars().map(other).collect()
+}
+
+/// The same case with other digests, in another order among themselves, and other ids of records.
+fn rename(case: &Case, digests: &[u8]) -> Case {
+    let mut case = case.clone();
+    let other = |link: &mut Link| *link = Link(link.0.map(|byte| digests[usize::from(byte)]));
+    for attempt in &mut case.attempts {
+        other(&mut attempt.facts.identity);
+        attempt.facts.effects.iter_mut().flat_map(Effect::digests_mut).for_each(other);
+        for record in attempt.looks.iter_mut().flat_map(|look| &mut look.records) {
+            record.id = record.id.as_deref().map(renamed);
+            record.values.iter_mut().for_each(other);
+        }
+        for before in attempt.verdict.iter_mut().chain(&mut attempt.told) {
+            before.server_id = before.server_id.as_deref().map(renamed);
+        }
+    }
+    case
+}
+
+/// The last moment at which an attempt of the operation, or another that shares a key with it, may still become applied, for
+/// all the row says.
+fn windows_end(case: &Case, of: &Attempt) -> Moment {
+    let keys = |attempt: &Attempt| attempt.facts.effects.iter().flat_map(Effect::keys).collect::<Vec<_>>();
+    let shares = |attempt: &&Attempt| {
+        attempt.facts.identity == of.facts.identity || keys(attempt).iter().any(|key| keys(of).contains(key))
+    };
+    let ends = case.attempts.iter().filter(shares).filter_map(|attempt| {
         let windows = &case.windows;
         let window = match (&attempt.facts.class, attempt.facts.window) {
             (Class::Read | Class::OtherEnvironment, _) | (_, Window::None) => return None,
@@ -237,7 +288,9 @@ proptest! {
         for (before, after) in before.iter().zip(decide(&after)) {
             let was_pending = outcome(before).is_none();
             if was_pending && outcome(&after).is_some() {
-                prop_assert_eq!(after.reason(), Reason::Expired);
+                // What nothing shows waited for another row of its operation, until that expired.
+                let over = matches!(after.reason(), Reason::Expired | Reason::Unobservable);
+                prop_assert!(over, "{after:?}");
             }
         }
     }
@@ -286,6 +339,60 @@ proptest! {
         prop_assert_eq!(decide(&case), decisions);
     }
 
+    /// I9: what is said does not hang on the order in which the rows are read.
+    #[test]
+    fn the_order_of_rows_does_not_matter(case in a_case(), seed in any::<u64>()) {
+        let mut shuffled = case.clone();
+        fastrand::Rng::with_seed(seed).shuffle(&mut shuffled.attempts);
+        let by_entry = |case: &Case| {
+            let decisions = decide(case);
+            let mut said: Vec<_> = case.attempts.iter().map(|attempt| attempt.entry).zip(decisions).collect();
+            said.sort_by_key(|(entry, _)| *entry);
+            said
+        };
+        prop_assert_eq!(by_entry(&case), by_entry(&shuffled));
+    }
+
+    /// Nor on the order in which they came, as far as their stamps are the same.
+    #[test]
+    fn the_order_of_arrival_does_not_matter(case in a_case(), seed in any::<u64>()) {
+        let mut other = case.clone();
+        let mut entries: Vec<i64> = case.attempts.iter().map(|attempt| attempt.entry).collect();
+        fastrand::Rng::with_seed(seed).shuffle(&mut entries);
+        for (attempt, entry) in other.attempts.iter_mut().zip(entries) {
+            attempt.entry = entry;
+        }
+        let ends = |case: &Case| decide(case).iter().map(|decision| end(decision, str::to_owned)).collect::<Vec<_>>();
+        prop_assert_eq!(ends(&case), ends(&other));
+    }
+
+    /// Digests and the server's ids are names: what they are called changes nothing but what is named.
+    #[test]
+    fn names_of_keys_and_records_do_not_matter(case in a_case(), seed in any::<u64>()) {
+        let mut digests: Vec<u8> = (0..=255).collect();
+        fastrand::Rng::with_seed(seed).shuffle(&mut digests);
+        let before = decide(&case);
+        let after = decide(&rename(&case, &digests));
+        for (before, after) in before.iter().zip(&after) {
+            prop_assert_eq!(end(before, renamed), end(after, str::to_owned));
+        }
+    }
+
+    /// One operation has one verdict and one advice.
+    #[test]
+    fn the_rows_of_an_operation_say_the_same(case in a_case()) {
+        let decisions = decide(&case);
+        let of = super::operations(&case);
+        for (place, first) in of.iter().enumerate() {
+            let facts = |place: usize| &case.attempts[place].facts;
+            let counts = |place| facts(place).class == Class::Planned && facts(place).failure != Some(Failure::Answered);
+            if counts(place) && counts(*first) {
+                let said = |place: usize| (text(&decisions[place]), not_before(&decisions[place]));
+                prop_assert_eq!(said(place), said(*first));
+            }
+        }
+    }
+
     #[test]
     fn dropping_controls_adds_no_verdict(
         case in a_case(),
@@ -315,13 +422,13 @@ proptest! {
             Kind::Create => effect.own_key,
             Kind::Delete | Kind::Update | Kind::Inbound => false,
         };
-        let end = windows_end(&case);
         for (attempt, decision) in case.attempts.iter().zip(decide(&case)) {
             let alone = matches!(decision.reason(), Reason::NeverSent | Reason::NoEffect);
             if alone || decision.action() != Action::Resend || !attempt.facts.effects.iter().any(not_unique) {
                 continue;
             }
             let last = attempt.looks.iter().map(|look| look.asked).max();
+            let end = windows_end(&case, attempt);
             prop_assert!(last.is_some_and(|last| last > end), "resend inside a window: {decision:?}");
         }
     }

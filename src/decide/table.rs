@@ -5,14 +5,17 @@
 //! look. What is said is written as the report would say it: `resolved applied created store-id`, or for what cannot be
 //! decided yet `pending unsettled wait`.
 
+mod age;
 mod change;
 mod create;
 mod general;
 mod member;
 mod overtaken;
 mod readings;
+mod requests;
 mod several;
 mod streak;
+mod together;
 
 use super::{Decision, decide};
 use crate::clock::{Moment, Span};

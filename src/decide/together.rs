@@ -17,12 +17,11 @@ pub fn one_for_each_operation(group: &Group, mut decisions: Vec<Decision>) -> Ve
             places.entry(attempt.facts.identity).or_default().push(place);
         }
     }
-    for mut places in places.into_values().filter(|places| places.len() > 1) {
-        // In the order of arrival, whatever order the job reads them in.
-        places.sort_unstable_by_key(|place| group.attempts[*place].entry);
+    for places in places.into_values().filter(|places| places.len() > 1) {
         let counts: Vec<usize> =
             places.iter().copied().filter(|place| counts(group, &places, &decisions, *place)).collect();
-        let said: Vec<&Decision> = counts.iter().map(|place| &decisions[*place]).collect();
+        let mut said: Vec<&Decision> = counts.iter().map(|place| &decisions[*place]).collect();
+        said.sort_by(|one, other| place(one).cmp(&place(other)));
         if said.windows(2).all(|pair| pair[0] == pair[1]) && counts.len() == places.len() {
             continue;
         }
@@ -32,6 +31,17 @@ pub fn one_for_each_operation(group: &Group, mut decisions: Vec<Decision>) -> Ve
         }
     }
     decisions
+}
+
+/// In which order decisions are held against each other: that of the verdict table, so that neither the order in which the
+/// rows came nor that in which they are read chooses between them.
+fn place(decision: &Decision) -> (Reason, Action, Option<&str>, Option<&str>, &str) {
+    match decision {
+        Decision::Settle(v) => {
+            (v.reason, v.action, v.server_id.as_deref(), v.matched_on.as_deref(), v.explanation.as_str())
+        }
+        Decision::Defer(d) => (d.reason, d.action, None, None, d.explanation.as_str()),
+    }
 }
 
 /// Whether what an attempt comes to counts. One that was settled before, and could not be looked at any more when the

@@ -119,7 +119,10 @@ async fn serve(stream: TcpStream, world: Arc<Mutex<World>>, clock: fn() -> i64) 
     // Answers are small and written at once; delaying them only slows tests down.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| respond(request, &world, clock));
-    let connection = http1::Builder::new().keep_alive(true).serve_connection(TokioIo::new(stream), service);
+    // The world says the time, or does not.
+    let mut http = http1::Builder::new();
+    http.keep_alive(true).auto_date_header(false);
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     // An error is a client that went away or an answer that was to be lost.
     let _ = connection.await;
 }

@@ -1,0 +1,138 @@
+//! Which rows under one operation id are attempts of one operation, and what an id that was given to several says.
+
+use super::*;
+use crate::decide::operations;
+
+const RESEND: &str = "resolved not-applied confirmed-absent resend";
+const REVIEW: &str = "resolved not-applied confirmed-absent review";
+const REMOVED: &str = "duplicate-risk unknown removed-since review";
+const CONFIRMED: [i64; 2] = [16, 27];
+
+/// A create of this person, whose request shows these values; a person's key is the first of them.
+fn person(kind: Kind, values: &[(&str, u8)]) -> Attempt {
+    let key = values.iter().find(|(name, _)| *name == "email").map_or(link(99), |(_, value)| link(*value));
+    let values = values.iter().map(|(name, value)| ((*name).to_owned(), link(*value))).collect();
+    attempt(kind).changed(|effect| {
+        effect.values = values;
+        if kind == Kind::Create {
+            effect.key = Some(key);
+        }
+    })
+}
+
+fn ann() -> Attempt {
+    person(Kind::Create, &[("email", 1), ("name", 11)])
+}
+
+fn bob() -> Attempt {
+    person(Kind::Create, &[("email", 2), ("name", 12)])
+}
+
+fn lost(attempt: Attempt) -> Attempt {
+    attempt.saw(CONFIRMED.map(absent_at))
+}
+
+fn bare() -> Attempt {
+    attempt(Kind::Create).class(Class::BadRow { why: "body".into() }).effects([])
+}
+
+/// The operation of each attempt, by the place of its first one.
+fn parted<const N: usize>(attempts: [Attempt; N]) -> Vec<usize> {
+    operations(&Case { windows: Windows::default(), attempts: attempts.into(), removals: vec![] })
+}
+
+#[test]
+fn requests_that_show_two_values_of_one_name_are_two_operations() {
+    assert_eq!(parted([ann(), bob(), ann(), bob()]), [0, 1, 0, 1]);
+    let corrected = person(Kind::Create, &[("email", 1), ("name", 13)]);
+    assert_eq!(parted([ann(), corrected]), [0, 1]);
+    assert_eq!(said([lost(ann()), lost(bob())]), [RESEND, RESEND]);
+}
+
+#[test]
+fn requests_with_a_key_or_a_field_more_or_less_are_one_operation() {
+    let fewer = || person(Kind::Create, &[("email", 1)]);
+    let more = || person(Kind::Create, &[("email", 1), ("name", 11), ("user name", 21)]);
+    assert_eq!(parted([ann(), fewer(), more()]), [0, 0, 0]);
+    assert_eq!(parted([ann(), ann().not_sent(), ann().answered(412)]), [0, 0, 0]);
+    // Another operation of the plan is another request.
+    assert_eq!(parted([ann(), ann().told(|a| a.facts.operation = Some("another".into()))]), [0, 1]);
+}
+
+#[test]
+fn requests_an_answer_is_evidence_for_its_own_alone() {
+    for status in [200, 201, 204] {
+        let said = said([lost(ann()), bob().sent(1).answered(status), lost(bob())]);
+        assert_eq!([&said[0], &said[2]], [REVIEW, REMOVED], "{status}");
+    }
+    for status in [400, 412, 422] {
+        assert_eq!(said([lost(ann()), bob().sent(1).answered(status)])[0], RESEND, "{status}");
+    }
+    assert_eq!(said([ann().not_sent(), bob().answered(201)])[0], "resolved not-applied never-sent review");
+    assert_eq!(said([ann().not_sent(), bob().answered(400)])[0], "resolved not-applied never-sent resend");
+}
+
+#[test]
+fn requests_one_applied_makes_the_others_of_its_id_a_persons_to_review() {
+    let found = ann().saw([present_at(20, record("a", 2))]);
+    assert_eq!(said([found, lost(bob())]), ["resolved applied created store-id", REVIEW]);
+}
+
+/// Under an id of its own nothing could be its correction.
+#[test]
+fn requests_under_ids_of_their_own_say_nothing_of_each_other() {
+    assert_eq!(said([lost(ann()), bob().op(2).sent(1).answered(201)])[0], RESEND);
+}
+
+#[test]
+fn requests_for_what_is_not_unique_are_reviewed_under_a_shared_id() {
+    let child = |name: u8| {
+        let looks = [DAY + 1, DAY + 12].map(|minute| list_at(minute, []));
+        person(Kind::Member, &[("name", name)]).saw(looks)
+    };
+    assert_eq!(said([child(11), child(12)]), [REVIEW, REVIEW]);
+    assert_eq!(said([child(11), child(11)]), [RESEND, RESEND], "retries of one operation");
+    assert_eq!(said([child(11), child(12).op(2)]), [RESEND, RESEND]);
+}
+
+#[test]
+fn requests_a_bare_row_is_an_attempt_of_each() {
+    let told = said([lost(ann()), lost(bob()), bare().answered(201)]);
+    assert_eq!(told[..2], [REMOVED, REMOVED]);
+    // In doubt, its window counts for each.
+    let told = said([lost(ann()), lost(bob()), bare().sent(DAY)]);
+    assert_eq!(told[..2], ["pending unsettled wait", "pending unsettled wait"]);
+    // It was in doubt, so it is not the case that no byte of either left.
+    let told = said([ann().not_sent(), bob().not_sent(), bare()]);
+    assert!(told[..2].iter().all(|said| said != "resolved not-applied never-sent resend"), "{told:?}");
+}
+
+/// Rows that each fit a third one and not each other.
+#[test]
+fn requests_the_order_of_rows_does_not_matter() {
+    let rows = [
+        lost(person(Kind::Create, &[("email", 1)])),
+        lost(person(Kind::Create, &[("email", 1), ("name", 11)])),
+        lost(person(Kind::Create, &[("email", 1), ("name", 12)])),
+        lost(bob()),
+        bare().answered(201),
+    ];
+    let decide_in = |order: &[usize]| {
+        let attempts = order.iter().map(|place| {
+            let mut row = rows[*place].clone();
+            row.entry = *place as i64 + 1;
+            row
+        });
+        let case = Case { windows: Windows::default(), attempts: attempts.collect(), removals: vec![] };
+        let mut said: Vec<(usize, String)> = order.iter().copied().zip(decide(&case).iter().map(text)).collect();
+        said.sort();
+        said
+    };
+    let first = decide_in(&[0, 1, 2, 3, 4]);
+    let mut rng = fastrand::Rng::with_seed(7);
+    for _ in 0..60 {
+        let mut order = [0, 1, 2, 3, 4];
+        rng.shuffle(&mut order);
+        assert_eq!(decide_in(&order), first, "{order:?}");
+    }
+}
