@@ -47,10 +47,15 @@ impl Blanking<'_> {
             stay.extend(others);
         }
         let new = in_their_place(&stay, &go, &|| self.draw());
-        for entry in bearers {
-            if self.replace(entry, &new)? {
-                self.sealed_until(self.done_by(entry)?);
+        let mut sealed_any = false;
+        for entry in &bearers {
+            if self.replace(*entry, &new)? {
+                sealed_any = true;
+                self.sealed_until(self.done_by(*entry)?);
             }
+        }
+        for entry in bearers.into_iter().filter(|_| sealed_any) {
+            self.mark_sealed(entry)?;
         }
         Ok(())
     }
@@ -100,12 +105,21 @@ impl Blanking<'_> {
         Ok(())
     }
 
+    /// All that was decided together is sealed together, so that it is told from each other as it was.
+    fn mark_sealed(&self, entry: i64) -> Result<()> {
+        for (reading, facts) in self.facts_of(entry)? {
+            if !facts.sealed {
+                self.write_facts(reading, &Facts { sealed: true, ..facts })?;
+            }
+        }
+        Ok(())
+    }
+
     fn replace(&self, entry: i64, new: &BTreeMap<Link, Link>) -> Result<bool> {
         let mut replaced = false;
         for (reading, mut facts) in self.facts_of(entry)? {
             if replace_in(&mut facts, new) {
                 replaced = true;
-                facts.sealed = true;
                 self.write_facts(reading, &facts)?;
             }
         }

@@ -67,14 +67,12 @@ mod tests {
     #[test]
     fn what_would_be_lost_is_seen() {
         assert!(is_faithful(r#"{"a":[1,-2,0.5,{"b":"1e5"}],"c":null}"#));
-        for text in [
-            r#"{"a":1,"a":1}"#,
-            r#"[{"b":{"c":1,"c":2}}]"#,
-            r#"{"a":123456789012345678901}"#,
-            r#"{"a":1.0000000000000000001}"#,
-            "{",
-        ] {
+        for text in [r#"{"a":1,"a":1}"#, r#"[{"b":{"c":1,"c":2}}]"#, "{"] {
             assert!(!is_faithful(text), "{text}");
+        }
+        // Numbers keep their digits, whatever their size.
+        for text in [r#"{"a":123456789012345678901}"#, r#"{"a":1.0000000000000000001}"#] {
+            assert!(is_faithful(text), "{text}");
         }
     }
 }

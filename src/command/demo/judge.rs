@@ -167,6 +167,8 @@ impl Case<'_> {
             Reason::KeyTaken => any(&|real, _| real.taken),
             Reason::ForeignRecords => any(&|real, want| listed(want) && real.alike.len() > real.wanting),
             Reason::AmbiguousMatch => any(&|real, want| listed(want) && real.wanting > 1 && real.holds),
+            Reason::Underdetermined => any(&|real, want| listed(want) && real.alike.len() < real.wanting),
+            Reason::PartlyApplied => any(&|real, _| real.holds) && any(&|real, _| !real.holds),
             Reason::Overwritten => any(&|real, want| matches!(want, Want::Assured { .. }) && !real.holds),
             _ => false,
         };
