@@ -268,3 +268,36 @@ fn an_older_record_is_preexisting_for_a_writer_whose_clock_holds() {
     assert_eq!(said(&dir.row("r1")), PREEXISTING);
     assert_eq!(said(&dir.row("r2")), PRESENT, "when it was sent is not known");
 }
+
+/// What another host's clock dated is worth no more than its source: a minute, unless the mapping says otherwise.
+#[test]
+fn an_imported_rows_time_is_worth_its_sources_clock() {
+    for (clock_error, made, right) in [
+        (None, 30, PRESENT),
+        (None, -30, PRESENT),
+        (None, 120, CREATED),
+        (None, -120, PREEXISTING),
+        (Some("5s"), 30, CREATED),
+        (Some("5s"), -30, PREEXISTING),
+        (Some("5m"), 120, PRESENT),
+        (Some("5m"), -120, PRESENT),
+    ] {
+        let platform = Platform::dated();
+        let sent = ago(600);
+        stranger(&platform, sent + seconds(made));
+        let error = clock_error.map(|error| format!("clock_error = \"{error}\"\n")).unwrap_or_default();
+        let rest = format!("[import.log]\nformat = \"jsonl\"\n{error}");
+        let dir = Dir::new(&Setup { rest, ..Setup::of(&platform).windows(AN_HOUR) });
+        let body = register(&platform).text("body");
+        let url = register(&platform).text("url");
+        let line = format!(
+            "{{\"method\":\"POST\",\"url\":\"{url}\",\"body\":{body},\"sent_at\":\"{sent}\",\"http_status\":503}}\n"
+        );
+        std::fs::write(dir.file("log.jsonl"), line).unwrap();
+        let imported = dir.run(&["import", "--map", "log", "log.jsonl"]);
+        assert_eq!(imported.code, 0, "{imported:?}");
+        dir.run(&["run"]);
+        let rows = dir.report();
+        assert_eq!((rows.len(), said(&rows[0]).as_str()), (1, right), "{clock_error:?}, made {made} s later: {rows:?}");
+    }
+}

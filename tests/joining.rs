@@ -387,20 +387,16 @@ fn preexisting_falls_with_the_record_that_a_recorded_delete_removed() {
     for (recorded_before, failure) in [(true, "timeout"), (false, "timeout"), (false, "answered"), (true, "answered")] {
         let what = format!("delete recorded before: {recorded_before}, {failure}");
         let platform = Platform::dated();
-        let setup = || Setup::consent(&platform).windows(OPEN);
-        let dir = Dir::new(&setup());
-        let off = serde_json::from_str(r#"{"identifier":"chat","state":"on"}"#).unwrap();
+        let dir = Dir::new(&open(&platform));
         let old = platform.add(NewAccount {
-            eid: Some("kid-1".into()),
-            given_name: Some("Kim".into()),
-            birth_date_yyyymmdd: Some("20150101".into()),
-            features: Some(vec![off]),
+            email: Some(EMAIL.into()),
+            given_name: Some("Ann".into()),
+            birth_date_yyyymmdd: Some("19900102".into()),
             made_ms: Some(ago(86_400).0),
             ..NewAccount::default()
         });
-        dir.attempt(&platform, consent("c/1", &platform), "error-before");
-        let url = format!("{}/s2s/api/v1.0/sandbox/accounts/eid/kid-1", platform.url);
-        let removal = now(Entry::new("d/1", "DELETE", &url));
+        dir.attempt(&platform, register("c/1", &platform), "error-before");
+        let removal = now(delete("d/1", &platform));
         // What was answered with success had been done by then.
         let record = || match failure {
             "answered" => {
@@ -424,7 +420,7 @@ fn preexisting_falls_with_the_record_that_a_recorded_delete_removed() {
         look(&dir);
         assert_eq!(dir.row("c/1")["status"], "pending", "{what}: {:?}", dir.row("c/1"));
         assert_eq!(platform.world().repair(Moment::now().0, "c/1").applied, 1);
-        windows_over(&dir, setup());
+        windows_over(&dir, open(&platform));
         settle(&dir);
         let row = dir.row("c/1");
         assert!([CREATED, PRESENT].contains(&said(&row).as_str()), "{what}: {row:?}");

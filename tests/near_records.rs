@@ -14,7 +14,6 @@ const MUM: &str = "mum@example.com";
 const RESEND: &str = "resolved not-applied confirmed-absent resend";
 const AMBIGUOUS: &str = "duplicate-risk unknown ambiguous-match review";
 const PRESENT: &str = "resolved satisfied present store-id";
-const PREEXISTING: &str = "resolved not-applied preexisting do-not-resend";
 const UNOBSERVABLE: &str = "duplicate-risk unknown unobservable ask-privo";
 
 fn ago(seconds: i64) -> Moment {
@@ -249,9 +248,9 @@ fn account(platform: &Platform, eid: &str, state: Option<&str>) -> String {
 #[test]
 fn an_account_of_before_says_nothing_of_a_consent_request_unless_a_feature_shows_it() {
     for dated in [true, false] {
-        let there = if dated { PREEXISTING } else { PRESENT };
+        // Whose consent it is that shows, nothing says: the account is there once, and nothing is to be sent again.
         for (state, right) in
-            [(None, UNOBSERVABLE), (Some("off"), UNOBSERVABLE), (Some("pending"), there), (Some("on"), there)]
+            [(None, UNOBSERVABLE), (Some("off"), UNOBSERVABLE), (Some("pending"), PRESENT), (Some("on"), PRESENT)]
         {
             let platform = if dated { Platform::dated() } else { Platform::start() };
             let dir = Dir::new(&Setup::consent(&platform));
