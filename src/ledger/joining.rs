@@ -14,7 +14,7 @@ use crate::clock::Moment;
 use crate::decide::may_apply;
 use crate::evidence::{Class, Facts, Kind, Link, Windows};
 use crate::mask;
-use crate::plan::Reader;
+use crate::plan::{Operation, Reader};
 
 /// What can never change by what comes later: these stand for themselves, or a person has spoken.
 const STANDS: &str = "('closed', 'bad-row', 'no-plan', 'no-effect', 'other-environment')";
@@ -104,7 +104,10 @@ pub(super) fn removes_by_id(facts: &Facts, reader: &Reader) -> bool {
         let lookups = &reader.plan.lookups;
         lookups.get(lookup).is_some_and(|lookup| lookup.is_by_server_id(lookups))
     };
-    facts.effects.iter().any(|effect| effect.kind == Kind::Delete && effect.lookup.as_ref().is_some_and(by_id))
+    let named = |operation: &&Operation| Some(operation.name.as_ref()) == facts.operation.as_ref();
+    let operation = reader.plan.operations.iter().find(named);
+    let only_known = operation.is_some_and(|operation| operation.effects.iter().any(|effect| effect.only_known));
+    !only_known && facts.effects.iter().any(|e| e.kind == Kind::Delete && e.lookup.as_ref().is_some_and(by_id))
 }
 
 /// Makes the groups that the newcomers join due, and takes back the advice to send anything of them again.

@@ -272,6 +272,10 @@ pub struct Effect {
     /// Creates: the request does more than make the record, and a record from before does not show the rest.
     #[serde(default)]
     pub does_more: bool,
+    /// Deletes: the partner deletes by the server's id only what it was told the making of, so that such a delete removed
+    /// nothing whose making is in doubt.
+    #[serde(default)]
+    pub only_known: bool,
     /// Per field of the lookup's record: where the body has it.
     #[serde(default)]
     pub compare: BTreeMap<String, Vec<Path>>,
