@@ -35,13 +35,16 @@ fn absent(dir: &Dir, platform: &Platform, request: &str, operation: &str, email:
 fn filters_are_and_and_repeated_words_are_or() {
     let dir = golden_ledger("");
     for (arguments, expected) in [
-        (&["--status", "pending"][..], &["r-open/2", "r-unread"][..]),
-        (&["--status", "pending", "--reason", "unsettled"], &["r-open/2"]),
+        (&["--status", "pending"][..], &["r-again/1", "r-open/1", "r-open/2", "r-unread"][..]),
+        (&["--status", "pending", "--reason", "unsettled"], &["r-again/1", "r-open/1", "r-open/2"]),
         (&["--status", "pending", "--reason", "inconclusive"], &["r-unread"]),
         (&["--reason", "created", "--reason", "closed"], &["r-made", "r-closed"]),
         (&["--reason", "created", "--status", "pending"], &[]),
         (&["--operation", "register-child"], &["r-blind", "r-closed"]),
-        (&["--operation", "register-account", "--status", "pending"], &["r-open/2", "r-unread"]),
+        (
+            &["--operation", "register-account", "--status", "pending"],
+            &["r-again/1", "r-open/1", "r-open/2", "r-unread"],
+        ),
         (&["--run", "2"], &["r-late", "r-closed"]),
         (&["--run", "1", "--status", "duplicate-risk"], &["r-bad", "r-twice/1", "r-blind"]),
         // From then on, before then; what has no readable time is in every range.
@@ -162,13 +165,13 @@ fn new_is_what_was_settled_since_for_each_reader_by_itself() {
 fn an_operation_is_new_when_its_last_attempt_is_settled() {
     let dir = golden_ledger("");
     assert_eq!(ids(&dir, &["--new", "--for", "resend"]), ["r-absent/1"]);
-    // r-open/1 was settled long ago; only now does r-open/2 say so too.
+    // r-open/1 was settled long ago, and waited for r-open/2; only now do both say so.
     let sql = "INSERT INTO verdicts (entry_id, run_id, decided_ms, status, outcome, reason, action, explanation)
                SELECT id, 2, 1772456400000, 'resolved', 'not-applied', 'confirmed-absent', 'resend', 'absent' FROM entries
-               WHERE request_id = 'r-open/2';
+               WHERE operation_id = 'op-open';
                UPDATE standings SET status = 'resolved', reason = 'confirmed-absent', action = 'resend',
-                 verdict_id = (SELECT max(id) FROM verdicts)
-               WHERE entry_id = (SELECT id FROM entries WHERE request_id = 'r-open/2');";
+                 verdict_id = (SELECT max(id) FROM verdicts WHERE entry_id = standings.entry_id)
+               WHERE entry_id IN (SELECT id FROM entries WHERE operation_id = 'op-open');";
     dir.db().execute_batch(sql).unwrap();
     assert_eq!(ids(&dir, &["--new", "--for", "resend"]), ["r-open/1"]);
 }
