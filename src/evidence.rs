@@ -101,9 +101,10 @@ pub struct Facts {
     /// more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub overtaken: bool,
-    /// Its digests were replaced when its personal fields went: they tell it from nothing that came later.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub sealed: bool,
+    /// When its digests were replaced, for its personal fields went: they are comparable with those that were replaced with
+    /// them, and with no others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Moment>,
     /// When the sender had given up, by the writer's clock and at the latest when the job first read the row.
     pub ended: Moment,
     /// When the row came that says how it ended, by the store's clock: what it tells of had happened by then. `None`: an

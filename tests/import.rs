@@ -414,8 +414,8 @@ fn what_was_imported_is_reconciled() {
     assert_eq!(dir.says("csv-5"), "resolved not-applied never-sent resend");
     assert_eq!(dir.says("csv-7"), "pending . other-environment review");
     assert_eq!(dir.says("ngx-1"), "duplicate-risk unknown bad-row review");
-    assert_eq!(dir.says("ngx-4"), "resolved not-applied confirmed-absent resend");
-    assert_eq!(dir.says("ngx-5"), "resolved not-applied no-effect resend");
+    assert_eq!(dir.says("ngx-4"), "duplicate-risk unknown removed-since review");
+    assert_eq!(dir.says("ngx-5"), "resolved not-applied no-effect none");
     let rows = dir.report();
     let har = rows.iter().filter(|row| row["request_id"].starts_with("import-") && row["reason"] == "present");
     assert_eq!(har.count(), 1, "{rows:#?}");

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::clock::Moment;
 use crate::evidence::{Attempt, Case, Class, Link};
 use crate::words::Direction;
 
@@ -25,7 +26,7 @@ pub struct Requests<'a> {
 struct Signature<'a> {
     call: Option<(bool, Option<&'a str>)>,
     values: BTreeMap<(&'a str, &'a str), Link>,
-    sealed: bool,
+    sealed: Option<Moment>,
 }
 
 impl<'a> Signature<'a> {
@@ -113,7 +114,7 @@ fn fitting(signatures: &[&Signature]) -> Vec<BTreeSet<usize>> {
     }
     let common = names.into_iter().max_by_key(|(_, count)| *count).map(|(name, _)| name);
     let value = |signature: &Signature| {
-        common.filter(|_| !signature.sealed).and_then(|name| signature.values.get(&name).copied())
+        common.filter(|_| signature.sealed.is_none()).and_then(|name| signature.values.get(&name).copied())
     };
     let mut alike: BTreeMap<Option<Link>, Vec<usize>> = BTreeMap::new();
     for (place, signature) in signatures.iter().enumerate() {

@@ -71,7 +71,7 @@ pub fn attempt(kind: Kind) -> Attempt {
         sent: Some(at(0)),
         sent_ahead: false,
         overtaken: false,
-        sealed: false,
+        sealed: None,
         ended: at(0),
         arrived: None,
         clock_error: None,

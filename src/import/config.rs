@@ -8,6 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::times::{Length, Time};
+use crate::clock::Span;
 use crate::ids;
 use crate::plan::parts::{Path, scalar};
 
@@ -40,6 +41,19 @@ impl Format {
     }
 }
 
+/// How far a source's clock may be from the ledger's: `5s`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ClockError(pub Span);
+
+impl TryFrom<String> for ClockError {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<ClockError, Self::Error> {
+        Span::parse(&text).map(ClockError).ok_or("not a duration (write <integer>s, m, h or d, like \"60s\")")
+    }
+}
+
 /// Where each column stands. Every field that is not given has the format's usual place.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,7 +78,7 @@ pub struct Mapping {
     /// From `sent_at` to `ended_at`, when one of them is missing.
     pub duration: Option<Length>,
     /// How far the clock that dated the records may be from the ledger's.
-    pub(crate) clock_error: Option<crate::config::Length>,
+    pub clock_error: Option<ClockError>,
     pub failure: Option<Places>,
     pub http_status: Option<Places>,
     pub error: Option<Places>,

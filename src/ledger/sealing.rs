@@ -108,8 +108,8 @@ impl Blanking<'_> {
     /// All that was decided together is sealed together, so that it is told from each other as it was.
     fn mark_sealed(&self, entry: i64) -> Result<()> {
         for (reading, facts) in self.facts_of(entry)? {
-            if !facts.sealed {
-                self.write_facts(reading, &Facts { sealed: true, ..facts })?;
+            if facts.sealed.is_none() {
+                self.write_facts(reading, &Facts { sealed: Some(self.now), ..facts })?;
             }
         }
         Ok(())

@@ -184,7 +184,7 @@ impl Reader<'_> {
             sent,
             sent_ahead: sent.is_some_and(|sent| sent > read_at),
             overtaken: false,
-            sealed: false,
+            sealed: None,
             ended: ended.min(read_at + SET_BACK),
             arrived: row.arrived,
             clock_error: row.clock_error,
