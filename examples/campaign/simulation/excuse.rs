@@ -1,7 +1,7 @@
 //! What nobody could decide: for each reason to stay undecided, the truth that justifies it. Independent of the
 //! decision; whatever is not justified here counts as `undecided`.
 
-use privo_reconcile::sandbox::{Account, Search, ShownDate};
+use privo_reconcile::sandbox::{Account, Search};
 use privo_reconcile::words::{Reason, Status};
 
 use super::ops::{Attempt, Kind, Op, Person};
@@ -55,7 +55,7 @@ impl Undecided<'_> {
             }
             Reason::OtherEnvironment => op.kind == Kind::OtherEnvironment,
             // Another record is answered for this key; or there is no owner any more whose list could be read.
-            Reason::Inconclusive => self.any(|person| self.answered_for(person)) || self.owner_gone(),
+            Reason::Inconclusive => self.answered_for() || self.waits_for_sibling() || self.owner_gone(),
             _ => false,
         }
     }
@@ -77,13 +77,7 @@ impl Undecided<'_> {
     fn taken(&self, person: &Person) -> bool {
         let likenesses = self.truth.likenesses(self.op, person);
         let other = |account: &&Account| !self.ours(account) && !same_fields(person, account);
-        person.keyed() && likenesses.iter().any(|account| other(account) || self.shows_another_day(account))
-    }
-
-    fn shows_another_day(&self, account: &Account) -> bool {
-        let habits = &self.stage.story.habits;
-        matches!(habits.dates, ShownDate::DayBefore | ShownDate::DayAfter)
-            && habits.shows_otherwise(&account.service_id)
+        person.keyed() && likenesses.iter().any(|account| other(account) || self.truth.shows_another_day(account))
     }
 
     /// A record in the owner's list is equal in one field and not in the other, and no operation of the ledger explains it: it
@@ -94,7 +88,7 @@ impl Undecided<'_> {
             let name = account.details.given_name.as_deref().map(folded) == Some(folded(&person.given_name));
             let date = account.details.birth_date.as_ref() == Some(&person.birth_date);
             let explained = self.stage.recorded_at.get(&account.cause).is_some_and(|at| *at <= self.told.from);
-            (name != date && !explained && !self.is_older(account)) || (name && self.shows_another_day(account))
+            (name != date && !explained && !self.is_older(account)) || (name && self.truth.shows_another_day(account))
         };
         !person.keyed() && listed.iter().any(near)
     }
@@ -125,7 +119,9 @@ impl Undecided<'_> {
                 _ => false,
             }
         };
-        gone || (!person.keyed() && self.owner_gone())
+        let otherwise = !person.keyed() && likenesses.iter().any(|account| self.truth.shows_another_day(account));
+        gone || otherwise
+            || (!person.keyed() && self.owner_gone())
             || self.stage.ops.iter().any(|other| targets(other) || self.of_nobody_knows(other))
     }
 
@@ -137,7 +133,11 @@ impl Undecided<'_> {
         let off = if self.stage.story.steps { HOUR } else { 0 } + self.uncertain();
         let after = |attempt: &&Attempt| attempt.open_until.max(attempt.sent_ms) + off >= first;
         other.kind.deletes_by_id()
-            && other.attempts.iter().filter(|attempt| attempt.recorded && attempt.sent).any(|attempt| after(&attempt))
+            && other
+                .attempts
+                .iter()
+                .filter(|attempt| attempt.recorded && (attempt.sent || attempt.open_until > i64::MIN))
+                .any(|attempt| after(&attempt))
     }
 
     fn owner_gone(&self) -> bool {
@@ -146,8 +146,17 @@ impl Undecided<'_> {
     }
 
     /// A search, or a server that folds keys of which the plan says nothing, answers with another record.
-    fn answered_for(&self, person: &Person) -> bool {
-        self.truth.answered_for(person)
+    fn answered_for(&self) -> bool {
+        let target = self.op.target.as_deref().filter(|_| self.op.kind.deletes());
+        self.any(|person| self.truth.answered_for(&person.keys()))
+            || target.is_some_and(|target| self.truth.answered_for(&[target]))
+    }
+
+    /// Another operation under the same owner names a key that the server searches for by parts, so that what it made cannot
+    /// be told from what this one made.
+    fn waits_for_sibling(&self) -> bool {
+        let sibling = |other: &Op| other.owner == self.op.owner && other.persons.iter().any(Person::keyed);
+        self.stage.story.habits.search != Search::Exact && self.op.owner.is_some() && self.stage.ops.iter().any(sibling)
     }
 
     /// The account was there before consent was asked for, so that it does not show whether it was.
@@ -193,7 +202,10 @@ impl Undecided<'_> {
         };
         let looks = self.stage.reports.iter().filter(|report| report.after_run).flat_map(|report| &report.rows);
         let mut looks = looks.filter(|row| row.request_id == self.told.request_id).filter_map(|row| row.last_checked);
+        // A clock that is far off tells no order of what was sent and what was seen.
         !story.steps
+            && story.skew.abs() < MINUTE
+            && !story.has(Twist::ServerHour)
             && matches!(story.trouble, Trouble::None | Trouble::Noise)
             && looks.any(|checked| {
                 let at = checked - story.skew;

@@ -79,13 +79,15 @@ impl Person {
             && birth_date.is_none_or(|shown| shown == self.birth_date)
     }
 
+    /// Every key of its own.
+    pub fn keys(&self) -> Vec<&str> {
+        let keys = [&self.email, &self.user_name, &self.external, &self.display, &self.eid];
+        keys.into_iter().flatten().map(String::as_str).collect()
+    }
+
     /// Looked up by a key of its own.
     pub fn keyed(&self) -> bool {
-        self.email.is_some()
-            || self.user_name.is_some()
-            || self.external.is_some()
-            || self.display.is_some()
-            || self.eid.is_some()
+        !self.keys().is_empty()
     }
 }
 

@@ -205,7 +205,9 @@ impl Bench<'_> {
         // A record of somebody whom the ledger does not know stands in the list for another's.
         let likenesses = self.truth.likenesses(op, person);
         let stranger = !person.keyed() && likenesses.iter().any(|one| !self.known(&one.cause, told));
-        if account.cause != BY_HAND && self.known(&account.cause, told) && !stranger {
+        // A plan that does not know that the server folds this key cannot know who else asked for it.
+        let folded = self.stage.story.habits.folds_keys && op.kind == Kind::External;
+        if account.cause != BY_HAND && self.known(&account.cause, told) && !stranger && !folded {
             return Ruling::Wrong("another operation that the ledger knows made the record");
         }
         Ruling::Unknowable
@@ -229,6 +231,8 @@ impl Bench<'_> {
                 && self.known(&other.cause, told)
                 && self.listed(op, other)
                 && same_fields(person, other)
+                // One that the list shows with another day cannot be known to be the same.
+                && !self.truth.shows_another_day(other)
                 && !self.truth.seen_absent(other, told.from, told.to)
         };
         !person.keyed() && self.known(&account.cause, told) && self.truth.made_by(&attempts).any(|other| shown(&other))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use privo_reconcile::sandbox::{Account, Applied, Habits, Kind as Role, Search, Truth as Journal};
+use privo_reconcile::sandbox::{Account, Applied, Habits, Kind as Role, Search, ShownDate, Truth as Journal};
 
 use super::ops::{Attempt, Kind, Op, Person};
 use super::story::Story;
@@ -49,6 +49,12 @@ impl Truth {
     pub fn asked_of(&self, consent: &str) -> Option<&Account> {
         let consent = self.journal.consents.iter().find(|one| one.consent_identifier == consent)?;
         self.account(&consent.sid)
+    }
+
+    /// The account shows another date of birth than it was made with, and one that can be read.
+    pub fn shows_another_day(&self, account: &Account) -> bool {
+        let moved = matches!(self.habits.dates, ShownDate::DayBefore | ShownDate::DayAfter);
+        moved && self.habits.shows_otherwise(&account.service_id)
     }
 
     /// Who deleted an account.
@@ -138,14 +144,8 @@ impl Truth {
             || same(&person.eid, &d.eid)
     }
 
-    /// The server answers with another record when it is asked for one of the person's keys: by parts, or in another case.
-    pub fn answered_for(&self, person: &Person) -> bool {
-        let d = |account: &Account| {
-            let d = account.details.clone();
-            [d.email, d.user_name, d.external_user_identifier, d.display_name, d.eid]
-        };
-        let Person { email, user_name, external, display, eid, .. } = person.clone();
-        let asked = [email, user_name, external, display, eid];
+    /// The server answers with another record when it is asked for one of these keys: by parts, or in another case.
+    pub fn answered_for(&self, asked: &[&str]) -> bool {
         let found = |asked: &str, key: &str| {
             let (asked, key) = (folded(asked), folded(key));
             match self.habits.search {
@@ -156,7 +156,9 @@ impl Truth {
         };
         let other = |asked: &str, key: &str| asked.trim() != key.trim() && found(asked, key);
         self.journal.accounts.iter().any(|account| {
-            asked.iter().zip(&d(account)).any(|(a, b)| a.as_deref().zip(b.as_deref()).is_some_and(|(a, b)| other(a, b)))
+            let d = &account.details;
+            let keys = [&d.email, &d.user_name, &d.external_user_identifier, &d.display_name, &d.eid];
+            keys.into_iter().flatten().any(|key| asked.iter().any(|asked| other(asked, key)))
         })
     }
 
