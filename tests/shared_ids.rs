@@ -144,6 +144,37 @@ fn one_applied_among_people_under_one_id_makes_the_others_a_persons_to_review() 
     }
 }
 
+/// What became of one of them is not known: its record shows another name. It may be the correction of another.
+#[test]
+fn one_that_may_be_applied_makes_the_others_of_its_id_a_persons_to_review() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    let name = Some("Other".to_owned());
+    platform.add(NewAccount { email: Some("p1@example.com".into()), given_name: name, ..NewAccount::default() });
+    PEOPLE.iter().for_each(|name| dir.insert(&person(name, &platform, "undefined")));
+    settle(&dir);
+    assert_eq!(dir.says("p1"), "duplicate-risk unknown key-taken review");
+    assert!(PEOPLE[1..].iter().all(|name| dir.says(name) == REVIEW), "{:?}", dir.report());
+}
+
+/// One of them is still in doubt: until it is decided, none is sent again.
+#[test]
+fn one_in_doubt_lets_the_others_of_its_id_wait() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "1h")]));
+    PEOPLE[1..].iter().for_each(|name| dir.insert(&person(name, &platform, "undefined").failure("not_sent")));
+    assert_eq!(dir.run_twice().code, 0);
+    assert_eq!(for_resend(&dir), set(&PEOPLE[1..]));
+    dir.insert(&person("p1", &platform, "undefined").sent(Moment::now()));
+    assert_eq!(for_resend(&dir), set(&[]));
+    assert_eq!(dir.run_twice().code, 4);
+    assert!(PEOPLE[1..].iter().all(|name| dir.says(name) == "pending . unsettled wait"), "{:?}", dir.report());
+    assert_eq!(for_resend(&dir), set(&[]));
+    dir.configure(&Setup::of(&platform));
+    settle(&dir);
+    assert_eq!(for_resend(&dir), set(&PEOPLE));
+}
+
 #[test]
 fn two_children_of_a_parent_under_one_id_both_applied_have_each_its_record() {
     for id in IDS {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::group::{Group, succeeded};
 use super::requests::Requests;
 use super::{Decision, Deferral, Verdict, settle};
+use crate::clock::Moment;
 use crate::evidence::{Attempt, Class, Kind, Link};
 use crate::words::{Action, Outcome, Reason, Seen, Status};
 
@@ -126,28 +127,57 @@ pub fn beware_of_corrections(group: &Group, requests: &Requests, decisions: &mut
     if requests.sharing.is_empty() {
         return;
     }
-    let mut applied: BTreeMap<Link, BTreeSet<Link>> = BTreeMap::new();
+    let mut others: BTreeMap<Link, Others> = BTreeMap::new();
     for (attempt, decision) in group.attempts.iter().zip(decisions.iter()) {
         let own = attempt.facts.identity;
         let Some(id) = requests.sharing.get(&own) else { continue };
-        let fulfilled =
-            matches!(decision, Decision::Settle(v) if matches!(v.outcome, Outcome::Applied | Outcome::Satisfied));
-        if fulfilled || succeeded(attempt) {
-            applied.entry(*id).or_default().insert(own);
+        let of = others.entry(*id).or_default();
+        match decision {
+            _ if attempt.answered() => {
+                of.applied.extend(succeeded(attempt).then_some(own));
+            }
+            Decision::Settle(verdict) if attempt.facts.class == Class::Planned => {
+                of.applied.extend((verdict.outcome != Outcome::NotApplied).then_some(own));
+            }
+            Decision::Defer(deferral) if attempt.facts.class == Class::Planned => {
+                of.waiting.insert(own, deferral.not_before);
+            }
+            Decision::Settle(_) | Decision::Defer(_) => {}
         }
     }
     for (attempt, decision) in group.attempts.iter().zip(decisions.iter_mut()) {
         let own = attempt.facts.identity;
-        let Some(id) = requests.sharing.get(&own) else { continue };
+        let Some(of) = requests.sharing.get(&own).and_then(|id| others.get(id)) else { continue };
         let Decision::Settle(verdict) = decision else { continue };
+        if verdict.action != Action::Resend {
+            continue;
+        }
         let not_unique = attempt.facts.effects.iter().any(|effect| matches!(effect.kind, Kind::Member | Kind::Blind));
-        let corrected = applied.get(id).is_some_and(|others| others.iter().any(|other| *other != own));
-        if verdict.action == Action::Resend && (not_unique || corrected) {
+        if not_unique || of.applied.iter().any(|other| *other != own) {
             verdict.action = Action::Review;
             verdict.explanation = format!(
                 "its operation_id was given to several requests, so another of them may be its correction: see whether it is still to be sent; {}",
                 verdict.explanation
             );
+            continue;
+        }
+        let mut waiting = of.waiting.iter().filter(|(other, _)| **other != own).map(|(_, not_before)| *not_before);
+        if let Some(first) = waiting.next() {
+            *decision = Decision::Defer(Deferral {
+                reason: Reason::Unsettled,
+                action: Action::Wait,
+                not_before: waiting.fold(first, |least, next| least.min(next)),
+                explanation: "its operation_id was given to several requests, and another of them, which may be its correction, is not decided yet".into(),
+            });
         }
     }
+}
+
+/// What is known of the operations under one id that was given to several.
+#[derive(Default)]
+struct Others {
+    /// Those that were applied, or may have been for all that will be known.
+    applied: BTreeSet<Link>,
+    /// Those that cannot be decided yet, and before when nothing more can be said.
+    waiting: BTreeMap<Link, Option<Moment>>,
 }

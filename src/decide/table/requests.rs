@@ -78,6 +78,27 @@ fn requests_one_applied_makes_the_others_of_its_id_a_persons_to_review() {
     assert_eq!(said([found, lost(bob())]), ["resolved applied created store-id", REVIEW]);
 }
 
+/// What may have been applied may be a correction, too; and what is not decided yet is waited for.
+#[test]
+fn requests_one_that_may_be_applied_keeps_the_others_of_its_id_from_being_sent_again() {
+    let taken = || bob().saw([present_at(20, with_field(record("b", 2), Compared::Differs))]);
+    assert_eq!(said([lost(ann()), taken()]), [REVIEW, "duplicate-risk unknown key-taken review"]);
+    assert_eq!(said([ann().not_sent(), taken()])[0], "resolved not-applied never-sent review");
+    let blind = || bob().changed(|effect| (effect.kind, effect.key) = (Kind::Blind, None));
+    assert_eq!(said([lost(ann()), blind()])[0], REVIEW);
+    let waits = [bob().saw([inconclusive_at(20)]), bob().sent(9).http().saw([absent_at(20)]), bob()];
+    for waiting in waits {
+        let decisions = decided(&Windows::default(), [ann().not_sent(), waiting.clone()]);
+        assert_eq!(text(&decisions[0]), "pending unsettled wait", "{waiting:?}");
+        assert_eq!(not_before(&decisions[0]), not_before(&decisions[1]));
+    }
+    // Under ids of their own they do not wait for each other.
+    assert_eq!(said([ann().not_sent(), bob().op(2)])[0], "resolved not-applied never-sent resend");
+    // What was lost for sure corrects nothing.
+    let preexisting = bob().saw([present_at(20, record("b", -2))]);
+    assert_eq!(said([lost(ann()), preexisting])[0], RESEND);
+}
+
 /// Under an id of its own nothing could be its correction.
 #[test]
 fn requests_under_ids_of_their_own_say_nothing_of_each_other() {
