@@ -164,7 +164,7 @@ impl Undecided<'_> {
         let first = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min();
         let before = |account: &&Account| first.is_none_or(|first| account.made_ms <= first);
         self.op.kind == Kind::Consent
-            && self.any(|person| self.truth.likenesses(self.op, person).iter().any(|a| before(a)))
+            && self.any(|person| self.truth.likenesses(self.op, person).iter().any(&before))
     }
 
     /// A record was made under the key of a delete since it was sent, or a request in the ledger may have made it.
@@ -173,7 +173,7 @@ impl Undecided<'_> {
         let accounts = self.truth.under_key(self.op);
         // A record that shows when it was made says whether that was before or after, but for the clocks.
         let apart = |account: &&Account| account.made_ms.abs_diff(began) > self.uncertain().unsigned_abs();
-        if self.seen_absent_since() || (self.stage.story.dated && accounts.iter().all(|account| apart(account))) {
+        if self.seen_absent_since() || (self.stage.story.dated && accounts.iter().all(apart)) {
             return false;
         }
         let made = accounts.iter().any(|account| account.made_ms >= began);
@@ -240,7 +240,7 @@ impl Undecided<'_> {
         let there = |person: &&Person| {
             let accounts = self.truth.likenesses(self.op, person);
             let fits = |account: &&Account| person.keyed() || same_fields(person, account);
-            accounts.iter().any(|account| self.truth.seen_alive(account, from, to) && fits(&account))
+            accounts.iter().any(|account| self.truth.seen_alive(account, from, to) && fits(account))
         };
         let count = self.op.persons.iter().filter(there).count();
         count > 0 && count < self.op.persons.len()
