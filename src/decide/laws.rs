@@ -368,13 +368,16 @@ proptest! {
 
     /// Digests and the server's ids are names: what they are called changes nothing but what is named.
     #[test]
-    fn names_of_keys_and_records_do_not_matter(case in a_case(), seed in any::<u64>()) {
+    fn names_of_keys_and_records_do_not_matter(case in a_kept_case(), seed in any::<u64>()) {
         let mut digests: Vec<u8> = (0..=255).collect();
         fastrand::Rng::with_seed(seed).shuffle(&mut digests);
         let before = decide(&case);
         let after = decide(&rename(&case, &digests));
-        for (before, after) in before.iter().zip(&after) {
-            prop_assert_eq!(end(before, renamed), end(after, str::to_owned));
+        for ((before, after), attempt) in before.iter().zip(&after).zip(&case.attempts) {
+            // What is decided of an answered row is dropped.
+            if attempt.facts.failure != Some(Failure::Answered) {
+                prop_assert_eq!(end(before, renamed), end(after, str::to_owned));
+            }
         }
     }
 
