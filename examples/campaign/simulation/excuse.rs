@@ -163,8 +163,7 @@ impl Undecided<'_> {
     fn account_of_before(&self) -> bool {
         let first = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min();
         let before = |account: &&Account| first.is_none_or(|first| account.made_ms <= first);
-        self.op.kind == Kind::Consent
-            && self.any(|person| self.truth.likenesses(self.op, person).iter().any(&before))
+        self.op.kind == Kind::Consent && self.any(|person| self.truth.likenesses(self.op, person).iter().any(&before))
     }
 
     /// A record was made under the key of a delete since it was sent, or a request in the ledger may have made it.
