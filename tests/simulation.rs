@@ -126,7 +126,7 @@ fn every_twist_is_played_and_every_verdict_in_it_can_be_decided_again() {
 }
 
 #[test]
-#[ignore = "not every rule that these worlds ask for is there yet"]
+#[ignore = "seed 5009 still finds a child that is advised to be sent again and will be applied"]
 fn nothing_is_wrong_in_worlds_with_a_twist() {
     for twist in Twist::ALL {
         let figures = worlds_with(*twist, 5000..5010);
