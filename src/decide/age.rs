@@ -63,7 +63,8 @@ impl Made {
 
     /// Surely at or after this moment.
     pub fn since(&self, moment: Moment) -> bool {
-        self.absent >= moment || self.said.iter().all(|(from, _)| *from >= moment)
+        let looked = self.absent >= moment && !self.said.iter().any(|said| self.contradicts(*said));
+        looked || self.said.iter().all(|(from, _)| *from >= moment)
     }
 
     /// Surely before this moment.
@@ -80,11 +81,19 @@ impl Made {
         }
     }
 
+    /// It was looked for and not found after it was made: the look went to an older state of the server, or the time is
+    /// not that of the making. Which of the two, nobody knows.
+    fn contradicts(&self, (_, to): (Moment, Moment)) -> bool {
+        to < self.absent
+    }
+
     fn age_by(&self, (from, to): (Moment, Moment), first: Sending, spans: &[Active]) -> Age {
         let since = from.max(self.absent);
         let by = to.min(self.seen);
         if to < first.earliest && self.absent < first.earliest {
             Age::Before
+        } else if self.contradicts((from, to)) {
+            Age::Unknown
         } else if spans.iter().any(|span| since >= span.sent.latest && by <= span.over) {
             Age::Within(by)
         } else if since >= first.latest && spans.iter().all(|span| to < span.sent.earliest || since > span.over) {

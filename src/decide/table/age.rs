@@ -120,6 +120,21 @@ fn age_by_looks_needs_no_clock() {
     assert_eq!(said_under(&lag, [entry()]), ["resolved satisfied present store-id"]);
 }
 
+/// A look that did not find what was there by its own time went to an older state, or the time is not that of the making:
+/// nobody knows which, so neither says when it was made.
+#[test]
+fn age_is_unknown_when_an_absence_contradicts_the_time() {
+    let told =
+        |made: i64| said([attempt(Kind::Create).saw([absent_at(6), present_at(14, record("a", made))])])[0].clone();
+    assert_eq!(told(7), "resolved applied created store-id");
+    for made in [-9, 1, 4] {
+        assert_eq!(told(made), "resolved satisfied present store-id", "made in minute {made}");
+    }
+    // Not there yet before it was sent, and older by its time, too: before in either case.
+    let older = [absent_at(-3), present_at(14, record("a", -9))];
+    assert_eq!(said([attempt(Kind::Create).saw(older)])[0], "resolved not-applied preexisting do-not-resend");
+}
+
 /// Two clocks that contradict each other, or one that is far off, date nothing within their difference.
 #[test]
 fn age_by_a_clock_that_is_far_off_is_known_under_every_reading_or_not_at_all() {
