@@ -50,7 +50,7 @@ pub struct Mails {
 }
 
 /// Everything that the sandbox knows at a moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Truth {
     /// The moment, in milliseconds since the epoch.
     pub now_ms: i64,

@@ -85,7 +85,11 @@ impl<'a> Facts<'a> {
         };
         match want {
             Want::There(person) => self.person(played, want, person),
-            Want::Unseen(what) => simple(&count(what, None), false),
+            // Nobody can look it up, but the sandbox wrote it down when it happened.
+            Want::Unseen(what) => {
+                let happened = count(what, None);
+                simple(&happened, !happened.is_empty())
+            }
             Want::Gone(id) => simple(&count("account deleted", Some(id)), !self.alive(id)),
             Want::Off { sid, feature } => simple(&count("features revoked", Some(sid)), self.is_off(sid, feature)),
             Want::Assured { sid, attribute, ial } => {
@@ -197,5 +201,42 @@ fn simple<'a>(applied: &[&Applied], holds: bool) -> Real<'a> {
         wanting: 1,
         holds,
         ways: applied.iter().map(|applied| applied.way).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::want::Wish;
+    use super::*;
+    use crate::sandbox::Generation;
+
+    /// What nobody can look up is as wanted once the server did it, and not before.
+    #[test]
+    fn what_nobody_can_look_up_is_as_wanted_once_it_happened() {
+        let wish = Wish {
+            operation: "op-1".to_owned(),
+            method: "POST",
+            path: "/api/account/shadow".to_owned(),
+            body: None,
+            wants: vec![Want::Unseen("account made")],
+            generation: Generation::Gateway,
+            repeatable: false,
+            seed: 0,
+        };
+        let mut played = Played::new(wish, Direction::Outbound);
+        played.attempts.push(super::super::partner::Attempt {
+            request_id: "op-1-1".to_owned(),
+            sent: crate::clock::Moment(0),
+            ended: None,
+            failure: Failure::Answered,
+            status: Some(201),
+            error: None,
+        });
+        let made = Applied { what: "account made", record: "s1".to_owned(), applied_ms: 0, way: Way::AtOnce };
+        for (journal, holds) in [(Vec::new(), false), (vec![made], true)] {
+            let truth = Truth { per_request: [("op-1-1".to_owned(), journal)].into(), ..Truth::default() };
+            let played = [played.clone()];
+            assert_eq!(Facts::new(&truth, &played).real(&played[0], &played[0].wish.wants[0]).holds, holds);
+        }
     }
 }
