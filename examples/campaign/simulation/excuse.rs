@@ -130,7 +130,7 @@ impl Undecided<'_> {
     fn of_nobody_knows(&self, other: &Op) -> bool {
         let Some(first) = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min() else { return false };
         // The clocks of the writers may be off, and the job's may be an hour off when it reads the row.
-        let off = if self.stage.story.steps { HOUR } else { 0 } + self.uncertain();
+        let off = self.uncertain();
         let after = |attempt: &&Attempt| attempt.open_until.max(attempt.sent_ms) + off >= first;
         other.kind.deletes_by_id()
             && other
@@ -170,9 +170,12 @@ impl Undecided<'_> {
     fn made_meanwhile(&self) -> bool {
         let Some(began) = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min() else { return false };
         let accounts = self.truth.under_key(self.op);
-        // A record that shows when it was made says whether that was before or after, but for the clocks.
-        let apart = |account: &&Account| account.made_ms.abs_diff(began) > self.uncertain().unsigned_abs();
-        if self.seen_absent_since() || (self.stage.story.dated && accounts.iter().all(apart)) {
+        let last = self.op.attempts.iter().map(|attempt| attempt.sent_ms).max().unwrap_or(began);
+        // A record that shows when it was made says whether that was before or after, but for the clocks; and what was made
+        // between two attempts of the delete is there for the second one to delete.
+        let near = began - self.uncertain()..=last + self.uncertain();
+        let apart = |account: &&Account| !near.contains(&account.made_ms);
+        if self.seen_absent_since() || (self.stage.story.dated && accounts.iter().all(|account| apart(account))) {
             return false;
         }
         let made = accounts.iter().any(|account| account.made_ms >= began);
@@ -188,7 +191,13 @@ impl Undecided<'_> {
     /// Times within so much of each other cannot be put in order.
     fn uncertain(&self) -> i64 {
         let story = &self.stage.story;
-        if story.has(Twist::NoDate) { 11 * MINUTE } else { MINUTE }
+        // A clock that is far off was set, or will be: whether before or after a row was written, nothing says.
+        let far_off = story.steps || story.skew.abs() >= MINUTE || story.has(Twist::ServerHour);
+        match (far_off, story.has(Twist::NoDate)) {
+            (true, _) => 3 * HOUR,
+            (false, true) => 11 * MINUTE,
+            (false, false) => MINUTE,
+        }
     }
 
     /// A look after every attempt of the delete was sent found nothing, and something is there now.
