@@ -113,6 +113,7 @@ pub fn give(story: &mut Story, wanted: Option<&BTreeSet<Twist>>, rng: &mut Rng) 
         story.steps = false;
     }
     if story.twists.contains(&Twist::NoDate) {
+        story.twists.remove(&Twist::ServerHour);
         // Without a `Date` nothing shows a clock that is further off.
         story.skew = rng.i64(-4 * MINUTE..4 * MINUTE);
     }
