@@ -15,7 +15,7 @@ use crate::ids;
 use crate::ledger::NewEntry;
 use crate::ledger::import::{Candidate, Digest16, made_id};
 use crate::plan::faithful::is_faithful;
-use crate::plan::{self, Reader};
+use crate::plan::{self, Reader, text_cell};
 use crate::words::{Direction, Failure};
 
 /// The longest that the free text of an error may be, in characters.
@@ -270,23 +270,15 @@ fn times(mapping: &Mapping, record: &Value) -> Result<(Read, Option<Moment>), Re
 
 /// What the plan makes of a row.
 fn understood(reader: &Reader, row: &Row, now: Moment) -> Facts {
-    let cell = |text: &str| Ok(Some(text.to_owned()));
     let read = plan::Row {
-        entry: 0,
-        revision: 0,
-        request_id: "-".to_owned(),
-        id_is_text: true,
-        operation_id: Ok(None),
-        direction: cell(Direction::Outbound.text()),
-        method: cell(&row.method),
-        url: cell(&row.url),
+        direction: text_cell(Direction::Outbound.text()),
+        method: text_cell(&row.method),
+        url: text_cell(&row.url),
         body: Ok(row.body.clone()),
-        sent_at: cell(&row.sent.to_string()),
-        ended_at: Ok(None),
-        failure: cell(row.failure.text()),
+        sent_at: text_cell(&row.sent.to_string()),
+        failure: text_cell(row.failure.text()),
         http_status: Ok(row.http_status.map(|status| status.to_string())),
-        arrived: None,
-        clock_error: None,
+        ..plan::Row::blank(0, "-")
     };
     reader.read(&read, now).facts
 }

@@ -7,7 +7,8 @@ use url::Url;
 use super::faithful::is_faithful;
 use super::file::{Effect, EffectKind, Key, Operation, Source};
 use super::parts::Path;
-use super::read::{Reader, Row};
+use super::read::Reader;
+use super::row::{Row, text_cell};
 use super::strict;
 use crate::clock::Moment;
 use crate::words::Direction;
@@ -76,23 +77,14 @@ impl Reader<'_> {
 
     /// What an entry with this body would be understood as, compared by its facts and raw keys.
     fn meaning(&self, direction: Direction, method: &str, url: &str, body: Option<&str>) -> String {
-        let cell = |text: &str| Ok(Some(text.to_owned()));
         let row = Row {
-            entry: 0,
-            revision: 0,
-            request_id: "-".to_owned(),
-            id_is_text: true,
-            operation_id: Ok(None),
-            direction: cell(direction.text()),
-            method: cell(method),
-            url: cell(url),
+            direction: text_cell(direction.text()),
+            method: text_cell(method),
+            url: text_cell(url),
             body: Ok(body.map(str::to_owned)),
-            sent_at: cell("2000-01-01T00:00:00Z"),
-            ended_at: Ok(None),
-            failure: cell("timeout"),
-            http_status: Ok(None),
-            arrived: None,
-            clock_error: None,
+            sent_at: text_cell("2000-01-01T00:00:00Z"),
+            failure: text_cell("timeout"),
+            ..Row::blank(0, "-")
         };
         let reading = self.read(&row, Moment(1_000_000_000_000));
         format!("{:?} {:?} {:?}", reading.facts, reading.probes, reading.subject)

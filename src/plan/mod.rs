@@ -16,6 +16,7 @@ pub mod parts;
 pub mod personal;
 mod query;
 mod read;
+mod row;
 pub mod search;
 mod shown;
 pub mod strict;
@@ -28,7 +29,8 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 pub use file::{Lookup, Operation, Statuses};
-pub use read::{Cell, NoText, Probe, Reader, Reading, Row, operation};
+pub use read::{Probe, Reader, Reading};
+pub use row::{Cell, NoText, Row, operation, text_cell};
 
 use file::{Effect, EffectKind, Key, PlanFile, Source};
 use parts::{Path, Template, Vars};

@@ -9,6 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::parts::{normalise, percent_decode, scalar};
+use super::row::cell;
 use super::{Cell, Reader, Reading, Row, strict};
 use crate::clock::Moment;
 use crate::evidence::{Class, Facts, Link};
@@ -145,10 +146,6 @@ pub fn method_left(facts: &Facts) -> String {
     if own.contains(&facts.method.as_str()) { facts.method.clone() } else { String::new() }
 }
 
-fn cell(cell: &Cell) -> Option<&str> {
-    cell.as_ref().ok().and_then(|text| text.as_deref())
-}
-
 /// A time as it is written, if it is one and so can be nothing else.
 fn time(text: &Cell) -> Option<String> {
     cell(text).filter(|text| Moment::parse(text).is_some()).map(str::to_owned)
@@ -243,26 +240,6 @@ mod tests {
         Plan::load("test", SHIPPED[0].1, &super::super::parts::Vars::new()).unwrap()
     }
 
-    fn row(request_id: &str, method: &str, url: &str, body: &str) -> Row {
-        Row {
-            entry: 1,
-            revision: 0,
-            request_id: request_id.to_owned(),
-            id_is_text: true,
-            operation_id: Ok(None),
-            direction: Ok(None),
-            method: Ok(Some(method.to_owned())),
-            url: Ok(Some(url.to_owned())),
-            body: Ok(Some(body.to_owned())),
-            sent_at: Ok(Some("2026-03-01T12:00:00Z".to_owned())),
-            ended_at: Ok(None),
-            failure: Ok(Some("timeout".to_owned())),
-            http_status: Ok(None),
-            arrived: None,
-            clock_error: None,
-        }
-    }
-
     fn remainder(row: &Row) -> Remainder {
         let (plan, server) = (plan(), Url::parse("http://127.0.0.1:9").unwrap());
         let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
@@ -272,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_stays_of_a_row_names_nobody() {
-        let kept = remainder(&row(
+        let kept = remainder(&Row::lost(
             "sue@example.com",
             "DELETE",
             "http://127.0.0.1:9/api/v1.0/account?email=sue%40example.com",
@@ -281,21 +258,21 @@ mod tests {
         assert_eq!(kept.request_id, Kept::Renamed("sue@example.com".to_owned()));
         assert_eq!(kept.url, "blanked:http://127.0.0.1:9/api/v1.0/account");
         assert_eq!((kept.sent_at.as_str(), kept.ended_at), ("2026-03-01T12:00:00Z", None));
-        let kept = remainder(&row("r1", "POST", "http://127.0.0.1:9/api/v1.0/people/susan", "{}"));
+        let kept = remainder(&Row::lost("r1", "POST", "http://127.0.0.1:9/api/v1.0/people/susan", "{}"));
         assert_eq!((kept.request_id, kept.url.as_str()), (Kept::AsItIs, "blanked:http://127.0.0.1:9/api/v1.0/•••/•••"));
-        let kept = remainder(&row(
+        let kept = remainder(&Row::lost(
             "r1",
             "POST",
             "http://sue:hush@127.0.0.1:9/api/v1.0/account",
             r#"{"email":"sue@example.com"}"#,
         ));
         assert_eq!(kept.url, "blanked:http://127.0.0.1:9/api/v1.0/account");
-        let kept = remainder(&row("r1", "POST", "sue@example.com", "{}"));
+        let kept = remainder(&Row::lost("r1", "POST", "sue@example.com", "{}"));
         assert_eq!(kept.url, "blanked:");
         let bad = Row {
             ended_at: Ok(Some("Sue".to_owned())),
             failure: Ok(Some("Sue".to_owned())),
-            ..row("r1", "Sue", "x", "")
+            ..Row::lost("r1", "Sue", "x", "")
         };
         let kept = remainder(&bad);
         assert_eq!((kept.ended_at, kept.failure, kept.method.as_str()), (None, None, ""));
@@ -308,7 +285,7 @@ mod tests {
         for (id, renamed) in
             [("order-7", false), ("susan-1", true), ("x20150314", true), ("su-1", false), ("a@b", true)]
         {
-            let kept = remainder(&row(id, "POST", url, body)).request_id;
+            let kept = remainder(&Row::lost(id, "POST", url, body)).request_id;
             assert_eq!(matches!(kept, Kept::Renamed(_)), renamed, "{id}");
         }
     }

@@ -112,24 +112,7 @@ mod tests {
         let plan = Plan::load("plan", plan, &Vars::new()).unwrap();
         let server = Url::parse("http://127.0.0.1:1").unwrap();
         let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
-        let cell = |text: &str| Ok(Some(text.to_owned()));
-        let row = Row {
-            entry: 1,
-            revision: 0,
-            request_id: "r1".to_owned(),
-            id_is_text: true,
-            operation_id: Ok(None),
-            direction: Ok(None),
-            method: cell(method),
-            url: cell(&format!("http://127.0.0.1:1{path}")),
-            body: cell(body),
-            sent_at: cell("2026-03-01T12:00:00Z"),
-            ended_at: Ok(None),
-            failure: cell("timeout"),
-            http_status: Ok(None),
-            arrived: None,
-            clock_error: None,
-        };
+        let row = Row::lost("r1", method, &format!("http://127.0.0.1:1{path}"), body);
         reader.read(&row, Moment(1_800_000_000_000))
     }
 

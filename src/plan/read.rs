@@ -7,6 +7,7 @@ use url::Url;
 use super::compare::Form;
 use super::file::{Effect as EffectPlan, EffectKind, Key, Operation};
 use super::parts::{Path, Template, Vars, identifier, normalise};
+use super::row::{Row, cell};
 use super::values::{compared, find, set_probes};
 use super::{Plan, query, strict};
 use crate::clock::{Moment, Span};
@@ -14,51 +15,6 @@ use crate::evidence::{Class, Effect, Facts, Kind, Link, Window};
 use crate::ids;
 use crate::mask;
 use crate::words::{Direction, Failure};
-
-/// An entry as a writer left it. Each optional cell is its text, nothing, or something that is no text.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// `entries.id`.
-    pub entry: i64,
-    /// Counts the writer's changes of the row.
-    pub revision: i64,
-    /// As text, whatever it is.
-    pub request_id: String,
-    /// It is UTF-8 text: bytes that are not the same may look the same as text, and so name another attempt.
-    pub id_is_text: bool,
-    pub operation_id: Cell,
-    pub direction: Cell,
-    pub method: Cell,
-    pub url: Cell,
-    pub body: Cell,
-    pub sent_at: Cell,
-    pub ended_at: Cell,
-    pub failure: Cell,
-    pub http_status: Cell,
-    /// When the row came that says how it ended, by the store's clock; `None` for an intent without news.
-    pub arrived: Option<Moment>,
-    /// How far the clock that dated it may be from the store's, where its source says so.
-    pub clock_error: Option<Span>,
-}
-
-impl Row {
-    /// The operation's id: the row's own id when it names none, or an empty one.
-    pub fn operation(&self) -> &str {
-        operation(&self.operation_id, &self.request_id)
-    }
-}
-
-/// The operation's id, by an attempt's: its own id when it names none, or an empty one.
-pub fn operation<'a>(operation_id: &'a Cell, request_id: &'a str) -> &'a str {
-    cell(operation_id).filter(|id| !id.trim().is_empty()).unwrap_or(request_id)
-}
-
-/// A column's value: `Err` when it is neither NULL nor text.
-pub type Cell = Result<Option<String>, NoText>;
-
-/// Bytes that are not UTF-8, or too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoText;
 
 /// What was read: the facts that are stored, and the raw keys that lookups need and nothing stores.
 #[derive(Clone, Debug)]
@@ -521,10 +477,6 @@ impl Understood {
             effects: Vec::new(),
         }
     }
-}
-
-fn cell(cell: &Cell) -> Option<&str> {
-    cell.as_ref().ok().and_then(|text| text.as_deref())
 }
 
 fn check_cells(row: &Row, facts: &Facts) -> Result<(), Bad> {

@@ -102,31 +102,14 @@ fn written_path(url: &str) -> &str {
 mod tests {
     use super::*;
     use crate::clock::Moment;
-    use crate::plan::{Plan, Row, SHIPPED};
+    use crate::plan::{Plan, Row, SHIPPED, text_cell};
 
     fn shown(shipped: usize, method: &str, url: &str) -> String {
         let (name, text) = SHIPPED[shipped];
         let params: Vars = (shipped == 1).then(|| ("service".to_owned(), "acme".to_owned())).into_iter().collect();
         let plan = Plan::load(name, text, &params).unwrap();
         let server = Url::parse("https://a.example/base/").unwrap();
-        let text = |text: &str| Ok(Some(text.to_owned()));
-        let row = Row {
-            entry: 1,
-            revision: 0,
-            request_id: "r1".to_owned(),
-            id_is_text: true,
-            operation_id: Ok(None),
-            direction: Ok(None),
-            method: text(method),
-            url: text(url),
-            body: Ok(None),
-            sent_at: text("never"),
-            ended_at: Ok(None),
-            failure: text("timeout"),
-            http_status: Ok(None),
-            arrived: None,
-            clock_error: None,
-        };
+        let row = Row { body: Ok(None), sent_at: text_cell("never"), ..Row::lost("r1", method, url, "") };
         Reader { plan: &plan, server: &server, salt: b"" }.read(&row, Moment(0)).facts.path
     }
 

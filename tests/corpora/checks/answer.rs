@@ -5,7 +5,7 @@ use privo_reconcile::clock::Moment;
 use privo_reconcile::evidence::{Kind, Look};
 use privo_reconcile::plan::observe::{self, Sighting};
 use privo_reconcile::plan::search::{Answer, Found, Search};
-use privo_reconcile::plan::{Lookup, Plan, Probe, Row};
+use privo_reconcile::plan::{Lookup, Plan, Probe, Row, text_cell};
 use privo_reconcile::words::{Control, Seen};
 use serde_json::Value;
 use url::Url;
@@ -106,23 +106,14 @@ fn probes(plan: usize, lookup: &str) -> Vec<(Probe, Kind)> {
     let reader = reader(plan);
     let mut probes = Vec::new();
     for (_, method, path, body) in REQUESTS.iter().filter(|(of, ..)| *of == plan) {
-        let cell = |text: &str| Ok(Some(text.to_owned()));
         let row = Row {
-            entry: 1,
-            revision: 1,
-            request_id: "r".to_owned(),
-            id_is_text: true,
-            operation_id: Ok(None),
-            direction: cell(if path.is_empty() { "inbound" } else { "outbound" }),
-            method: cell(if path.is_empty() { "POST" } else { method }),
-            url: cell(&format!("https://privo.example{path}")),
-            body: cell(body),
-            sent_at: cell("2026-03-01T12:00:00Z"),
-            ended_at: Ok(None),
-            failure: cell("timeout"),
-            http_status: Ok(None),
-            arrived: None,
-            clock_error: None,
+            direction: text_cell(if path.is_empty() { "inbound" } else { "outbound" }),
+            method: text_cell(if path.is_empty() { "POST" } else { method }),
+            url: text_cell(&format!("https://privo.example{path}")),
+            body: text_cell(body),
+            sent_at: text_cell("2026-03-01T12:00:00Z"),
+            failure: text_cell("timeout"),
+            ..Row::blank(1, "r")
         };
         let read = reader.read(&row, Moment(1_800_000_000_000));
         let kinds = read.facts.effects.iter().map(|effect| effect.kind);

@@ -3,7 +3,7 @@
 use privo_reconcile::clock::Moment;
 use privo_reconcile::plan::parts::Vars;
 use privo_reconcile::plan::search::Search;
-use privo_reconcile::plan::{Plan, Reader, Row};
+use privo_reconcile::plan::{Plan, Reader, Row, text_cell};
 use privo_reconcile::words::Direction;
 use url::Url;
 
@@ -60,22 +60,13 @@ fn every_part_works(plan: &Plan) {
 }
 
 fn row(direction: Direction, method: &str, url: &str) -> Row {
-    let cell = |text: &str| Ok(Some(text.to_owned()));
     Row {
-        entry: 1,
-        revision: 1,
-        request_id: "r".to_owned(),
-        id_is_text: true,
-        operation_id: Ok(None),
-        direction: cell(direction.text()),
-        method: cell(method),
-        url: cell(url),
-        body: cell(BODY),
-        sent_at: cell("2026-03-01T12:00:00Z"),
-        ended_at: Ok(None),
-        failure: cell("timeout"),
-        http_status: Ok(None),
-        arrived: None,
-        clock_error: None,
+        direction: text_cell(direction.text()),
+        method: text_cell(method),
+        url: text_cell(url),
+        body: text_cell(BODY),
+        sent_at: text_cell("2026-03-01T12:00:00Z"),
+        failure: text_cell("timeout"),
+        ..Row::blank(1, "r")
     }
 }

@@ -2,8 +2,7 @@
 //! gives all of it back; a table tells a terminal nothing; a page stays one. Parts: the texts of one row after the other.
 
 use privo_reconcile::clock::Moment;
-use privo_reconcile::plan::{Reader, Row};
-
+use privo_reconcile::plan::{Reader, Row, text_cell};
 use privo_reconcile::report::{Behind, Changed, Column, Format, Output, Shown, columns, object};
 use privo_reconcile::standing::{Audience, Filter, ReportRow};
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
@@ -33,21 +32,13 @@ pub fn check(data: &[u8]) {
 fn row(reader: &Reader, texts: &[Option<String>]) -> ReportRow {
     let text = |at: usize| texts.get(at).cloned().flatten();
     let row = Row {
-        entry: 1,
-        revision: 1,
-        request_id: text(0).unwrap_or_default(),
-        id_is_text: true,
         operation_id: Ok(text(1)),
-        direction: Ok(None),
         method: Ok(text(2)),
         url: Ok(text(3)),
         body: Ok(text(4)),
         sent_at: Ok(text(5)),
-        ended_at: Ok(None),
-        failure: Ok(Some("timeout".to_owned())),
-        http_status: Ok(None),
-        arrived: None,
-        clock_error: None,
+        failure: text_cell("timeout"),
+        ..Row::blank(1, &text(0).unwrap_or_default())
     };
     let facts = reader.read(&row, Moment(1_800_000_000_000)).facts;
     ReportRow {
