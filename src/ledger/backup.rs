@@ -9,6 +9,7 @@ use super::explain::Explained;
 use super::{Ledger, migrate};
 use crate::exit::Refused;
 use crate::leftovers;
+use crate::outputs;
 
 impl Ledger {
     /// Copies the ledger, as it stands at one instant, into a new file that only this user may read. Free pages are left
@@ -21,10 +22,7 @@ impl Ledger {
         if to.symlink_metadata().is_ok() {
             bail!(taken());
         }
-        let folder = match to.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+        let folder = outputs::folder_of(to);
         let place = || {
             let remedy = "does the folder exist, is there room, and does `check` find the ledger whole?";
             Explained(format!("failed to write the backup {} ({remedy})", to.display()))

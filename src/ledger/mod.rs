@@ -207,9 +207,7 @@ impl Ledger {
     /// [`Held`] when another run has it.
     pub fn lock(path: &Path) -> Result<RunLock> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        let lock_path = PathBuf::from(name);
+        let lock_path = outputs::with_suffix(&path, ".lock");
         let file = outputs::closed_to_others(&mut File::options())
             .create(true)
             .append(true)

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use super::{Ledger, migrate, prepare, read_only};
+use crate::outputs;
 
 impl Ledger {
     /// Opens a ledger to read it. One of an older version is read from a copy in memory that is brought up to date.
@@ -71,7 +72,6 @@ pub(super) fn is_cut_short(connection: &Connection, path: &Path) -> rusqlite::Re
 
 /// Whether nothing waits in the log beside the file. It stands beside the file itself, not beside a link to it.
 pub(super) fn beside_is_empty(path: &Path) -> bool {
-    let mut log = path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string();
-    log.push("-wal");
+    let log = outputs::with_suffix(&path.canonicalize().unwrap_or_else(|_| path.to_owned()), "-wal");
     std::fs::metadata(log).map_or(true, |log| log.len() == 0)
 }

@@ -11,6 +11,7 @@ use rustix::fs::{Access, access, statvfs};
 use super::findings::Findings;
 use crate::config::{Config, Credential};
 use crate::notice::Notices;
+use crate::outputs;
 
 /// With less room than this beside the ledger, or than the ledger takes itself, it is time to look. In bytes.
 const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
@@ -74,8 +75,8 @@ fn notices(config: &Config, findings: &mut Findings) -> Result<()> {
         findings.note(format!("ping: {error:#}"))?;
     }
     if let Some(file) = metrics {
-        let folder = or_here(file.parent().unwrap_or(Path::new("")));
-        if may_write_in(&folder) {
+        let folder = outputs::folder_of(file);
+        if may_write_in(folder) {
             findings.good(format!("metrics {}: its folder may be written", file.display()))?;
         } else {
             findings.note(format!(
@@ -122,7 +123,7 @@ fn ledger(path: &Path, findings: &mut Findings) -> Result<()> {
             "ledger {place}: its folder is the group's, but the group may not write it (chmod 0660 {place})"
         ))?;
     }
-    for beside in ["-wal", "-shm", ".lock"].map(|suffix| with_suffix(&path, suffix)) {
+    for beside in ["-wal", "-shm", ".lock"].map(|suffix| outputs::with_suffix(&path, suffix)) {
         let Ok(there) = beside.metadata() else { continue };
         let place = beside.display();
         if access(&beside, Access::READ_OK | Access::WRITE_OK).is_err() {
@@ -196,12 +197,6 @@ fn may_write_in(folder: &Path) -> bool {
 
 fn or_here(path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 fn mode(path: &Path) -> u32 {
