@@ -64,6 +64,11 @@ impl Moment {
     pub fn since(self, earlier: Moment) -> Span {
         Span(self.0.saturating_sub(earlier.0))
     }
+
+    /// So much earlier; the end of time stays what it is.
+    pub fn before(self, span: Span) -> Moment {
+        if self.0 == i64::MAX { self } else { self - span }
+    }
 }
 
 /// `Sunday, 06-Nov-94 08:49:37 GMT`. What would be more than fifty years ahead is of the century before.
@@ -82,13 +87,6 @@ fn rfc_850(text: &str, now: Moment) -> Option<DateTime<Utc>> {
     };
     let time = [century + 1, century, century - 1].into_iter().find_map(of)?;
     (weekday.parse() == Ok(time.weekday())).then_some(time)
-}
-
-impl Moment {
-    /// So much earlier; the end of time stays what it is.
-    pub fn before(self, span: Span) -> Moment {
-        if self.0 == i64::MAX { self } else { self - span }
-    }
 }
 
 impl std::ops::Add<Span> for Moment {
