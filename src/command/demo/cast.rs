@@ -18,6 +18,8 @@ const LONG_AGO: Span = Span::seconds(30 * 86_400);
 /// The email, user name and external id of the account that is known to be there.
 pub const CANARY_EMAIL: &str = "canary@partner.example";
 pub const CANARY: &str = "canary";
+/// The name and birth date of the canary's child.
+pub const CHICK: (&str, &str) = ("Chick", "20150401");
 
 /// Everybody who is there before the story begins.
 pub struct Cast {
@@ -102,7 +104,8 @@ impl Stage<'_> {
             ..NewAccount::default()
         })?;
         let child = self.add(NewAccount {
-            given_name: Some("Chick".to_owned()),
+            given_name: Some(CHICK.0.to_owned()),
+            birth_date_yyyymmdd: Some(CHICK.1.to_owned()),
             parent_email: Some(CANARY_EMAIL.to_owned()),
             ..NewAccount::default()
         })?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::cast::{CANARY, CANARY_EMAIL, Canary};
+use super::cast::{CANARY, CANARY_EMAIL, CHICK, Canary};
 use crate::config::Config;
 use crate::exit::Refused;
 use crate::sandbox::Generation;
@@ -124,7 +124,10 @@ fn gateway(url: &str, client: &str, canary: &Canary) -> String {
     ] {
         text += &control(lookup, key);
     }
-    text + &format!("member = \"{}\"\n", canary.child)
+    // What the child shows proves every comparison: without it, a sibling of the same name might be the child.
+    let (name, birth) = CHICK;
+    let fields = format!("{{ given_name = \"{name}\", birth_date = \"{birth}\" }}");
+    text + &format!("member = \"{}\"\nfields = {fields}\n", canary.child)
 }
 
 fn consent(url: &str, client: &str, canary: &Canary) -> String {
