@@ -175,7 +175,7 @@ impl Undecided<'_> {
         // between two attempts of the delete is there for the second one to delete.
         let near = began - self.uncertain()..=last + self.uncertain();
         let apart = |account: &&Account| !near.contains(&account.made_ms);
-        if self.seen_absent_since() || (self.stage.story.dated && accounts.iter().all(|account| apart(account))) {
+        if self.seen_absent_since() || (self.stage.story.dated && accounts.iter().all(apart)) {
             return false;
         }
         let made = accounts.iter().any(|account| account.made_ms >= began);
