@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// An instant: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -169,6 +170,29 @@ impl std::fmt::Display for Span {
             _ => format!("{ms}ms"),
         };
         f.pad(&text)
+    }
+}
+
+/// A span as configurations and plans write it: `<integer>s|m|h|d`.
+#[derive(Clone, Copy, Debug)]
+pub struct Length(pub Span);
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Length, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Length;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a duration (write <integer>s, m, h or d, like \"15m\")")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Length, E> {
+                let length = Span::parse(text).map(Length);
+                length.ok_or_else(|| E::custom("not a duration (write <integer>s, m, h or d, like \"15m\")"))
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
 

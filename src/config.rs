@@ -15,6 +15,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
+pub(crate) use crate::clock::Length;
 use crate::clock::Span;
 use crate::evidence::Windows;
 use crate::exit::Refused;
@@ -23,7 +24,7 @@ use crate::inputs;
 use crate::log;
 use crate::mistake::{line_of, toml_error};
 use crate::notice::{AlertFile, HookFile, MetricsFile, Notices, PingFile, Sections};
-use crate::plan::{Plan, SHIPPED, UnknownParam};
+use crate::plan::{Plan, Reader, SHIPPED, UnknownParam};
 use crate::pseudonym::{Key, Keys, SHORTEST_KEY};
 use crate::retention::Retention;
 pub use control::Known;
@@ -31,7 +32,6 @@ use control::{ControlFile, known};
 pub use credential::Credential;
 pub(crate) use credential::Secret;
 use places::Places;
-pub(crate) use values::Length;
 use values::{WebAddress, base, concurrency, rate, some_time};
 
 pub use schedule::{STOP_TIMEOUT, Scheduled};
@@ -234,6 +234,11 @@ impl Config {
             )
         })?;
         Config::parse(file, &text)
+    }
+
+    /// Reads entries under this configuration, with the digests of one ledger.
+    pub fn reader<'a>(&'a self, salt: &'a [u8]) -> Reader<'a> {
+        Reader { plan: &self.plan, server: &self.server.base_url, salt }
     }
 
     /// Checks a configuration's text. Relative paths in it start at the file's folder.

@@ -13,7 +13,6 @@ use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::{Erasure, Ledger, Named, RunEnd, RunId, RunStart};
 use crate::mask;
-use crate::plan::Reader;
 use crate::plan::personal::{Subject, names_somebody};
 use crate::pseudonym;
 
@@ -30,7 +29,7 @@ pub fn forget(config: &Config, args: &ForgetArgs, json: bool) -> Result<u8> {
     let given = if args.subject == "-" { from_standard_input()? } else { args.subject.clone() };
     let mut ledger = Ledger::open(&config.ledger)?;
     let salt = ledger.salt().to_vec();
-    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt };
+    let reader = config.reader(&salt);
     let Some(subject) = Subject::new(&reader, &given) else {
         bail!(Refused("the subject is empty (give it as an argument, or `-` and a line on standard input)".to_owned()));
     };

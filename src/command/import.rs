@@ -11,7 +11,6 @@ use crate::document;
 use crate::exit::{self, Refused};
 use crate::import::{self, Format, Job, Mapping, Source, Summary};
 use crate::ledger::Ledger;
-use crate::plan::Reader;
 
 pub fn import(config: &Config, args: &ImportArgs, json: bool) -> Result<u8> {
     let chosen = chosen(config, args)?;
@@ -30,7 +29,7 @@ pub fn import(config: &Config, args: &ImportArgs, json: bool) -> Result<u8> {
         files.push((source, format));
     }
     let salt = ledger.salt().to_vec();
-    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt };
+    let reader = config.reader(&salt);
     let mut summaries = Vec::new();
     let mut failed = None;
     for (source, format) in &files {

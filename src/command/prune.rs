@@ -11,7 +11,6 @@ use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::{Ledger, Pruned, Terms};
-use crate::plan::Reader;
 use crate::pseudonym;
 
 pub fn prune(config: &Config, args: &PruneArgs, json: bool) -> Result<u8> {
@@ -28,7 +27,7 @@ pub fn prune(config: &Config, args: &PruneArgs, json: bool) -> Result<u8> {
     }
     let _lock = Ledger::lock(&config.ledger)?;
     let salt = ledger.salt().to_vec();
-    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt };
+    let reader = config.reader(&salt);
     let named = |subject: &str| keys.as_ref().map(|keys| pseudonym::of(&keys.current, subject));
     let pruned = ledger.prune(&reader, &terms, &named)?;
     ledger.clean()?;

@@ -344,7 +344,7 @@ fn each_shown(
     wanted: &Wanted,
     mut each: impl FnMut(&ReportRow, &Shown) -> Result<()>,
 ) -> Result<Told> {
-    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: ledger.salt() };
+    let reader = config.reader(ledger.salt());
     let in_full = wanted.reveal.is_some();
     let mut told = Told::default();
     let entries = if wanted.asks_who() { Entries::All } else { Entries::Unread };

@@ -23,7 +23,7 @@ const FAR_BEHIND: Span = Span::seconds(60);
 
 pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
     let ledger = Ledger::open_to_read(&config.ledger)?;
-    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: ledger.salt() };
+    let reader = config.reader(ledger.salt());
     ledger.heed_unread(&reader, Moment::now())?;
     let standing = ledger.standing()?;
     let alerts = alert::fired(&config.notices.rules, &standing, Moment::now());
@@ -69,7 +69,7 @@ pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
 pub fn show(config: &Config, args: &ShowArgs, json: bool) -> Result<u8> {
     let ledger = Ledger::open_to_read(&config.ledger)?;
     let keys = config.pseudonym_keys()?;
-    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: ledger.salt() };
+    let reader = config.reader(ledger.salt());
     ledger.heed_unread(&reader, Moment::now())?;
     let request_ids = match (&args.request_id, &args.pseudonym) {
         (Some(request_id), _) => vec![request_id.clone()],

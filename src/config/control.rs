@@ -7,8 +7,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::values::NearKeys;
-use crate::plan::Plan;
 use crate::plan::parts::normalise;
+use crate::plan::{Plan, or_none};
 
 /// A configured control: a key that is known to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +46,7 @@ pub(super) fn known(plan: &Plan, control: &ControlFile) -> Result<Known> {
         bail!("the control's `key` is empty (give the key of an account that is known to exist)");
     }
     if let Some(unknown) = control.fields.keys().find(|field| !lookup.record.fields.contains_key(*field)) {
-        let known: Vec<&str> = lookup.record.fields.keys().map(String::as_str).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let known = or_none(&lookup.record.fields.keys().cloned().collect::<Vec<_>>());
         bail!(
             "the control's `fields` names `{unknown}`, which the record of this lookup does not have (it has: {known})"
         );

@@ -5,30 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use url::Url;
 
-use crate::clock::Span;
-
-/// A duration, `<integer>s|m|h|d`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Length(pub(crate) Span);
-
-impl<'de> Deserialize<'de> for Length {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Length, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Length;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a duration (write <integer>s, m, h or d, like \"15m\")")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Length, E> {
-                let length = Span::parse(text).map(Length);
-                length.ok_or_else(|| E::custom("not a duration (write <integer>s, m, h or d, like \"15m\")"))
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
+use crate::clock::{Length, Span};
 
 /// An http or https URL without credentials in it.
 pub(super) struct WebAddress(pub(super) Url);

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::Reject;
-use super::config::{Format, Mapping, Places};
+use super::config::{Format, Mapping, number_at, text_at};
 use crate::plan::Statuses;
 use crate::words::Failure;
 
@@ -34,9 +34,8 @@ const SERVERS_OWN: &str = "via_upstream";
 
 /// Says how a record's request ended.
 pub fn ending(mapping: &Mapping, statuses: &Statuses, record: &Value) -> Result<Ending, Reject> {
-    let text = |places: &Option<Places>| places.as_ref().and_then(|places| places.text(record));
-    let status = text(&mapping.http_status);
-    if let Some(word) = text(&mapping.failure) {
+    let status = text_at(&mapping.http_status, record);
+    if let Some(word) = text_at(&mapping.failure, record) {
         return by_word(&word, status.as_deref(), statuses);
     }
     if let Some(flagged) = by_flags(mapping, statuses, record, status.as_deref()) {
@@ -92,11 +91,10 @@ fn by_word(word: &str, status: Option<&str>, statuses: &Statuses) -> Result<Endi
 
 /// By Envoy's response flags. `None`: they do not say, the status does.
 fn by_flags(mapping: &Mapping, statuses: &Statuses, record: &Value, status: Option<&str>) -> Option<Ending> {
-    let flags = mapping.response_flags.as_ref()?.text(record)?;
+    let flags = text_at(&mapping.response_flags, record)?;
     let has = |list: &[&str]| flags.split(',').any(|flag| list.contains(&flag.trim()));
     let only = |list: &[&str]| flags.split(',').all(|flag| list.contains(&flag.trim()));
-    let details = mapping.response_details.as_ref().and_then(|places| places.text(record));
-    let servers = match details {
+    let servers = match text_at(&mapping.response_details, record) {
         Some(details) => details.trim() == SERVERS_OWN,
         None => only(BESIDE_AN_ANSWER),
     };
@@ -119,15 +117,20 @@ fn by_flags(mapping: &Mapping, statuses: &Statuses, record: &Value, status: Opti
 
 /// How often a proxy sent it, if it says so.
 fn tries(mapping: &Mapping, record: &Value) -> Option<u32> {
-    let count = |places: &Option<Places>| places.as_ref()?.text(record)?.trim().parse::<u32>().ok();
-    count(&mapping.attempt_count).or_else(|| count(&mapping.retries).map(|retries| retries.saturating_add(1)))
+    let retried = || number_at(&mapping.retries, record).map(|retries: u32| retries.saturating_add(1));
+    number_at(&mapping.attempt_count, record).or_else(retried)
 }
 
-/// How an earlier try of the proxy's own ended that may have been applied. nginx tells the status of each (`502, 201`, and
-/// ` : ` after a redirect within), others only how many there were.
+/// The status of each of nginx's own tries: `502, 201`, and ` : ` after a redirect within.
+fn upstream_statuses(mapping: &Mapping, record: &Value) -> Vec<String> {
+    let each = text_at(&mapping.upstream_status, record).unwrap_or_default();
+    each.split([',', ':']).map(|status| status.trim().to_owned()).collect()
+}
+
+/// How an earlier try of the proxy's own ended that may have been applied. nginx tells the status of each, others only how
+/// many there were.
 fn sent_before(mapping: &Mapping, statuses: &Statuses, record: &Value) -> Option<(Failure, Option<u16>)> {
-    let each = mapping.upstream_status.as_ref().and_then(|places| places.text(record)).unwrap_or_default();
-    let each: Vec<&str> = each.split([',', ':']).map(str::trim).collect();
+    let each = upstream_statuses(mapping, record);
     let (_, earlier) = each.split_last()?;
     let doubtful = earlier.iter().filter_map(|text| match number(text) {
         Ok(status @ 200..) if in_doubt(statuses, status) => Some((Failure::Http, Some(status))),
@@ -141,20 +144,17 @@ fn sent_before(mapping: &Mapping, statuses: &Statuses, record: &Value) -> Option
 
 /// Whether the server answered with this status itself.
 fn is_the_servers(mapping: &Mapping, record: &Value, status: u16) -> bool {
-    let each = mapping.upstream_status.as_ref().and_then(|places| places.text(record)).unwrap_or_default();
-    each.split([',', ':']).next_back().is_some_and(|last| number(last) == Ok(status))
+    upstream_statuses(mapping, record).last().is_some_and(|last| number(last) == Ok(status))
 }
 
 /// How an answer was cut, or the exchange given up. `None`: nothing says so.
 fn is_cut(mapping: &Mapping, record: &Value) -> Option<Failure> {
-    let text = |places: &Option<Places>| places.as_ref().and_then(|places| places.text(record));
     if mapping.format == Some(Format::Har)
-        && (text(&mapping.error).is_some() || record.pointer("/response/_cut") == Some(&true.into()))
+        && (text_at(&mapping.error, record).is_some() || record.pointer("/response/_cut") == Some(&true.into()))
     {
         return Some(Failure::Network);
     }
-    let length = |places: &Option<Places>| text(places)?.trim().parse::<u64>().ok();
-    if let (Some(announced), Some(received)) = (length(&mapping.answer_announced), length(&mapping.answer_received))
+    if let (Some(announced), Some(received)) = lengths(mapping, record)
         && received < announced
     {
         return Some(Failure::Network);
@@ -176,11 +176,15 @@ fn by_completion(format: Option<Format>, word: &str) -> Option<Failure> {
     }
 }
 
+/// How long an answer was announced to be, and how much of it came.
+fn lengths(mapping: &Mapping, record: &Value) -> (Option<u64>, Option<u64>) {
+    (number_at(&mapping.answer_announced, record), number_at(&mapping.answer_received, record))
+}
+
 /// Whether a log says nothing of how an answer arrived. With both lengths, and equal, it does.
 fn is_unsure(mapping: &Mapping, record: &Value) -> bool {
-    let length = |places: &Option<Places>| places.as_ref()?.text(record)?.trim().parse::<u64>().ok();
-    let announced = length(&mapping.answer_announced);
-    mapping.cut_unseen == Some(true) && (announced.is_none() || announced != length(&mapping.answer_received))
+    let (announced, received) = lengths(mapping, record);
+    mapping.cut_unseen == Some(true) && (announced.is_none() || announced != received)
 }
 
 /// A status; none (`-1`, as browsers and HAProxy write it) is 0. pandas writes whole numbers as `503.0`.
@@ -203,6 +207,7 @@ fn in_doubt(statuses: &Statuses, status: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::import::config::Places;
     use serde_json::json;
 
     fn said(format: Format, record: Value) -> String {

@@ -1,6 +1,7 @@
 //! `[import.NAME]` of the configuration: where a record's columns stand in a file, with what is usual for its format.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::times::{Length, Time};
-use crate::clock::Span;
+use crate::clock;
 use crate::ids;
 use crate::plan::parts::{Path, scalar};
 
@@ -41,19 +42,6 @@ impl Format {
     }
 }
 
-/// How far a source's clock may be from the ledger's: `5s`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub struct ClockError(pub Span);
-
-impl TryFrom<String> for ClockError {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<ClockError, Self::Error> {
-        Span::parse(&text).map(ClockError).ok_or("not a duration (write <integer>s, m, h or d, like \"60s\")")
-    }
-}
-
 /// Where each column stands. Every field that is not given has the format's usual place.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,7 +66,7 @@ pub struct Mapping {
     /// From `sent_at` to `ended_at`, when one of them is missing.
     pub duration: Option<Length>,
     /// How far the clock that dated the records may be from the ledger's.
-    pub clock_error: Option<ClockError>,
+    pub clock_error: Option<clock::Length>,
     pub failure: Option<Places>,
     pub http_status: Option<Places>,
     pub error: Option<Places>,
@@ -199,10 +187,7 @@ impl Places {
 
     /// Whether the record has such a key at all, be it empty.
     pub fn stands(&self, record: &Value) -> bool {
-        self.0.iter().any(|place| match place {
-            Place::Name(name) => record.get(name).is_some(),
-            Place::Path(path, _) => path.first(record).is_some(),
-        })
+        self.values(record).next().is_some()
     }
 
     fn values<'a>(&'a self, record: &'a Value) -> impl Iterator<Item = &'a Value> {
@@ -232,6 +217,16 @@ impl Places {
     fn has_path(&self) -> bool {
         self.0.iter().any(|place| matches!(place, Place::Path(..)))
     }
+}
+
+/// The value at places that a mapping need not have, as [`Places::text`].
+pub(super) fn text_at(places: &Option<Places>, record: &Value) -> Option<String> {
+    places.as_ref()?.text(record)
+}
+
+/// The number there. `None`: there is nothing, or no such number.
+pub(super) fn number_at<N: FromStr>(places: &Option<Places>, record: &Value) -> Option<N> {
+    text_at(places, record)?.trim().parse().ok()
 }
 
 /// A text, or a list of them.

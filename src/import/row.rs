@@ -4,7 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::classify::{Ending, ending};
-use super::config::{Format, Mapping, Places};
+use super::config::{Format, Mapping, text_at};
 use super::file::digest;
 use super::record::Record;
 use super::times::Read;
@@ -145,7 +145,6 @@ pub fn row(
 /// A row with the whole of its body.
 fn built(reader: &Reader, mapping: &Mapping, line: u64, record: &Record, ending: Ending) -> Result<Row, Reject> {
     let value = &record.value;
-    let text = |places: &Option<Places>| places.as_ref().and_then(|places| places.text(value));
     let (failure, http_status) = match ending {
         Ending::Definite(status) => (Failure::Answered, Some(status)),
         Ending::Unsure(_) => (Failure::Network, None),
@@ -159,8 +158,8 @@ fn built(reader: &Reader, mapping: &Mapping, line: u64, record: &Record, ending:
     let body = mapping.body.as_ref().and_then(|places| places.document(value));
     Ok(Row {
         line,
-        request_id: id(text(&mapping.request_id))?.unwrap_or_default(),
-        operation_id: id(text(&mapping.operation_id))?,
+        request_id: id(text_at(&mapping.request_id, value))?.unwrap_or_default(),
+        operation_id: id(text_at(&mapping.operation_id, value))?,
         content: content(reader.salt, sent, &method, &url, body.as_deref(), &record.whole),
         like: digest(reader.salt, &[method.as_bytes(), url.as_bytes(), body.as_deref().unwrap_or_default().as_bytes()]),
         method,
@@ -171,7 +170,7 @@ fn built(reader: &Reader, mapping: &Mapping, line: u64, record: &Record, ending:
         ended: ended.filter(|_| mapping.format != Some(Format::Har) || http_status.is_some()),
         failure,
         http_status,
-        error: text(&mapping.error).map(|error| error.chars().take(LONGEST_ERROR).collect()),
+        error: text_at(&mapping.error, value).map(|error| error.chars().take(LONGEST_ERROR).collect()),
         clock_error: mapping.clock_error.as_ref().map_or(CLOCK_ERROR, |error| error.0),
         cannot_be_decided: None,
     })
@@ -187,7 +186,7 @@ fn id(text: Option<String>) -> Result<Option<String>, Reject> {
 }
 
 fn is_noise(mapping: &Mapping, record: &Value) -> bool {
-    let text = |places: &Option<Places>| places.as_ref().and_then(|places| places.text(record)).unwrap_or_default();
+    let text = |places| text_at(places, record).unwrap_or_default();
     let method = text(&mapping.method).trim().to_ascii_uppercase();
     let url = text(&mapping.url).trim().to_ascii_lowercase();
     let line = text(&mapping.request_line).to_ascii_uppercase();
@@ -219,7 +218,7 @@ fn content(salt: &[u8], sent: Read, method: &str, url: &str, body: Option<&str>,
 
 /// Method and absolute URL.
 fn request(mapping: &Mapping, record: &Value) -> Result<(String, String), Reject> {
-    let text = |places: &Option<Places>| places.as_ref().and_then(|places| places.text(record));
+    let text = |places| text_at(places, record);
     let line = text(&mapping.request_line).unwrap_or_default();
     let mut parts = line.split_ascii_whitespace().map(str::to_owned);
     let (first, second) = (parts.next(), parts.next());

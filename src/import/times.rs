@@ -24,7 +24,7 @@ enum Form {
     /// RFC 3339 and how databases write it, nginx's local time, or a number since 1970 whose digits tell its unit.
     #[default]
     Usual,
-    /// A number since 1970; so many of the unit are a millisecond, or the other way round.
+    /// A number of this unit since 1970.
     Since(Unit),
     /// As chrono and `strftime` write it, with the offset of times that have none.
     Pattern(String, Option<FixedOffset>),

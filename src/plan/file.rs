@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::compare::Form;
 use super::parts::{Normalisation, Path, Template, Vars};
-use crate::clock::Span;
+use crate::clock::{Length, Span};
 use crate::words::Direction;
 
 /// The whole file.
@@ -181,7 +181,7 @@ pub struct ShowsMore {
 
 /// `made` often comes from a database, `Date` from a gateway: two clocks.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(from = "Length")]
 pub struct MadeError(pub Span);
 
 impl Default for MadeError {
@@ -190,12 +190,9 @@ impl Default for MadeError {
     }
 }
 
-impl TryFrom<String> for MadeError {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<MadeError, Self::Error> {
-        let span = Span::parse(&text).ok_or("not a duration (write <integer>s, m, h or d, like \"2s\")")?;
-        Ok(MadeError(span))
+impl From<Length> for MadeError {
+    fn from(length: Length) -> MadeError {
+        MadeError(length.0)
     }
 }
 

@@ -41,15 +41,18 @@ impl Reader<'_> {
     /// The link of an owner's own record, where the plan has a lookup that finds it by the same request as its list.
     pub(super) fn owner_record(&self, key: &Key, raw: &str) -> Option<Link> {
         let list = &self.plan.lookups[key.lookup.as_ref()];
-        let (name, lookup) = self.plan.lookups.iter().find(|(_, lookup)| lookup.finds_owner_of(list))?;
-        let normalised = normalise(&lookup.normalise, raw);
-        (!normalised.is_empty() && normalised.len() <= LONGEST_KEY).then(|| self.link(name, &normalised))
+        let (name, _) = self.plan.lookups.iter().find(|(_, lookup)| lookup.finds_owner_of(list))?;
+        self.link_in(name, raw)
     }
 
     /// The link of a key, if anything can be looked up by it.
     pub(super) fn key_link(&self, key: &Key, raw: &str) -> Option<Link> {
-        let normalised = normalise(&self.plan.lookups[key.lookup.as_ref()].normalise, raw);
+        self.link_in(key.lookup.as_ref(), raw)
+    }
+
+    fn link_in(&self, lookup: &str, raw: &str) -> Option<Link> {
+        let normalised = normalise(&self.plan.lookups[lookup].normalise, raw);
         let usable = !normalised.is_empty() && normalised.len() <= LONGEST_KEY;
-        usable.then(|| self.link(key.lookup.as_ref(), &normalised))
+        usable.then(|| self.link(lookup, &normalised))
     }
 }

@@ -149,7 +149,8 @@ fn known_lookup<'a>(lookups: &'a BTreeMap<String, Lookup>, name: &str) -> Result
     })
 }
 
-fn or_none(names: &[String]) -> String {
+/// Names in a list for people.
+pub fn or_none(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 

@@ -139,7 +139,7 @@ pub async fn run_over<T: Transport>(
     halt: Halt,
 ) -> Result<Summary> {
     let salt = ledger.salt().to_vec();
-    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt };
+    let reader = config.reader(&salt);
     let id = ledger.begin_run(&RunStart {
         command: "run",
         started: clock(),

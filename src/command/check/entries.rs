@@ -9,7 +9,6 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::evidence::Class;
 use crate::ledger::Ledger;
-use crate::plan::Reader;
 
 /// How many of the newest entries are read.
 const NEWEST: usize = 1000;
@@ -84,7 +83,7 @@ fn of_entries(count: u64, what: &str) -> String {
 }
 
 fn sample(config: &Config, ledger: &Ledger) -> Result<Sample> {
-    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: ledger.salt() };
+    let reader = config.reader(ledger.salt());
     let now = Moment::now();
     let mut sample = Sample::default();
     ledger.each_sampled(NEWEST, |row| {

@@ -37,7 +37,7 @@ pub fn record(config: &Config, args: &RecordArgs, json: bool) -> Result<u8> {
     let mut ledger = Ledger::open(&config.ledger)?;
     ledger.check_writable()?;
     let salt = ledger.salt().to_owned();
-    let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt };
+    let reader = config.reader(&salt);
     let mut desk = Desk { ledger: &mut ledger, reader: &reader, full_body: args.full_body, json };
     match (&args.form, args.stdin) {
         (Some(RecordForm::Begin), false) => desk.one(|clerk, text| clerk.begin(text), true),
