@@ -150,7 +150,7 @@ CREATE TABLE standings (
   first_checked_ms  INTEGER,
   last_checked_ms   INTEGER,
   due_ms            INTEGER,                      -- when the next look is due; NULL: never
-  arrived_ms        INTEGER,                      -- when the row came that says how it ended; NULL: an intent without news
+  arrived_ms        INTEGER,                      -- when the row came, or the news of an intent
   clock_error_ms    INTEGER,                      -- how far the clock that dated the row may be off; NULL: settle.writer_error
   joined            INTEGER,                      -- the entry that joined its group after its verdict: it is decided again
   lead              INTEGER,                      -- the first attempt of its operation; NULL: itself
@@ -210,7 +210,7 @@ CREATE TRIGGER entry_recorded AFTER INSERT ON entries BEGIN
      OR repeated IS NOT NULL AND NOT EXISTS (SELECT 1 FROM entries WHERE id = repeated);
   INSERT INTO standings (entry_id, status, due_ms, arrived_ms)
   VALUES (NEW.id, CASE WHEN NEW.failure IS NOT 'answered' THEN 'pending' END, CASE WHEN NEW.failure IS NOT 'answered' THEN 0 END,
-          CASE WHEN NEW.failure IS NOT 'intent' THEN CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) END);
+          CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
 END;
 
 -- Entries stay as they were recorded. Three changes are a writer's: news of an intent, the correction of a bad row, and
@@ -240,7 +240,7 @@ CREATE TRIGGER entry_changed AFTER UPDATE ON entries WHEN (SELECT blanking FROM 
     verdict_id = NULL,
     status = CASE WHEN NEW.failure IS NOT 'answered' THEN 'pending' END,
     due_ms = CASE WHEN NEW.failure IS NOT 'answered' THEN 0 END,
-    arrived_ms = CASE WHEN OLD.failure IS NOT 'intent' THEN arrived_ms WHEN NEW.failure IS NOT 'intent' THEN CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) END
+    arrived_ms = CASE WHEN OLD.failure IS NOT 'intent' THEN arrived_ms ELSE CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) END
   WHERE entry_id = NEW.id;
 END;
 

@@ -107,8 +107,8 @@ pub struct Facts {
     pub sealed: Option<Moment>,
     /// When the sender had given up, by the writer's clock and at the latest when the job first read the row.
     pub ended: Moment,
-    /// When the row came that says how it ended, by the store's clock: what it tells of had happened by then. `None`: an
-    /// intent without news, which may not have been sent yet, or nothing bears a stamp.
+    /// When the row came, or the news of an intent, by the store's clock: what it tells of had happened by then, but for an
+    /// intent's sending. `None`: nothing bears a stamp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrived: Option<Moment>,
     /// How far the clock that dated the row may be from the store's; `None`: as [`Windows::writer_error`] says.
@@ -135,7 +135,7 @@ impl Facts {
 
     /// When it was sent by the store's clock, as narrowly as the row, its clock's error and its arrival bound it.
     pub fn sending(&self, windows: &Windows) -> Sending {
-        let latest = self.arrived.unwrap_or(Moment(i64::MAX));
+        let latest = self.told_by();
         let Some(sent) = self.sent() else { return Sending { latest, ..Sending::UNKNOWN } };
         let error = self.clock_error.unwrap_or(windows.writer_error);
         let ended = self.ended.max(sent);
@@ -150,7 +150,12 @@ impl Facts {
     /// The latest moment by the store's clock at which its sender can have given up.
     pub fn surely_ended(&self, windows: &Windows) -> Moment {
         let error = self.clock_error.unwrap_or(windows.writer_error);
-        (self.ended + error).min(self.arrived.unwrap_or(Moment(i64::MAX)))
+        (self.ended + error).min(self.told_by())
+    }
+
+    /// When it had been sent and had ended, at the latest, by the row's arrival: an intent may have been queued.
+    fn told_by(&self) -> Moment {
+        self.arrived.filter(|_| self.failure != Some(Failure::Intent)).unwrap_or(Moment(i64::MAX))
     }
 
     /// What it is decided together by, in order: who shares one of these is of its group.

@@ -89,8 +89,7 @@ impl Ledger {
         }
     }
 
-    /// Says when a simulated row came: its triggers stamp it by the clock of the machine that simulates. An intent without
-    /// news bears no stamp.
+    /// Says when a simulated row came: its triggers stamp it by the clock of the machine that simulates.
     ///
     /// # Errors
     /// When the ledger cannot be written.
@@ -98,7 +97,7 @@ impl Ledger {
         self.connection
             .prepare_cached(
                 "UPDATE standings SET arrived_ms = ?1
-                 WHERE arrived_ms IS NOT NULL AND entry_id = (SELECT id FROM entries WHERE request_id = ?2)",
+                 WHERE entry_id = (SELECT id FROM entries WHERE request_id = ?2)",
             )?
             .execute(params![arrived.0, request_id])?;
         Ok(())

@@ -173,10 +173,18 @@ fn a_stamp_narrows_only_what_it_surely_bounds() {
     assert_eq!(sending(0, 3_600_000, Some(60_000), None), (None, Some(60_000)));
 }
 
+/// Its stamp bounds nothing from above; dated later than it came, it shows that its writer's clock is off.
 #[test]
 fn an_intent_without_news_may_have_been_sent_at_any_later_time() {
-    // The row is trusted, and no stamp bounds it; when it was read, its window had begun.
-    assert_eq!(sending(0, 0, None, None).0, Some(-2_000));
+    let sending = |sent: i64, arrived: i64| {
+        let facts = attempt(Kind::Create).intent().facts;
+        let facts = Facts { sent: Some(ms(sent)), ended: ms(sent), arrived: Some(ms(arrived)), ..facts };
+        (facts.sending(&Windows::default()), facts.surely_ended(&Windows::default()))
+    };
+    let bounded = (Sending { earliest: ms(-2_000), latest: ms(2_000) }, ms(2_000));
+    assert_eq!(sending(0, 100), bounded);
+    assert_eq!(sending(0, -1_500), bounded, "within the writer's error");
+    assert_eq!(sending(2_280_000, 0).0, Sending::UNKNOWN);
     let mut facts = attempt(Kind::Create).facts;
     (facts.sent, facts.sent_ahead, facts.arrived) = (Some(ms(9_000)), true, Some(ms(0)));
     assert_eq!(facts.sending(&Windows::default()), Sending { latest: ms(0), ..Sending::UNKNOWN });
