@@ -6,7 +6,7 @@
 mod util;
 
 use privo_reconcile::clock::{Moment, Span};
-use privo_reconcile::sandbox::NewAccount;
+use privo_reconcile::sandbox::{Faults, NewAccount};
 use util::{Dir, Entry, Platform, Ran, Setup, said};
 
 const EMAIL: &str = "ann@example.com";
@@ -509,6 +509,45 @@ fn a_settled_presence_stands_on_its_own_looks_and_says_when_the_record_vanished(
     }
     assert_ne!(after["explanation"], before["explanation"], "it says that the record is not there any more");
     assert_eq!(dir.says("b/1"), REMOVED);
+    // Nor does a look that tells nothing move them on.
+    platform.set_faults(Faults { read_errors: 1.0, ..Faults::default() });
+    dir.insert(&register("c/1", &platform));
+    look(&dir);
+    assert_eq!(dir.row("a/1")["last_checked_at"], before["last_checked_at"]);
+}
+
+/// An attempt of before the verdict, recorded when the record is gone: the operation has one verdict.
+#[test]
+fn an_attempt_that_comes_when_the_record_is_gone_gets_the_verdict_of_its_operation() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    dir.attempt(&platform, register("a/1", &platform).operation("a"), "lost-after");
+    dir.runs(0);
+    assert_eq!(dir.says("a/1"), PRESENT);
+    platform.remove(&dir.row("a/1")["server_id"]);
+    dir.insert(&long_ago(register("a/2", &platform).operation("a")));
+    settle(&dir);
+    assert_eq!([dir.says("a/1"), dir.says("a/2")], [REMOVED; 2]);
+}
+
+/// What has lost its fields goes with its operation: a row that joins by the key of a retry makes it wait, too.
+#[test]
+fn a_row_without_its_fields_waits_with_its_operation() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform).windows(OPEN).windows(&[("watch", "0s")]));
+    let never_left = |id: &str| now(register(id, &platform).operation("a")).failure("not_sent");
+    dir.insert(&never_left("a/1"));
+    look(&dir);
+    assert_eq!(dir.run(&["prune", "--older-than", "0s"]).code, 0);
+    dir.insert(&never_left("a/2"));
+    look(&dir);
+    assert_eq!([dir.says("a/1"), dir.says("a/2")], [NEVER_SENT; 2]);
+    let other = now(register("b/1", &platform));
+    send(&platform, &other, "lost-before");
+    dir.insert(&other);
+    waits_for(&dir, &["a/1", "a/2"], "b/1");
+    look(&dir);
+    assert_eq!([dir.says("a/1"), dir.says("a/2")], [NEVER_SENT; 2]);
 }
 
 /// The same in a parent's list.

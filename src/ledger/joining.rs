@@ -58,6 +58,11 @@ impl Newcomers {
             self.links.iter().map(|(link, (entry, of_operation))| (*link, *entry, *of_operation)).collect();
         let mut links_of = connection.prepare_cached("SELECT link FROM links WHERE entry_id = ?")?;
         let mut blanked = connection.prepare_cached("SELECT 1 FROM blanked WHERE entry_id = ?")?;
+        let mut operation = connection.prepare_cached(
+            "WITH first AS (SELECT coalesce(lead, entry_id) AS id FROM standings WHERE entry_id = ?)
+             SELECT entry_id FROM standings WHERE entry_id = (SELECT id FROM first)
+             UNION SELECT entry_id FROM standings WHERE lead = (SELECT id FROM first)",
+        )?;
         while let Some((link, newcomer, of_operation)) = open.pop() {
             let mut found = Vec::new();
             entries_of(connection, link, |entry| {
@@ -67,14 +72,19 @@ impl Newcomers {
             })?;
             for entry in found {
                 // One without its fields cannot be looked at again; it goes with its operation, and with nobody else.
-                if joined.contains_key(&entry) || (!of_operation && blanked.exists([entry])?) {
+                if !of_operation && blanked.exists([entry])? {
                     continue;
                 }
-                joined.insert(entry, newcomer);
-                for link in links_of.query_map([entry], |row| Ok(Link(row.get(0)?)))? {
-                    let link = link?;
-                    if seen.insert(link) {
-                        open.push((link, newcomer, false));
+                for fellow in operation.query_map([entry], |row| row.get::<_, i64>(0))? {
+                    let fellow = fellow?;
+                    if self.entries.contains(&fellow) || joined.insert(fellow, newcomer).is_some() {
+                        continue;
+                    }
+                    for link in links_of.query_map([fellow], |row| Ok(Link(row.get(0)?)))? {
+                        let link = link?;
+                        if seen.insert(link) {
+                            open.push((link, newcomer, false));
+                        }
                     }
                 }
             }

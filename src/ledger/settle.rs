@@ -48,15 +48,20 @@ pub struct StoredMember {
     pub(super) links: Vec<Link>,
     /// The first attempt of its operation, where another one is stored.
     pub(super) lead: Option<i64>,
+    /// Its verdict names a record, and rests on the looks that found it.
+    pub(super) names_one: bool,
     /// Of one whose verdict names a record: whether a look did not find it any more, and when.
     pub(super) vanished: Option<Option<Moment>>,
+}
+
+fn names_one(attempt: &Attempt) -> bool {
+    attempt.verdict.as_ref().is_some_and(|verdict| verdict.server_id.is_some())
 }
 
 /// What the last look says of a record that a verdict names, if that verdict stands and there is a new look.
 fn vanished(attempt: &Attempt, told: &Told) -> Option<Option<Moment>> {
     let stands = matches!(told, Told::Nothing | Told::Stands { .. });
-    let names_one = attempt.verdict.as_ref().is_some_and(|verdict| verdict.server_id.is_some());
-    let last = attempt.looks.last().filter(|look| stands && names_one && look.current)?;
+    let last = attempt.looks.last().filter(|look| stands && names_one(attempt) && look.current)?;
     match (last.seen, last.known, last.random) {
         (Seen::Absent, Control::Held, Control::Held) => Some(Some(last.asked)),
         (Seen::Present | Seen::Several, ..) => Some(None),
@@ -106,6 +111,7 @@ fn leads(group: &Group) -> Vec<i64> {
 impl StoredMember {
     fn of(member: Member, attempt: Attempt, told: Told, lead: i64) -> Result<StoredMember> {
         let answered = attempt.answered();
+        let names_one = names_one(&attempt);
         let vanished = vanished(&attempt, &told);
         let links = attempt.facts.links();
         let effects = attempt.facts.effects;
@@ -124,6 +130,7 @@ impl StoredMember {
             verdict_id: member.verdict_id,
             links,
             lead: (lead != member.lead.unwrap_or(attempt.entry)).then_some(lead),
+            names_one,
             vanished,
         })
     }

@@ -222,7 +222,8 @@ impl<'c> Writing<'c> {
     }
 }
 
-/// A verdict under watch rests on the looks that went on confirming it.
+/// A verdict that says what is not there rests on the looks that went on not finding it; one that names a record on those
+/// that found it.
 fn watched(member: &StoredMember) -> bool {
-    member.vanished.is_none()
+    !member.names_one
 }

@@ -189,15 +189,16 @@ impl Looked {
         let of: BTreeMap<i64, usize> =
             self.group.case.attempts.iter().map(|attempt| attempt.entry).zip(operations).collect();
         let pending = |attempt: &Attempt| of.get(&attempt.entry).is_some_and(|operation| waiting.contains(operation));
-        let told = self.group.each().zip(decide(&self.group.case)).zip(&self.open);
+        let decisions = decide(&self.group.case);
+        let told = self.group.each().zip(&decisions).zip(&self.open);
         let told = told.map(|(((member, attempt), decision), open)| {
             if !open {
                 return Told::Nothing;
             }
-            let needs = |lookup: &str| needs(attempt, lookup) || (in_doubt(&decision) && beside(attempt, lookup));
+            let needs = |lookup: &str| needs(attempt, lookup) || (in_doubt(decision) && beside(attempt, lookup));
             let decision = match self.unusable.iter().find(|(lookup, _)| needs(lookup)) {
-                Some((lookup, controls)) => held_back(decision, lookup, controls),
-                None => decision,
+                Some((lookup, controls)) => held_back(decision.clone(), lookup, controls),
+                None => decision.clone(),
             };
             match member.pending() {
                 true => of_pending(decision, &attempt.looks, windows, now),
@@ -205,7 +206,16 @@ impl Looked {
                 false => of_watched((member, attempt), decision, windows, now),
             }
         });
-        let told = told.collect();
+        let mut told: Vec<Told> = told.collect();
+        let fell = told.iter().zip(&self.group.case.attempts).filter(|(told, _)| matches!(told, Told::Verdict { .. }));
+        let fell: BTreeSet<usize> = fell.filter_map(|(_, attempt)| of.get(&attempt.entry).copied()).collect();
+        for (((told, attempt), decision), open) in
+            told.iter_mut().zip(&self.group.case.attempts).zip(decisions).zip(&self.open)
+        {
+            if !open && of.get(&attempt.entry).is_some_and(|operation| fell.contains(operation)) {
+                *told = with_its_operation(attempt, decision);
+            }
+        }
         Stored::of(self.group, told)
     }
 
@@ -214,6 +224,18 @@ impl Looked {
         let effects = self.group.case.attempts.iter().flat_map(|attempt| &attempt.facts.effects);
         let by_it = effects.filter(move |effect| effect.lookup.as_deref() == Some(lookup));
         by_it.filter_map(move |effect| Some((lookup, effect.owner?)))
+    }
+}
+
+/// What is not looked at any more (its fields are gone, its watch is over) falls with its operation.
+fn with_its_operation(attempt: &Attempt, decision: Decision) -> Told {
+    match (&attempt.verdict, decision) {
+        (Some(before), Decision::Settle(verdict))
+            if before.reason != Reason::Closed && !says_the_same(before, &verdict) =>
+        {
+            Told::Verdict { verdict, due: None }
+        }
+        _ => Told::Nothing,
     }
 }
 
@@ -271,7 +293,10 @@ fn of_reopened(attempt: &Attempt, decision: Decision, pending: bool, windows: &W
     let Some(before) = &attempt.verdict else { return of_pending(decision, &attempt.looks, windows, now) };
     let falls = before.action == Action::Resend || before.reason == Reason::Preexisting || pending;
     match decision {
-        Decision::Settle(verdict) if says_the_same(before, &verdict) || only_vanished(before, &verdict) => {
+        // An attempt of the operation that has no verdict yet gets this one, and all of an operation get the same.
+        Decision::Settle(verdict)
+            if says_the_same(before, &verdict) || (!pending && only_vanished(before, &verdict)) =>
+        {
             let due = due::of_watched(before.outcome, before.reason, before.decided, windows.watch, now);
             Told::Stands { due, open: false }
         }
