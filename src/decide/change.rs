@@ -75,10 +75,15 @@ fn which(group: &Group, identity: Link, key: Link, (look, record): (&Look, &Reco
     if gone_since || last.is_some_and(|last| made.since(last)) {
         return Which::Another;
     }
+    let otherwise = group.seen_otherwise(key, id);
+    // A server that keeps the key unique had no other under it since.
+    let before = made.age(first, group.spans(identity)) == Age::Before;
+    if before && !otherwise && !group.answered_success(identity) {
+        return Which::Same;
+    }
     match made_meanwhile(group, identity, key, id) {
         Some(which) => which,
-        None if group.seen_otherwise(key, id) => Which::Either,
-        None if made.age(first, group.spans(identity)) == Age::Before => Which::Same,
+        None if otherwise => Which::Either,
         None => Which::Unknown,
     }
 }

@@ -32,8 +32,8 @@ pub struct Group<'a> {
     keyed: BTreeSet<&'a str>,
     /// When each record was first known to be there, by whichever look.
     first_seen_at_all: BTreeMap<&'a str, Moment>,
-    /// Of each record operations that it matches and that may have been applied, two at the most.
-    matched: BTreeMap<&'a str, Vec<Link>>,
+    /// Of each record what it matches and what may have been applied, by operation and effect, two at the most.
+    matched: BTreeMap<&'a str, Vec<(Link, usize)>>,
 }
 
 impl<'a> Group<'a> {
@@ -114,9 +114,10 @@ impl<'a> Group<'a> {
         self.operations.get(&attempt.facts.identity).is_none_or(|operation| operation.never_sent)
     }
 
-    /// Every attempt of the operation that left its sender got a definite answer, and it was no webhook.
+    /// Every attempt of the operation that left its sender got a definite answer, one of them that it succeeded, and it was no
+    /// webhook.
     pub fn all_were_answered(&self, attempt: &Attempt) -> bool {
-        self.left(attempt, |other| other.answered())
+        self.left(attempt, |other| other.answered()) && self.operation(attempt.facts.identity).any(succeeded)
     }
 
     /// Every attempt of the operation that left its sender was answered with a content error. What a delete is refused for
@@ -175,7 +176,7 @@ impl<'a> Group<'a> {
         self.operations.get(&identity)?.last_sent
     }
 
-    /// An attempt of the operation was told that it succeeded.
+    /// An attempt of the operation was told that it succeeded, or perhaps.
     pub fn answered_success(&self, identity: Link) -> bool {
         self.operations.get(&identity).is_some_and(|operation| operation.answered_success)
     }
@@ -185,9 +186,15 @@ impl<'a> Group<'a> {
         self.operations.get(&identity).is_some_and(|operation| operation.overtaken)
     }
 
+    /// The fields of one of its attempts were gone when another came, and with them who else asked for the same.
+    fn partly_sealed(&self, identity: Link) -> bool {
+        self.operations.get(&identity).is_some_and(|operation| operation.partly_sealed)
+    }
+
     /// Whether another operation sent by `made`, or an answer to this one, may have made the record of this key.
     pub fn otherwise_explained(&self, identity: Link, key: Link, made: Moment) -> bool {
-        self.overtaken(identity) || self.keys.get(&key).is_some_and(|of| of.otherwise_made(identity, made))
+        let known_no_more = self.overtaken(identity) || self.partly_sealed(identity);
+        known_no_more || self.keys.get(&key).is_some_and(|of| of.otherwise_made(identity, made))
     }
 
     /// A delete of the record that may have been applied at or after `from`.
@@ -250,10 +257,10 @@ impl<'a> Group<'a> {
         seen.is_some_and(|seen| *seen < self.first(identity).earliest)
     }
 
-    /// What another operation asked for matches the record, and it may have been applied.
-    pub fn explained_by_another(&self, identity: Link, record: &Record) -> bool {
+    /// What another operation asked for, or another effect of this one, matches the record, and it may have been applied.
+    pub fn explained_by_another(&self, item: (Link, usize), record: &Record) -> bool {
         let makers = record.id.as_deref().and_then(|id| self.matched.get(id));
-        makers.is_some_and(|makers| makers.iter().any(|maker| *maker != identity))
+        makers.is_some_and(|makers| makers.iter().any(|maker| *maker != item))
     }
 
     /// A create of the record whose outcome is not known.
@@ -325,15 +332,18 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Which operations each record of a look matches, of those that may have been applied.
-fn matched(attempts: &[Attempt]) -> BTreeMap<&str, Vec<Link>> {
-    let mut matched: BTreeMap<&str, Vec<Link>> = BTreeMap::new();
+/// What each record of a look matches, of that which may have been applied, by operation and effect.
+fn matched(attempts: &[Attempt]) -> BTreeMap<&str, Vec<(Link, usize)>> {
+    let mut matched: BTreeMap<&str, Vec<(Link, usize)>> = BTreeMap::new();
     for attempt in attempts.iter().filter(|attempt| maybe_applied(attempt)) {
-        let records = attempt.looks.iter().filter(|look| look.current).flat_map(|look| &look.records);
-        for id in records.filter(|record| !record.differs()).filter_map(|record| record.id.as_deref()) {
-            let operations = matched.entry(id).or_default();
-            if operations.len() < 2 && !operations.contains(&attempt.facts.identity) {
-                operations.push(attempt.facts.identity);
+        for look in attempt.looks.iter().filter(|look| look.current) {
+            let item = (attempt.facts.identity, look.effect);
+            let alike = look.records.iter().filter(|record| !record.differs());
+            for id in alike.filter_map(|record| record.id.as_deref()) {
+                let items = matched.entry(id).or_default();
+                if items.len() < 2 && !items.contains(&item) {
+                    items.push(item);
+                }
             }
         }
     }
@@ -436,13 +446,18 @@ pub fn in_doubt(attempt: &Attempt) -> bool {
 
 /// It was told that it succeeded.
 pub fn succeeded(attempt: &Attempt) -> bool {
-    maybe_succeeded(attempt) && attempt.facts.http_status.is_some_and(|status| (200..300).contains(&status))
+    let success = |status: u16| (200..300).contains(&status);
+    maybe_succeeded(attempt) && !attempt.facts.told_there && attempt.facts.http_status.is_some_and(success)
 }
 
-/// The same, or its answer has no status that can be read, and may have said so.
+/// The same, or its answer may have said so: it has no status that can be read, or tells of a request for several records, or
+/// for one in a list, that something is there already. What is not, it may have made.
 pub fn maybe_succeeded(attempt: &Attempt) -> bool {
+    // Of several keys of a record that stands alone one is taken, so that it was refused.
+    let refused = |one: &Effect| one.kind == Kind::Create && (one.owner.is_none() || one.keys().count() == 1);
+    let is_there = || attempt.facts.told_there && matches!(&attempt.facts.effects[..], [one] if refused(one));
     let may_have_said_so = |status: u16| match status {
-        200..300 => !attempt.facts.told_there,
+        200..300 => !is_there(),
         300..500 => false,
         _ => true,
     };

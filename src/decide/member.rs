@@ -85,7 +85,7 @@ fn absent(
             "its owner is not there (any more), and an owner that is absent is no empty list: what was listed under it cannot be known",
         );
     }
-    if last.is_some_and(|last| written_otherwise(group, identity, last)) {
+    if last.is_some_and(|last| written_otherwise(group, (identity, index), last)) {
         return review(
             Reason::AmbiguousMatch,
             "none matches, but a record of the list is equal in some of what was sent and differs in other: it may be this one, written otherwise",
@@ -104,14 +104,15 @@ fn makes_owner(attempt: &Attempt, effect: &Effect) -> bool {
     attempt.facts.effects.iter().any(makes)
 }
 
-/// A record that is equal in some fields and not in others, is not surely older, and that no other operation explains.
-fn written_otherwise(group: &Group, identity: Link, look: &Look) -> bool {
+/// A record that is equal in some fields and not in others, is not surely older, and that nothing else explains.
+fn written_otherwise(group: &Group, item: (Link, usize), look: &Look) -> bool {
+    let (identity, _) = item;
     let near = |record: &&Record| {
         record.nearly_matches()
             && !group.is_keyed(record)
             && age_of(group, identity, record, look) != Age::Before
             && !group.seen_before(identity, record)
-            && !group.explained_by_another(identity, record)
+            && !group.explained_by_another(item, record)
     };
     // What the configuration says of a known record proved every comparison.
     look.fields != Control::Held && look.records.iter().any(|record| near(&record))

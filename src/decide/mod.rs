@@ -146,7 +146,7 @@ fn decide_attempt(group: &Group, whose: &Matchings, attempt: &Attempt) -> Decisi
             settle(Status::Resolved, Outcome::NotApplied, Reason::NeverSent, Action::Resend)
                 .because("no byte of any attempt of this operation left its sender".into())
         }
-        Class::Planned if group.all_were_answered(attempt) && group.answered_success(attempt.facts.identity) => {
+        Class::Planned if group.all_were_answered(attempt) => {
             settle(Status::Resolved, Outcome::Satisfied, Reason::Present, Action::None)
                 .because("every attempt of this operation that left its sender was answered, and it succeeded".into())
         }

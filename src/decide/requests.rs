@@ -1,8 +1,8 @@
 //! Which rows under one operation id are attempts of one operation.
 //!
 //! Retries are the same request: the same operation of the plan, no kind of key with two values, no compared or written
-//! field that both show with two values; a key or field more or less is still a retry. An id that was given to several
-//! requests (a trace id, `undefined`) holds several operations, and what one of them was answered proves nothing for
+//! field that both show with two values, as many children or features where both name some; a key or field more or less is
+//! still a retry. An id that was given to several requests (a trace id, `undefined`) holds several operations, and what one of them was answered proves nothing for
 //! another. A row that fits several of them (it has no body) counts as an attempt of each.
 
 use std::borrow::Cow;
@@ -25,7 +25,10 @@ pub struct Requests<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Signature<'a> {
     call: Option<(bool, Option<&'a str>)>,
-    values: BTreeMap<(&'a str, &'a str), Link>,
+    /// Of each name of a key or field what it says; several where its URL can be read in several ways.
+    values: BTreeMap<(&'a str, &'a str), BTreeSet<Link>>,
+    /// How many there are of what a request may hold several of: `child 1`, `child 2`.
+    parts: BTreeMap<&'a str, usize>,
     sealed: Option<Moment>,
 }
 
@@ -40,13 +43,23 @@ impl<'a> Signature<'a> {
         };
         // Deliveries of one event are one operation, whatever else they say.
         let told_by_values = facts.direction == Direction::Outbound;
-        // What a URL says in two ways tells nothing apart.
-        let one_reading = |name: &str| facts.effects.iter().all(|effect| !effect.alternative || effect.name != name);
-        let effects = facts.effects.iter().filter(|effect| told_by_values && one_reading(&effect.name));
-        let values = effects.flat_map(|effect| {
-            effect.values.iter().map(|(name, value)| ((effect.name.as_str(), name.as_str()), *value))
-        });
-        Signature { call, values: values.collect(), sealed: facts.sealed }
+        let mut values: BTreeMap<(&str, &str), BTreeSet<Link>> = BTreeMap::new();
+        let mut parts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for effect in facts.effects.iter().filter(|_| told_by_values) {
+            let numbered = effect.name.rsplit_once(' ').filter(|(_, number)| number.parse::<usize>().is_ok());
+            if let Some((kind, number)) = numbered {
+                parts.entry(kind).or_default().insert(number);
+            }
+            // Two that write nothing in common are no retries of each other.
+            if !effect.targets.is_empty() {
+                values.entry((effect.name.as_str(), "")).or_default().extend(&effect.targets);
+            }
+            for (name, value) in &effect.values {
+                values.entry((effect.name.as_str(), name.as_str())).or_default().insert(*value);
+            }
+        }
+        let parts = parts.into_iter().map(|(kind, numbers)| (kind, numbers.len())).collect();
+        Signature { call, values, parts, sealed: facts.sealed }
     }
 
     fn fits(&self, other: &Signature) -> bool {
@@ -57,8 +70,11 @@ impl<'a> Signature<'a> {
         if self.sealed != other.sealed {
             return calls;
         }
+        let parts = self.parts.iter().all(|(kind, count)| other.parts.get(kind).is_none_or(|other| other == count));
         let (few, many) = if self.values.len() <= other.values.len() { (self, other) } else { (other, self) };
-        calls && few.values.iter().all(|(name, value)| many.values.get(name).is_none_or(|other| other == value))
+        let values =
+            few.values.iter().all(|(name, said)| many.values.get(name).is_none_or(|other| !said.is_disjoint(other)));
+        calls && parts && values
     }
 }
 
@@ -114,7 +130,8 @@ fn fitting(signatures: &[&Signature]) -> Vec<BTreeSet<usize>> {
     }
     let common = names.into_iter().max_by_key(|(_, count)| *count).map(|(name, _)| name);
     let value = |signature: &Signature| {
-        common.filter(|_| signature.sealed.is_none()).and_then(|name| signature.values.get(&name).copied())
+        let said = common.filter(|_| signature.sealed.is_none()).and_then(|name| signature.values.get(&name))?;
+        said.first().filter(|_| said.len() == 1).copied()
     };
     let mut alike: BTreeMap<Option<Link>, Vec<usize>> = BTreeMap::new();
     for (place, signature) in signatures.iter().enumerate() {

@@ -32,6 +32,8 @@ pub struct Operation<'a> {
     pub answered_success: bool,
     /// Others that have its key may be known no more.
     pub overtaken: bool,
+    /// The fields of an attempt were gone when another came, and with them who else asked for the same.
+    pub partly_sealed: bool,
     /// Of each effect in a list, and each record that its looks showed: when it was not listed yet.
     unlisted: BTreeMap<(usize, &'a str), Moment>,
     /// The looks at an effect that several of its attempts have alike.
@@ -51,16 +53,24 @@ impl<'a> Operation<'a> {
         shared.map_or_else(|| view::in_order(&attempt.looks, index), |(.., looks)| looks.clone())
     }
 
-    fn of(attempts: Vec<&'a Attempt>, windows: &Windows) -> Operation<'a> {
+    /// Of its own attempts, and of those that may be its as well as another's.
+    fn of(own: Vec<&'a Attempt>, also: Vec<&'a Attempt>, windows: &Windows) -> Operation<'a> {
+        // An attempt that may be another's bounds nothing from above by when it was sent.
+        let maybe = |attempt: &&Attempt| Sending { latest: Moment(i64::MAX), ..attempt.facts.sending(windows) };
+        let sure = own.iter().map(|attempt| (*attempt, attempt.facts.sending(windows)));
+        let sent: Vec<(&Attempt, Sending)> =
+            sure.chain(also.iter().map(|attempt| (*attempt, maybe(attempt)))).collect();
+        let attempts: Vec<&Attempt> = own.into_iter().chain(also).collect();
         let not_sent = |attempt: &&&Attempt| attempt.facts.failure == Some(Failure::NotSent);
         Operation {
             never_sent: attempts.iter().all(|attempt| not_sent(&attempt)),
-            first: first(&attempts, windows),
+            first: first(&sent),
             last_sent: attempts.iter().map(|a| a.facts.sent().map(|_| a.facts.sending(windows).latest)).max().flatten(),
-            spans: spans(&attempts, windows, |attempt| alone_settled(windows, attempt)),
-            spans_longest: spans(&attempts, windows, |attempt| alone_settled_longest(windows, attempt)),
+            spans: spans(&sent, windows, |attempt| alone_settled(windows, attempt)),
+            spans_longest: spans(&sent, windows, |attempt| alone_settled_longest(windows, attempt)),
             answered_success: attempts.iter().any(|attempt| maybe_succeeded(attempt)),
             overtaken: attempts.iter().any(|attempt| attempt.facts.overtaken),
+            partly_sealed: attempts.windows(2).any(|pair| pair[0].facts.sealed != pair[1].facts.sealed),
             unlisted: unlisted(&attempts, windows),
             shared: shared_looks(&attempts),
             attempts,
@@ -107,24 +117,24 @@ fn shared_looks<'a>(attempts: &[&'a Attempt]) -> Vec<(usize, &'a Effect, Vec<&'a
 }
 
 /// What was refused or turned away can have made nothing; where all was, the first of what reached the server counts.
-fn first(attempts: &[&Attempt], windows: &Windows) -> Option<Sending> {
-    let sending = |attempt: &&Attempt| attempt.facts.sending(windows);
-    let reached = |attempt: &&&Attempt| attempt.facts.failure != Some(Failure::NotSent);
-    let able = attempts.iter().filter(|attempt| maybe_applied(attempt)).map(sending).reduce(Sending::first);
-    able.or_else(|| attempts.iter().filter(reached).map(sending).reduce(Sending::first))
+fn first(sent: &[(&Attempt, Sending)]) -> Option<Sending> {
+    let reached = |attempt: &Attempt| attempt.facts.failure != Some(Failure::NotSent);
+    let first = |of: &dyn Fn(&Attempt) -> bool| {
+        sent.iter().filter(|(attempt, _)| of(attempt)).map(|(_, sending)| *sending).reduce(Sending::first)
+    };
+    first(&maybe_applied).or_else(|| first(&reached))
 }
 
 /// Each from when it was sent until `over`; those that surely meet are one.
-fn spans(attempts: &[&Attempt], windows: &Windows, over: impl Fn(&Attempt) -> Moment) -> Vec<Active> {
-    let able = attempts.iter().filter(|attempt| maybe_applied(attempt));
+fn spans(sent: &[(&Attempt, Sending)], windows: &Windows, over: impl Fn(&Attempt) -> Moment) -> Vec<Active> {
+    let able = sent.iter().filter(|(attempt, _)| maybe_applied(attempt));
     // Its writer's clock may have been slow.
     let slow = |attempt: &Attempt| attempt.facts.surely_ended(windows).since(attempt.facts.ended).max(Span::ZERO);
     let latest = |attempt: &Attempt| over(attempt) + slow(attempt);
-    let mut apart: Vec<Active> =
-        able.map(|attempt| Active { sent: attempt.facts.sending(windows), over: latest(attempt) }).collect();
+    let mut apart: Vec<Active> = able.map(|(attempt, sent)| Active { sent: *sent, over: latest(attempt) }).collect();
     apart.sort_unstable();
     apart.dedup_by(|next, before| {
-        let meet = next.sent.latest <= before.over;
+        let meet = before.sent.latest < Moment(i64::MAX) && next.sent.latest <= before.over;
         if meet {
             *before = Active { sent: before.sent.first(next.sent), over: before.over.max(next.over) };
         }
@@ -136,14 +146,14 @@ fn spans(attempts: &[&Attempt], windows: &Windows, over: impl Fn(&Attempt) -> Mo
 /// The operations of a group.
 pub fn operations<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<Link, Operation<'a>> {
     let attempts = &requests.case.attempts;
-    let mut of: BTreeMap<Link, Vec<&Attempt>> = BTreeMap::new();
+    let mut of: BTreeMap<Link, (Vec<&Attempt>, Vec<&Attempt>)> = BTreeMap::new();
     for attempt in attempts {
-        of.entry(attempt.facts.identity).or_default().push(attempt);
+        of.entry(attempt.facts.identity).or_default().0.push(attempt);
     }
     for (place, identity) in &requests.also {
-        of.entry(*identity).or_default().push(&attempts[*place]);
+        of.entry(*identity).or_default().1.push(&attempts[*place]);
     }
-    of.into_iter().map(|(identity, attempts)| (identity, Operation::of(attempts, windows))).collect()
+    of.into_iter().map(|(identity, (own, also))| (identity, Operation::of(own, also, windows))).collect()
 }
 
 /// What is known of one record's key.

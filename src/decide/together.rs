@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::group::{Group, succeeded};
+use super::group::{Group, maybe_succeeded};
 use super::requests::Requests;
 use super::{Decision, Deferral, Verdict, settle};
 use crate::clock::Moment;
@@ -26,7 +26,7 @@ pub fn one_for_each_operation(group: &Group, mut decisions: Vec<Decision>) -> Ve
         if said.windows(2).all(|pair| pair[0] == pair[1]) && counts.len() == places.len() {
             continue;
         }
-        let one = one_of(&said);
+        let one = if found_before(group, &places, &decisions) { gone_since() } else { one_of(&said) };
         for place in places {
             decisions[place] = one.clone();
         }
@@ -48,18 +48,46 @@ fn place(decision: &Decision) -> (Reason, Action, Option<&str>, Option<&str>, &s
 /// Whether what an attempt comes to counts. One that was settled before, and could not be looked at any more when the
 /// others were (its fields are gone), says nothing new.
 fn counts(group: &Group, places: &[usize], decisions: &[Decision], place: usize) -> bool {
+    let attempt = &group.attempts[place];
+    let settled = |other: &usize| matches!(decisions[*other], Decision::Settle(_));
+    let behind = |other: &usize| settled(other) && is_behind(group, attempt, &group.attempts[*other]);
+    let waits = matches!(decisions[place], Decision::Defer(_));
+    !(waits && attempt.verdict.as_ref().or(attempt.told.as_ref()).is_some() && places.iter().any(behind))
+}
+
+/// It was looked at for the last time well before the other was.
+fn is_behind(group: &Group, attempt: &Attempt, other: &Attempt) -> bool {
     let last = |attempt: &Attempt| {
         let looks = attempt.looks.iter().filter(|look| look.seen != Seen::Inconclusive);
         looks.map(|look| look.asked).next_back()
     };
-    let attempt = &group.attempts[place];
-    let behind = |other: &usize| {
-        let Some(others) = last(&group.attempts[*other]) else { return false };
-        let behind = last(attempt).is_none_or(|own| own + group.windows.confirm_after <= others);
-        matches!(decisions[*other], Decision::Settle(_)) && behind
+    let Some(others) = last(other) else { return false };
+    last(attempt).is_none_or(|own| own + group.windows.confirm_after <= others)
+}
+
+/// An attempt whose fields were gone when another came found its record once, and that one looked after it and found none.
+fn found_before(group: &Group, places: &[usize], decisions: &[Decision]) -> bool {
+    let settled = |place: &usize| match &decisions[*place] {
+        Decision::Settle(verdict) => Some(verdict),
+        Decision::Defer(_) => None,
     };
-    let waits = matches!(decisions[place], Decision::Defer(_));
-    !(waits && attempt.verdict.as_ref().or(attempt.told.as_ref()).is_some() && places.iter().any(behind))
+    let found = |place: &&usize| settled(place).is_some_and(fulfils);
+    let absent = |place: &&usize| settled(place).is_some_and(|verdict| verdict.reason == Reason::ConfirmedAbsent);
+    let since = |before: &Attempt, other: &Attempt| {
+        before.facts.sealed.is_some() && before.facts.sealed != other.facts.sealed && is_behind(group, before, other)
+    };
+    places.iter().filter(found).any(|before| {
+        places.iter().filter(absent).any(|place| since(&group.attempts[*before], &group.attempts[*place]))
+    })
+}
+
+fn gone_since() -> Decision {
+    settle(Status::DuplicateRisk, Outcome::Unknown, Reason::RemovedSince, Action::Review)
+        .because("an attempt of this operation found the record once, and another looked later and found none".into())
+}
+
+fn fulfils(verdict: &Verdict) -> bool {
+    matches!(verdict.outcome, Outcome::Applied | Outcome::Satisfied)
 }
 
 /// The one decision of several.
@@ -100,7 +128,10 @@ fn one_verdict(verdicts: &[&Verdict]) -> Decision {
     if let Some(risk) = one(&|verdict| verdict.status == Status::DuplicateRisk) {
         return Decision::Settle(risk.clone());
     }
-    let fulfils = |verdict: &Verdict| matches!(verdict.outcome, Outcome::Applied | Outcome::Satisfied);
+    // Of several deliveries of an event one may be known to be followed by one that was taken, and another not.
+    if let Some(fetched) = one(&|verdict| verdict.reason == Reason::StateFetched) {
+        return Decision::Settle(fetched.clone());
+    }
     let Some(first) = one(&fulfils) else {
         // What must not be sent again is said before what may.
         let cautious = one(&|verdict| verdict.action != Action::Resend);
@@ -134,7 +165,7 @@ pub fn beware_of_corrections(group: &Group, requests: &Requests, decisions: &mut
         let of = others.entry(*id).or_default();
         match decision {
             _ if attempt.answered() => {
-                of.applied.extend(succeeded(attempt).then_some(own));
+                of.applied.extend(maybe_succeeded(attempt).then_some(own));
             }
             Decision::Settle(verdict) if attempt.facts.class == Class::Planned => {
                 of.applied.extend((verdict.outcome != Outcome::NotApplied).then_some(own));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::age::{Age, Made};
-use super::group::{Group, maybe_applied};
+use super::group::{Group, in_doubt, maybe_applied};
 use super::keyed::{self, Asked};
 use super::matching::{Claim, Fit, fits};
 use super::view;
@@ -303,14 +303,17 @@ fn shown<'a>(look: &'a Look, id: &str) -> Option<(&'a Look, &'a Record)> {
     look.records.iter().find(|record| record.id.as_deref() == Some(id)).map(|record| (look, record))
 }
 
-/// The record that a settled operation is known to have made, and no other: all that it tried was over by that verdict. Tried
-/// again since, it may have made another.
+/// The record that a settled operation is known to have made, and no other: all that it tried was known to that verdict, and
+/// over by it. Tried again since, or before by a row that came later, it may have made another.
 fn pinned<'a>(group: &Group, attempts: &[&'a Attempt]) -> Option<&'a str> {
     let settled = attempts.iter().filter(|a| a.facts.effects.len() == 1).filter_map(|a| a.verdict.as_ref());
     let made = settled.filter(|v| matches!(v.outcome, Outcome::Applied | Outcome::Satisfied) && v.server_id.is_some());
     let last = made.max_by_key(|verdict| verdict.decided)?;
     let mut tried = attempts.iter().filter(|attempt| maybe_applied(attempt));
-    let over = tried.all(|attempt| group.alone_settled_longest(attempt) < last.decided);
+    let known = |attempt: &Attempt| {
+        (attempt.verdict.is_some() || !in_doubt(attempt)) && attempt.facts.arrived.is_none_or(|at| at <= last.decided)
+    };
+    let over = tried.all(|attempt| group.alone_settled_longest(attempt) < last.decided && known(attempt));
     // Another plan may call the same record by another id.
     let one_plan = attempts.iter().flat_map(|attempt| &attempt.looks).all(|look| look.current);
     (over && one_plan).then_some(last.server_id.as_deref())?

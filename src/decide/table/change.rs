@@ -448,3 +448,13 @@ fn update_that_was_told_to_be_done_is_not_said_to_be_not_applied() {
     let retry = update().sent(2).answered(200);
     assert_eq!(said([update().saw(CONFIRMED.map(|m| present_at(m, before()))), retry])[0], OVERWRITTEN);
 }
+
+/// What was made before the delete is what was to go, whatever else may make one: the server keeps the key unique.
+#[test]
+fn delete_present_the_same_by_creation_time_beside_a_create_in_doubt() {
+    let create = || attempt(Kind::Create).op(2).sent(-3).http();
+    let looks = [DAY + 20, DAY + 31].map(|minute| present_at(minute, record("a", -9)));
+    assert_eq!(said([delete().saw(looks), create()])[0], "resolved not-applied not-deleted resend");
+    let undated = [DAY + 20, DAY + 31].map(|minute| present_at(minute, undated("a")));
+    assert_eq!(said([delete().saw(undated), create()])[0], "duplicate-risk unknown ambiguous-match review");
+}

@@ -506,3 +506,55 @@ fn member_absent_after_a_recorded_delete_of_its_owner_or_by_an_id_is_removed_sin
     assert_eq!(told(-20, -5), "resolved not-applied confirmed-absent resend", "nobody knew its id yet");
     assert_eq!(told(SETTLED + 5, SETTLED + 6), "resolved not-applied confirmed-absent resend", "it was absent before");
 }
+
+/// "There already" says something only of a request for one record with one key of its own: of a child without one it may be
+/// the answer to what was made. PRIVO answers 208 "when a parent registers a second child".
+#[test]
+fn member_there_already_may_be_the_answer_to_what_was_made() {
+    let there = |attempt: Attempt| attempt.answered(208).told(|a| a.facts.told_there = true);
+    let absent = [member().saw(CONFIRMED.map(absent_at)), there(member().sent(1))];
+    assert_eq!(said(absent)[0], "duplicate-risk unknown removed-since review");
+    // Nor does it say that all is well.
+    let alone = [member().not_sent().saw(CONFIRMED.map(absent_at)), there(member().sent(1))];
+    assert_eq!(said(alone)[0], "duplicate-risk unknown removed-since review");
+    let made = record("a", 2);
+    let found = [member().not_sent().saw([list_at(SETTLED + 1, [made.clone()])]), there(member().sent(1))];
+    assert_eq!(said(found)[0], "resolved satisfied present store-id");
+    // What it may have made is not another's.
+    let sibling = there(member().op(2)).told(|a| a.facts.ended = at(3));
+    let sibling = [member().saw([list_at(SETTLED + 1, [made])]), sibling];
+    assert_eq!(said(sibling)[0], "duplicate-risk unknown underdetermined review");
+    // With one key of its own, it is there.
+    let keyed = [attempt(Kind::Create).saw([absent_at(16), absent_at(27)]), there(attempt(Kind::Create).sent(1))];
+    assert_eq!(said(keyed)[0], "duplicate-risk unknown removed-since review");
+}
+
+/// An attempt that was recorded after the verdict may have made a record that the verdict did not count.
+#[test]
+fn member_an_attempt_that_came_after_the_verdict_may_have_made_another() {
+    let end = 2 * DAY;
+    let seen = || [list_at(end, [record("a", 1), record("b", 0)])];
+    let settled = || member().sent(1).saw(seen()).settled(SETTLED + 3, Outcome::Satisfied, Reason::Present, Some("a"));
+    let came = |minute: i64| member().saw(seen()).told(|a| a.facts.arrived = Some(at(minute)));
+    assert_eq!(said([settled(), came(end - 1)])[0], "duplicate-risk duplicated duplicated ask-privo");
+    let answered = member().answered(201).told(|a| a.facts.arrived = Some(at(end - 1)));
+    assert_eq!(said([settled(), answered])[0], "duplicate-risk duplicated duplicated ask-privo");
+}
+
+/// Twins of one request: the one that was made is not the other, written otherwise.
+#[test]
+fn member_a_twin_that_the_same_request_made_explains_a_near_record() {
+    let fields = |name: Compared| vec![("birth_date".into(), Compared::Equal), ("given_name".into(), name)];
+    let made = |name| Record { fields: fields(name), ..record("a", 2) };
+    let look = |minute, effect, name| Look {
+        seen: if name == Compared::Equal { Seen::Present } else { Seen::Absent },
+        ..list_at(minute, [made(name)]).of(effect)
+    };
+    let both = |minute| [look(minute, 0, Compared::Equal), look(minute, 1, Compared::Differs)];
+    let twins = member().effects([effect(Kind::Member), effect(Kind::Member)]);
+    let [first, second] = CONFIRMED.map(both);
+    assert_eq!(said([twins.saw(first).saw(second)])[0], "duplicate-risk partly-applied partly-applied review");
+    // A record that only the other child of nobody's request is like stays what it is.
+    let near = [CONFIRMED[0], CONFIRMED[1]].map(|minute| look(minute, 0, Compared::Differs));
+    assert_eq!(said([member().saw(near)])[0], "duplicate-risk unknown ambiguous-match review");
+}

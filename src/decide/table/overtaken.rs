@@ -43,3 +43,32 @@ fn overtaken_an_update_is_neither_proved_nor_disproved() {
     let entry = overtaken(attempt(Kind::Update)).saw(CONFIRMED.map(|m| present_at(m, before.clone())));
     assert_eq!(said([entry]), ["duplicate-risk unknown overwritten review"]);
 }
+
+fn sealed(attempt: Attempt) -> Attempt {
+    attempt.told(|a| a.facts.sealed = Some(at(40)))
+}
+
+/// Who else asked for the same is known no more once the fields of an attempt are gone, and another comes.
+#[test]
+fn overtaken_by_its_own_attempt_it_is_never_surely_its_own() {
+    let first = || attempt(Kind::Create).saw([present_at(20, record("a", 7))]);
+    let again = || attempt(Kind::Create).sent(60).saw([present_at(80, record("a", 7))]);
+    assert_eq!(said([first(), again()])[1], "resolved applied created store-id");
+    assert_eq!(said([sealed(first()), again()])[1], "resolved satisfied present store-id");
+    // What was decided together is decided again so.
+    assert_eq!(said([sealed(first()), sealed(again())])[1], "resolved applied created store-id");
+}
+
+/// What it found once, and another attempt looked for later and did not find, was removed.
+#[test]
+fn overtaken_what_it_found_and_its_retry_did_not_was_removed() {
+    let found = attempt(Kind::Create).saw([present_at(20, record("a", 7))]).settled(
+        20,
+        Outcome::Applied,
+        Reason::Created,
+        Some("a"),
+    );
+    let renamed = sealed(found).changed(|effect| effect.key = Some(link(90)));
+    let again = attempt(Kind::Create).sent(60).saw([absent_at(80), absent_at(91)]);
+    assert_eq!(said([renamed, again]), ["duplicate-risk unknown removed-since review"; 2]);
+}

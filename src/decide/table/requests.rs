@@ -157,3 +157,50 @@ fn requests_the_order_of_rows_does_not_matter() {
         assert_eq!(decide_in(&order), first, "{order:?}");
     }
 }
+
+#[test]
+fn requests_that_write_nothing_in_common_or_hold_another_number_of_parts_are_two_operations() {
+    let feature = |number: u8, target: u8| Effect {
+        name: format!("feature {number}"),
+        targets: vec![link(target)],
+        ..effect(Kind::Update)
+    };
+    let revoke = |effects: Vec<Effect>| attempt(Kind::Update).told(|a| a.facts.effects = effects);
+    let chat = || revoke(vec![feature(1, 1)]);
+    assert_eq!(parted([chat(), revoke(vec![feature(1, 2)]), chat()]), [0, 1, 0]);
+    assert_eq!(parted([chat(), revoke(vec![feature(1, 1), feature(2, 2)])]), [0, 1]);
+    // A field more or less that is written is still a retry.
+    let fields = |targets: &[u8]| {
+        attempt(Kind::Update).changed(|effect| effect.targets = targets.iter().map(|n| link(*n)).collect())
+    };
+    assert_eq!(parted([fields(&[1, 2]), fields(&[2])]), [0, 0]);
+    assert_eq!(parted([fields(&[1]), fields(&[2])]), [0, 1]);
+}
+
+/// What a URL says in two ways is told from what neither of them says.
+#[test]
+fn requests_read_in_two_ways_are_told_from_a_third() {
+    let email = |value: u8, alternative: bool| Effect {
+        values: vec![("email".into(), link(value))],
+        key: Some(link(value)),
+        alternative,
+        ..effect(Kind::Delete)
+    };
+    let either = || attempt(Kind::Delete).effects([email(1, false), email(2, true)]);
+    let delete = |value: u8| attempt(Kind::Delete).effects([email(value, false)]);
+    assert_eq!(parted([either(), delete(3)]), [0, 1]);
+    assert_eq!(parted([either(), delete(2)]), [0, 0]);
+}
+
+/// A row that may be an attempt of several says of none of them that it was sent when that row was.
+#[test]
+fn requests_made_after_a_row_that_may_be_anybodys_is_not_made_by_each() {
+    let made = || [present_at(20, record("a", 3))];
+    let before = bare().told(|a| (a.facts.sent, a.facts.ended) = (Some(at(-2)), at(-2)));
+    let late = ann().sent(9);
+    assert_eq!(said([before.clone(), late.clone().saw(made()), bob()])[1], "resolved satisfied present store-id");
+    // Its own attempts do; and one that is there before all of them is older.
+    assert_eq!(said([before.clone(), ann().saw(made()), bob()])[1], "resolved applied created store-id");
+    let older = late.saw([present_at(20, record("a", -30))]);
+    assert_eq!(said([before, older, bob()])[1], "resolved not-applied preexisting do-not-resend");
+}

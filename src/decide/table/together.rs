@@ -83,3 +83,12 @@ fn together_the_answers_of_all_that_left_say_it() {
     let doubt = [shadow(not_sent()), shadow(create()).sent(1).answered(400), shadow(create()).sent(2)];
     assert_eq!(said(doubt)[0], "duplicate-risk unknown unobservable ask-privo");
 }
+
+/// Of one delivery a later one that was taken is known, of the other not: the state is to be applied.
+#[test]
+fn together_a_state_that_was_fetched_is_applied() {
+    let event = |minute| attempt(Kind::Inbound).sent(minute);
+    let state = |minute| present_at(minute, undated("c")).seeing(|look| look.state = Some("state on".into()));
+    let told = said([event(0).saw([state(20)]), event(9).saw([state(20)]), event(5).answered(200)]);
+    assert_eq!([&told[0], &told[1]], ["resolved satisfied state-fetched apply-state"; 2]);
+}
