@@ -69,6 +69,7 @@ impl Stage {
             recorded: false,
             lean,
             open_until: i64::MIN,
+            jumped: false,
         });
         number
     }
@@ -121,7 +122,9 @@ impl Stage {
                 }
             }
             End::Doubt(failure, status, _) => {
-                self.ops[op].attempts[number].open_until = self.open_until(failure, now + 10 * SECOND);
+                if status != Some(429) {
+                    self.ops[op].attempts[number].open_until = self.open_until(failure, now + 10 * SECOND);
+                }
                 (row.failure, row.http_status) = (Some(failure.to_owned()), status.map(i64::from));
                 self.retry(op, left);
             }
@@ -134,14 +137,18 @@ impl Stage {
         let now = time::true_ms();
         match end {
             End::Doubt(failure, status, took) => {
-                self.ops[op].attempts[number].open_until = self.open_until(failure, now + took);
+                // What was turned away at the door never was and never will be applied.
+                if status != Some(429) {
+                    self.ops[op].attempts[number].open_until = self.open_until(failure, now + took);
+                }
                 (row.failure, row.http_status) = (Some(failure.to_owned()), status.map(i64::from));
                 if self.rng.u8(..5) > 0 {
                     row.ended_at = Some(self.host(op, now + took));
                 }
-                if self.rng.u8(..100) == 0 && !self.story.has(Twist::Hosts) {
+                if self.rng.u8(..100) == 0 && !self.story.has(Twist::Hosts) && !self.story.has(Twist::LateRows) {
                     // A client whose clock had jumped, so far that the job reads the row before that time.
                     row.sent_at = self.host(op, now + 48 * HOUR);
+                    self.ops[op].attempts[number].jumped = true;
                     row.ended_at = None;
                 }
                 let late = self.late(op);

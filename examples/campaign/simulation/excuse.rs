@@ -1,14 +1,14 @@
 //! What nobody could decide: for each reason to stay undecided, the truth that justifies it. Independent of the
 //! decision; whatever is not justified here counts as `undecided`.
 
-use privo_reconcile::sandbox::{Account, Search};
+use privo_reconcile::sandbox::{Account, Search, ShownDate};
 use privo_reconcile::words::{Reason, Status};
 
 use super::ops::{Attempt, Kind, Op, Person};
 use super::stage::{Stage, Told};
 use super::story::{HOUR, MINUTE, Trouble};
 use super::truth::{Truth, folded, same_fields, what};
-use super::twist::Twist;
+use super::twist::{SHOWN, Twist};
 
 /// One entry that is not resolved, and all that the truth says about it.
 pub struct Undecided<'a> {
@@ -32,8 +32,10 @@ impl Undecided<'_> {
             Reason::NoPlan => op.kind == Kind::NoPlan,
             Reason::Unobservable => op.kind.blind() || self.account_of_before(),
             Reason::KeyTaken => self.any(|person| self.taken(person)),
-            Reason::RemovedSince => self.any(|person| self.removed(person)),
-            Reason::AmbiguousMatch if op.kind.deletes() => self.made_meanwhile(),
+            Reason::RemovedSince => {
+                self.any(|person| self.removed(person)) || self.told_there() || self.shares_its_id_with_anything()
+            }
+            Reason::AmbiguousMatch if op.kind.deletes() => self.made_meanwhile() || self.shares_its_id_with_anything(),
             Reason::AmbiguousMatch if self.any(|person| self.replicas_differed(person) || self.nearly(person)) => true,
             Reason::Duplicated | Reason::ForeignRecords | Reason::Underdetermined | Reason::AmbiguousMatch => {
                 self.any(|person| self.rivals(person))
@@ -54,7 +56,11 @@ impl Undecided<'_> {
                 self.stage.story.trouble == Trouble::WrongControls || habits.search != Search::Exact
             }
             Reason::OtherEnvironment => op.kind == Kind::OtherEnvironment,
+            // What has its id may be its correction, and cannot be decided.
+            Reason::Unsettled => op.shared_id.is_some() && self.pending(Reason::Uncontrolled),
             // Another record is answered for this key; or there is no owner any more whose list could be read.
+            // Until it goes, when the last look found nothing; or the clock was set within the look before.
+            Reason::Unconfirmed => self.answered_for() || self.stage.story.steps,
             Reason::Inconclusive => self.answered_for() || self.waits_for_sibling() || self.owner_gone(),
             _ => false,
         }
@@ -73,6 +79,24 @@ impl Undecided<'_> {
         self.stage.recorded_at.get(&attempt.request_id).is_some_and(|at| *at <= self.told.from)
     }
 
+    /// A row that cannot be read has its id, and may be an attempt of it.
+    fn shares_its_id_with_anything(&self) -> bool {
+        let (id, own) = (&self.op.shared_id, &self.op.operation_id);
+        let unreadable = |other: &Op| other.doubled.is_some() || other.kind == Kind::BadRow;
+        id.is_some()
+            && self
+                .stage
+                .ops
+                .iter()
+                .any(|other| other.shared_id == *id && other.operation_id != *own && unreadable(other))
+    }
+
+    /// A request for several records, or one in a list, was answered 208: that may be the answer to what was made.
+    fn told_there(&self) -> bool {
+        let several = self.op.kind == Kind::Family || self.op.owner.is_some();
+        several && self.op.attempts.iter().any(|attempt| attempt.answer == Some(208) && self.known(attempt))
+    }
+
     /// Somebody else bears the key, with other fields; or the record shows another date than it was made with.
     fn taken(&self, person: &Person) -> bool {
         let likenesses = self.truth.likenesses(self.op, person);
@@ -88,7 +112,8 @@ impl Undecided<'_> {
             let name = account.details.given_name.as_deref().map(folded) == Some(folded(&person.given_name));
             let date = account.details.birth_date.as_ref() == Some(&person.birth_date);
             let explained = self.stage.recorded_at.get(&account.cause).is_some_and(|at| *at <= self.told.from);
-            (name != date && !explained && !self.is_older(account)) || (name && self.truth.shows_another_day(account))
+            let another_day = self.truth.shows_another_day(account);
+            ((name != date || another_day) && !explained && !self.is_older(account)) || (name && another_day)
         };
         !person.keyed() && listed.iter().any(near)
     }
@@ -130,13 +155,19 @@ impl Undecided<'_> {
     fn of_nobody_knows(&self, other: &Op) -> bool {
         let Some(first) = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min() else { return false };
         // The clocks of the writers may be off, and the job's may be an hour off when it reads the row.
-        let off = self.uncertain();
+        let writers = self.stage.story.hosts.iter().map(|off| off.abs()).max().unwrap_or(0);
+        let off = self.uncertain().max(writers + MINUTE);
+        // A row that was dated later than it came says nothing of when it was sent.
+        let first = if self.op.host_ms >= SHOWN { i64::MIN } else { first };
         let after = |attempt: &&Attempt| attempt.open_until.max(attempt.sent_ms) + off >= first;
+        let may_be_applied = |attempt: &&Attempt| {
+            attempt.open_until > i64::MIN || attempt.answer.is_some_and(|status| (200..300).contains(&status))
+        };
         other.kind.deletes_by_id()
             && other
                 .attempts
                 .iter()
-                .filter(|attempt| attempt.recorded && (attempt.sent || attempt.open_until > i64::MIN))
+                .filter(|attempt| attempt.recorded && may_be_applied(attempt))
                 .any(|attempt| after(&attempt))
     }
 
@@ -175,7 +206,19 @@ impl Undecided<'_> {
         // between two attempts of the delete is there for the second one to delete.
         let near = began - self.uncertain()..=last + self.uncertain();
         let apart = |account: &&Account| !near.contains(&account.made_ms);
-        if self.seen_absent_since() || (self.stage.story.dated && accounts.iter().all(apart)) {
+        if self.op.attempts.iter().any(|attempt| attempt.jumped) {
+            return true;
+        }
+        if self.seen_absent_since() {
+            return false;
+        }
+        // Another one was seen under the key once: which of them the delete was about, neither of their ages tells.
+        let runs = || self.stage.reports.iter().filter(|report| report.after_run);
+        let was_seen = |account: &&&Account| runs().any(|report| account.exists_at(report.at));
+        if accounts.iter().filter(was_seen).count() > 1 {
+            return true;
+        }
+        if self.stage.story.dated && accounts.iter().all(apart) {
             return false;
         }
         let made = accounts.iter().any(|account| account.made_ms >= began);
@@ -214,7 +257,7 @@ impl Undecided<'_> {
         !story.steps
             && story.skew.abs() < MINUTE
             && !story.has(Twist::ServerHour)
-            && matches!(story.trouble, Trouble::None | Trouble::Noise)
+            && story.trouble == Trouble::None
             && looks.any(|checked| {
                 let at = checked - story.skew;
                 let from = at - story.windows.replica_lag - MINUTE;
@@ -231,7 +274,12 @@ impl Undecided<'_> {
             let twins = other.persons.iter().filter(|twin| !twin.keyed() && *twin == person).count();
             other.owner == self.op.owner && twins > usize::from(other.operation_id == self.op.operation_id)
         };
-        self.truth.likenesses(self.op, person).len() > 1 || self.stage.ops.iter().any(|other| same(&other))
+        // What was sent, or is shown, without a date of birth that can be read is any of that name.
+        let unread =
+            matches!(self.stage.story.habits.dates, ShownDate::Dotted | ShownDate::Fraction | ShownDate::Zeros);
+        let lean = unread || self.op.attempts.iter().any(|attempt| attempt.lean);
+        let like = if lean { self.truth.namesakes(self.op, person) } else { self.truth.likenesses(self.op, person) };
+        like.len() > 1 || self.stage.ops.iter().any(|other| same(&other))
     }
 
     /// The record came or went just before the look, so that two spellings asked of lagging replicas got different answers.

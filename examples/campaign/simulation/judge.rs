@@ -95,8 +95,17 @@ pub fn judge(stage: &mut Stage) -> Result<Figures> {
     if stage.story.twists.is_empty() {
         figures.by_twist.insert("none".to_owned(), (1, wrong));
     }
+    let of_whom = |wrong: &str| wrong.split(", ").nth(1).and_then(|rest| rest.split(':').next()).map(str::to_owned);
+    let mut shown = BTreeSet::new();
     for wrong in &figures.wrongs {
         stage.note(|| wrong.clone());
+        if let Some(request) = of_whom(wrong).filter(|request| stage.lines.is_some() && shown.insert(request.clone()))
+            && let Some(story) = stage.ledger.story(&request)?
+        {
+            for look in &story.looks {
+                stage.note(|| format!("{request} looked: {look:?}"));
+            }
+        }
     }
     Ok(figures)
 }

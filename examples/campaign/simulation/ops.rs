@@ -165,6 +165,8 @@ pub struct Attempt {
     pub lean: bool,
     /// As its row says, it may become applied until then.
     pub open_until: i64,
+    /// Its client's clock had jumped, so that nothing says when it was sent.
+    pub jumped: bool,
 }
 
 /// A request as it is sent.

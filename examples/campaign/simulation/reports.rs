@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use privo_reconcile::sandbox::Account;
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
 
 use super::judge::{Bench, FALSE_APPLIED, FALSE_NOT_APPLIED, SPLIT, UNSAFE_RESEND};
-use super::ops::{Kind, Op, Person};
+use super::ops::{Attempt, Kind, Op, Person};
 use super::ruling::Ruling;
 use super::stage::{Report, Told};
 use super::story::SECOND;
@@ -93,7 +94,7 @@ impl Bench<'_> {
             if *other != row.op && !same_id && !same {
                 continue;
             }
-            let open = rows.iter().find(|other| other.status == Status::Pending && self.open(other, at));
+            let open = rows.iter().find(|other| other.status == Status::Pending && self.open(other, row.from, at));
             if let Some(open) = open.filter(|open| open.request_id != row.request_id) {
                 let why = format!("{} is pending and may still be applied", open.request_id);
                 return self.count(UNSAFE_RESEND, &row.request_id, &describe(&why));
@@ -107,15 +108,29 @@ impl Bench<'_> {
         if !op.persons.iter().all(Person::keyed) {
             return recorded(&wish);
         }
-        let done = |request: &str| self.truth.applied(request).iter().any(|applied| applied.applied_ms <= row.from);
-        wish.attempts.iter().any(|a| self.known(&a.request_id, row) && done(&a.request_id))
+        // What somebody removed whom the ledger does not know was never there for anybody who looks.
+        let gone = |account: &Account| {
+            let deleter = self.truth.deleter(&account.service_id);
+            let removed = account.deleted_ms.is_some_and(|gone| gone < row.from);
+            removed && deleter.is_none_or(|deleter| !self.known(deleter, row))
+        };
+        let done = |attempt: &Attempt| {
+            let applied = self.truth.applied(&attempt.request_id).iter().filter(|one| one.applied_ms <= row.from);
+            let mut about =
+                applied.map(|one| self.truth.account(&one.record).or_else(|| self.truth.asked_of(&one.record)));
+            about.any(|account| account.is_none_or(|account| !gone(account)))
+        };
+        wish.attempts.iter().any(|attempt| self.known(&attempt.request_id, row) && done(attempt))
     }
 
-    /// A pending row's attempt may still become applied, or was.
-    fn open(&self, row: &Told, at: i64) -> bool {
+    /// A pending row's attempt may still become applied, or was since the look that an advice rests on.
+    fn open(&self, row: &Told, looked: i64, at: i64) -> bool {
         let mut attempts = self.stage.ops[row.op].attempts.iter();
         let attempt = attempts.find(|attempt| attempt.request_id == row.request_id);
-        attempt.is_some_and(|attempt| at <= attempt.open_until || !self.truth.applied(&attempt.request_id).is_empty())
+        attempt.is_some_and(|attempt| {
+            let applied = self.truth.applied(&attempt.request_id);
+            at <= attempt.open_until || applied.iter().any(|applied| applied.applied_ms > looked)
+        })
     }
 
     /// A report shows the looks that a verdict rests on: not one at which its record was gone.

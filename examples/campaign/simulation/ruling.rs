@@ -1,6 +1,6 @@
 //! Whether one verdict was right, by the truth.
 
-use privo_reconcile::sandbox::{Account, Applied, BY_HAND, State};
+use privo_reconcile::sandbox::{Account, Applied, BY_HAND, ShownDate, State};
 use privo_reconcile::words::{Action, Outcome, Reason};
 
 use super::judge::Bench;
@@ -46,7 +46,7 @@ impl Bench<'_> {
         }
         let mut ruling = Ruling::Right;
         if op.kind == Kind::Consent {
-            ruling = self.not_asked(&attempts, told);
+            ruling = self.not_asked(op, &attempts, told);
         }
         if matches!(ruling, Ruling::Wrong(_)) {
             return ruling;
@@ -65,11 +65,15 @@ impl Bench<'_> {
                 ruling = Ruling::Unknowable;
                 continue;
             }
-            if account.deleted_ms.is_none_or(|deleted| deleted >= told.from) {
+            let shows = |account: &&Account| account.deleted_ms.is_none_or(|deleted| deleted >= told.from);
+            // What belonged to a parent that is gone is in no list any more.
+            let hidden = self.truth.parent(account).filter(|parent| shows(&account) && !shows(parent));
+            let gone = hidden.unwrap_or(account);
+            if shows(&gone) {
                 return Ruling::Wrong("an attempt was or will be applied");
             }
-            match self.truth.deleter(&account.service_id) {
-                Some(deleter) if self.known(deleter, told) => {
+            match self.truth.deleter(&gone.service_id) {
+                Some(deleter) if self.knows_deleter(op, deleter, told) => {
                     return Ruling::Wrong("made, and deleted as the ledger knows");
                 }
                 _ => ruling = Ruling::Unknowable,
@@ -79,7 +83,7 @@ impl Bench<'_> {
     }
 
     /// A request for consent was made for an account that was there.
-    fn not_asked(&self, attempts: &[&Attempt], told: &Told) -> Ruling {
+    fn not_asked(&self, op: &Op, attempts: &[&Attempt], told: &Told) -> Ruling {
         let mut ruling = Ruling::Right;
         for attempt in attempts {
             let asked =
@@ -90,7 +94,7 @@ impl Bench<'_> {
                     // What became of an account of its own is ruled upon with the account.
                     _ if account.cause == attempt.request_id => {}
                     _ if !self.known(&attempt.request_id, told) => ruling = Ruling::Unknowable,
-                    Some(deleter) if gone && !self.known(deleter, told) => ruling = Ruling::Unknowable,
+                    Some(deleter) if gone && !self.knows_deleter(op, deleter, told) => ruling = Ruling::Unknowable,
                     _ => return Ruling::Wrong("the consent was or will be asked for"),
                 }
             }
@@ -128,6 +132,15 @@ impl Bench<'_> {
 
     fn removed_unknown(&self, account: &Account, told: &Told) -> bool {
         self.truth.deleter(&account.service_id).is_some_and(|deleter| !self.known(deleter, told))
+    }
+
+    /// The ledger knew of this delete, and that it is of the operation's record: not where the server folds a key of which the
+    /// plan says nothing, and the delete names another spelling.
+    fn knows_deleter(&self, op: &Op, deleter: &str, told: &Told) -> bool {
+        let other = self.stage.of_request.get(deleter).map(|other| &self.stage.ops[*other]);
+        let eid = other.filter(|other| other.kind == Kind::DeleteEid).and_then(|other| other.target.as_deref());
+        let same = |eid: &str| op.persons.iter().any(|person| person.eid.as_deref().map(str::trim) == Some(eid.trim()));
+        self.known(deleter, told) && (!self.stage.story.habits.folds_keys || eid.is_none_or(same))
     }
 
     /// The ledger knew of this request when the verdict was given.
@@ -180,6 +193,11 @@ impl Bench<'_> {
             return Ruling::Wrong("the record was not there");
         }
         let same = if person.keyed() { self.truth.same_key(person, account) } else { self.listed(op, account) };
+        let cannot_tell = self.shows_no_day(account) || attempts.iter().all(|attempt| attempt.lean);
+        let named_so = person.same_fields(account.details.given_name.as_deref(), None);
+        if same && !same_fields(person, account) && named_so && cannot_tell && !self.known(&account.cause, told) {
+            return Ruling::Unknowable;
+        }
         if !same || !same_fields(person, account) {
             return Ruling::Wrong("the record is somebody else's");
         }
@@ -213,6 +231,13 @@ impl Bench<'_> {
         Ruling::Unknowable
     }
 
+    /// It shows its date of birth in a form that nobody can read.
+    fn shows_no_day(&self, account: &Account) -> bool {
+        let habits = &self.stage.story.habits;
+        let unreadable = matches!(habits.dates, ShownDate::Dotted | ShownDate::Fraction | ShownDate::Zeros);
+        unreadable && habits.shows_otherwise(&account.service_id)
+    }
+
     /// Consent was asked for by one of its attempts, or the account shows that it was.
     fn consent_stands(&self, op: &Op, account: &Account, told: &Told) -> bool {
         let asked = |attempt: &Attempt| {
@@ -230,6 +255,7 @@ impl Bench<'_> {
             other.cause != account.cause
                 && self.known(&other.cause, told)
                 && self.listed(op, other)
+                && self.truth.parent(other).is_none_or(|parent| self.truth.seen_alive(parent, told.from, told.to))
                 && same_fields(person, other)
                 // One that the list shows with another day cannot be known to be the same.
                 && !self.truth.shows_another_day(other)
@@ -239,8 +265,7 @@ impl Bench<'_> {
     }
 
     fn listed(&self, op: &Op, account: &Account) -> bool {
-        let parent = account.parent.as_deref().and_then(|id| self.truth.account(id));
-        let email = parent.and_then(|parent| parent.details.email.as_deref()).unwrap_or_default();
+        let email = self.truth.parent(account).and_then(|parent| parent.details.email.as_deref()).unwrap_or_default();
         op.owner.as_deref().is_some_and(|owner| owner.eq_ignore_ascii_case(email.trim()))
     }
 
@@ -281,6 +306,10 @@ impl Bench<'_> {
         if told.reason == Some(Reason::Present) {
             let taken = op.attempts.iter().any(|a| a.answer == Some(200) && a.sent_ms <= told.to);
             return if taken { Ruling::Right } else { Ruling::Wrong("no later delivery was taken") };
+        }
+        if told.explanation.contains("(removed)") {
+            // A prune took the state's words away; what it said was judged when it was told.
+            return Ruling::Right;
         }
         let target = op.target.as_deref().unwrap_or_default();
         let consent = self.truth.journal.consents.iter().find(|consent| consent.consent_identifier == target);

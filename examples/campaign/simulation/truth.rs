@@ -41,6 +41,11 @@ impl Truth {
         Some(&self.journal.accounts[*self.by_id.get(id)?])
     }
 
+    /// Whose child it is.
+    pub fn parent(&self, account: &Account) -> Option<&Account> {
+        self.account(account.parent.as_deref()?)
+    }
+
     pub fn applied(&self, request_id: &str) -> &[Applied] {
         self.journal.per_request.get(request_id).map_or(&[], Vec::as_slice)
     }
@@ -163,8 +168,7 @@ impl Truth {
     }
 
     fn listed_under(&self, account: &Account, op: &Op) -> bool {
-        let parent = account.parent.as_deref().and_then(|id| self.account(id));
-        let email = parent.and_then(|parent| parent.details.email.clone()).unwrap_or_default();
+        let email = self.parent(account).and_then(|parent| parent.details.email.clone()).unwrap_or_default();
         op.owner.as_ref().is_some_and(|owner| owner.eq_ignore_ascii_case(email.trim()))
     }
 }
