@@ -127,7 +127,7 @@ fn nothing_is_wrong_in_a_world_with_a_twist() {
 }
 
 #[test]
-#[ignore = "more of the same"]
+#[ignore = "more of the same, for a minute"]
 fn nothing_is_wrong_in_many_worlds_with_a_twist() {
     for twist in Twist::ALL {
         let figures = worlds_with(*twist, 5000..5010);
