@@ -9,7 +9,7 @@ use super::tally::{self, OfKey, Operation};
 use super::{keyed, view};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Record, Sending, Window, Windows};
-use crate::words::{Direction, Failure};
+use crate::words::{Direction, Failure, Outcome};
 
 pub struct Group<'a> {
     pub windows: &'a Windows,
@@ -133,9 +133,18 @@ impl<'a> Group<'a> {
 
     fn left(&self, attempt: &Attempt, all: impl Fn(&Attempt) -> bool) -> bool {
         let outbound = attempt.facts.direction == Direction::Outbound;
-        let left = self.operation(attempt.facts.identity).filter(|o| o.facts.failure != Some(Failure::NotSent));
+        let identity = attempt.facts.identity;
+        let not_sent = |other: &Attempt| other.facts.failure == Some(Failure::NotSent);
+        let left = self.operation(identity).filter(|other| !not_sent(other) && !self.is_over(identity, other));
         let mut left = left.peekable();
         outbound && left.peek().is_some() && left.all(all)
+    }
+
+    /// It was settled as not applied and has lost its fields, and another attempt came since: it cannot be looked for again.
+    fn is_over(&self, identity: Link, attempt: &Attempt) -> bool {
+        let told = attempt.verdict.as_ref().or(attempt.told.as_ref());
+        let lost = told.is_some_and(|told| told.outcome == Outcome::NotApplied);
+        lost && attempt.facts.sealed.is_some() && self.partly_sealed(identity)
     }
 
     /// When the operation was first sent, at the earliest; `None` when nothing bounds it.

@@ -279,6 +279,10 @@ fn latest_looks<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Op
         }
     }
     alike.retain(|(_, alike)| alike.iter().any(|attempt| maybe_applied(attempt)));
+    // What has lost its fields cannot be looked for again; a retry that came since asks for the same.
+    let sealed = |attempt: &Attempt| attempt.facts.sealed.unwrap_or(Moment(i64::MAX));
+    let newest = attempts.iter().map(|attempt| sealed(attempt)).max();
+    alike.retain(|(_, alike)| alike.iter().any(|attempt| Some(sealed(attempt)) == newest));
     let each = alike.iter().map(|(_, alike)| latest(alike, index, |l| l.current && l.surely_asked() > settled));
     each.collect::<Option<Vec<_>>>().filter(|looks| !looks.is_empty())
 }

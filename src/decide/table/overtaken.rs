@@ -72,3 +72,34 @@ fn overtaken_what_it_found_and_its_retry_did_not_was_removed() {
     let again = attempt(Kind::Create).sent(60).saw([absent_at(80), absent_at(91)]);
     assert_eq!(said([renamed, again]), ["duplicate-risk unknown removed-since review"; 2]);
 }
+
+/// What was settled as not applied, and lost its fields, waits for nothing: its retries are looked for, or were answered.
+#[test]
+fn overtaken_what_was_not_applied_waits_for_nothing_when_it_is_tried_again() {
+    for kind in [Kind::Create, Kind::Member] {
+        let again = 9 * DAY;
+        let lost = || attempt(kind).saw([DAY + 60, DAY + 90].map(absent_at));
+        let told = Settled {
+            decided: at(DAY + 90),
+            status: Status::Resolved,
+            outcome: Outcome::NotApplied,
+            reason: Reason::ConfirmedAbsent,
+            action: Action::Resend,
+            server_id: None,
+            looks: 2,
+        };
+        let first = || {
+            let renamed = sealed(lost()).changed(|effect| {
+                effect.key = Some(link(90));
+                effect.values = vec![("email".into(), link(91))];
+            });
+            renamed.told(|a| a.told = Some(told.clone()))
+        };
+        let answered = said([first(), attempt(kind).sent(again).answered(201)]);
+        assert_eq!(answered[0], "resolved satisfied present none", "{kind:?}");
+        let doubtful = attempt(kind).sent(again).saw([list_at(again + DAY + 60, [undated("a")])]);
+        assert_eq!(said([first(), doubtful]), ["resolved satisfied present store-id"; 2], "{kind:?}");
+        let refused = said([first(), attempt(kind).sent(again).answered(400)]);
+        assert_eq!(refused[0], "resolved not-applied never-sent review", "{kind:?}");
+    }
+}
