@@ -206,6 +206,8 @@ pub struct Story {
     pub verdicts: Vec<StoryVerdict>,
     /// When its personal fields were removed, and by which command.
     pub blanked: Option<(Moment, String)>,
+    /// Its operation id was given to these requests, too, which are others.
+    pub shares_id_with: Vec<String>,
 }
 
 /// One look of a story.

@@ -178,6 +178,25 @@ fn a_delete_that_cannot_have_removed_it_leaves_resend() {
     }
 }
 
+/// A delete by the server's own id tells nobody's whose it was, unless the plan says that only what is known is deleted so.
+#[test]
+fn a_delete_by_id_of_what_is_known_leaves_resend() {
+    let platform = platform(false, false);
+    let plan = include_str!("../plans/privo-gateway.toml");
+    let keys = "keys = [{ lookup = \"account-by-service-id\", value = [\"{service_id}\"] }]\n\n[[operation]]\nname = \"delete-account-by-query\"";
+    assert_eq!(plan.matches(keys).count(), 1);
+    for (only_known, says) in [(false, REMOVED), (true, RESEND)] {
+        let said = plan.replace(keys, &format!("only_known = {only_known}\n{keys}"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), said).unwrap();
+        let dir = Dir::new(&Setup { plan: file.path().display().to_string(), ..setup(&platform) });
+        dir.insert(&Entry::register("a/1", &platform.url, "ann@example.com"));
+        dir.insert(&by_id("d/1", &platform, "4711").sent(ago(30)).answered(200));
+        settle(&dir);
+        assert_eq!(dir.says("a/1"), says, "only_known = {only_known}");
+    }
+}
+
 /// Somebody else removed the parent: its list is no empty list.
 #[test]
 fn an_owner_that_is_absent_is_no_empty_list() {

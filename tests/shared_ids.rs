@@ -307,3 +307,41 @@ fn a_shadow_account_that_was_answered_says_nothing_of_another_call() {
     settle(&dir);
     assert_eq!(dir.says("p1"), REVIEW, "it is not there, and another request of the id succeeded");
 }
+
+/// Whoever looks is told: `import` of the rows, `check` of the ledger, `show` of an entry.
+#[test]
+fn an_id_that_was_given_to_several_requests_is_told() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    for name in ["p1", "p2"] {
+        dir.insert(&person(name, &platform, "trace"));
+        let first = person(name, &platform, "trace");
+        let again = Entry::new(&format!("{name}/again"), "POST", &first.text("url")).body(&first.text("body"));
+        dir.insert(&again.operation("trace"));
+    }
+    dir.insert(&person("p3", &platform, "own"));
+    let checked = dir.run(&["check"]);
+    assert!(checked.out.contains("1 operation id was given to several requests"), "{checked:?}");
+    settle(&dir);
+    let shown = |id: &str| serde_json::from_str::<serde_json::Value>(&dir.run(&["show", id]).out).unwrap();
+    assert_eq!(shown("p1")["shares_id_with"], serde_json::json!(["p2", "p2/again"]));
+    assert_eq!(shown("p3")["shares_id_with"], serde_json::json!([]));
+    let text = dir.run(&["show", "--text", "p2"]).out;
+    assert!(text.contains("given to other requests, too: p1, p1/again"), "{text}");
+
+    let other = Dir::of(&platform);
+    let line = |operation: &str, name: &str| {
+        let body = format!(r#"{{\"email\":\"{name}@example.com\",\"first_name\":\"Ann\"}}"#);
+        format!(
+            r#"{{"operation_id":"{operation}","method":"POST","url":"{}/api/v1.0/account","body":"{body}","sent_at":"2026-11-01T00:00:00Z","failure":"timeout"}}"#,
+            platform.url
+        )
+    };
+    let lines =
+        [line("trace", "ann"), line("trace", "bob"), line("trace", "ann"), line("own", "eve")].join("\n") + "\n";
+    std::fs::write(other.file("lost.jsonl"), lines).unwrap();
+    let imported = other.run(&["import", "lost.jsonl", "--format", "jsonl", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&imported.out).unwrap();
+    let notes = told.to_string();
+    assert!(notes.contains("given to another request before"), "{imported:?}");
+}

@@ -127,6 +127,7 @@ pub enum Note {
     SeenTwice,
     CutUnseen,
     CutUnknown,
+    SharedId,
 }
 
 impl Note {
@@ -148,6 +149,9 @@ impl Note {
             }
             Note::CutUnseen => {
                 "answered with success, where this log does not tell whether the answer arrived whole: a repeat is not blocked by the server, so they are in doubt"
+            }
+            Note::SharedId => {
+                "whose operation id was given to another request before: each is an operation of its own (give each request an id of its own, and its retries the same)"
             }
             Note::CutUnknown => {
                 "left out that were answered with success, where this log does not tell whether the answer arrived whole: the server blocks a repeat, or what was sent is not known"

@@ -1,5 +1,6 @@
 //! Pages: records go into the ledger some hundreds at a time, with how far the file was read.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
@@ -10,8 +11,9 @@ use super::quarantine::Quarantine;
 use super::row::{Row, row};
 use super::{Found, Note, Reject, Summary, csv, har, jsonl};
 use crate::clock::{Moment, Span};
+use crate::evidence::{Facts, Link};
 use crate::ledger::Ledger;
-use crate::ledger::import::{Candidate, Counts, Digest16, Fate, Import, Known, Mark, Page};
+use crate::ledger::import::{Candidate, Counts, Digest16, Fate, Import, Known, Mark, Page, are_two_requests};
 use crate::plan::Reader;
 
 /// Entries in one transaction, so that other writers never wait long.
@@ -20,6 +22,9 @@ const PAGE: usize = 500;
 const PAGE_BYTES: usize = 8 << 20;
 /// Records after which the mark moves on, be there nothing to record.
 const STRIDE: u64 = 50_000;
+
+/// So many operation ids of a file are kept to be told whether another request bears one.
+const MOST_IDS: usize = 100_000;
 
 /// A browser lists what its page sent and what the page's service worker then sent as two requests, milliseconds apart. So
 /// equal requests of a HAR that are no further apart are attempts of one operation.
@@ -69,6 +74,7 @@ pub fn import(ledger: &mut Ledger, job: &Job, source: &Source) -> Result<Summary
         quarantine,
         seen: HashMap::new(),
         operations: HashMap::new(),
+        ids: HashMap::new(),
         summary: &mut summary,
     };
     let mut take = |found| pages.take(found);
@@ -142,6 +148,8 @@ struct Pages<'a> {
     seen: HashMap<Digest16, i64>,
     /// Of a HAR: when the first attempt of an operation was sent, and the operation's id, by what its attempts share.
     operations: HashMap<Digest16, (Moment, String)>,
+    /// Of each operation id that the file names, its first request; of so many.
+    ids: HashMap<Link, Facts>,
     summary: &'a mut Summary,
 }
 
@@ -159,6 +167,9 @@ impl Pages<'_> {
             && self.is_seen_twice(row)
         {
             notes.push(Note::SeenTwice);
+        }
+        if let Ok(Some(row)) = &mut read {
+            notes.extend(row.facts.take().filter(|facts| self.is_of_another(facts)).map(|_| Note::SharedId));
         }
         for note in notes {
             *self.summary.notes.entry(note.text().to_owned()).or_default() += 1;
@@ -178,6 +189,20 @@ impl Pages<'_> {
         waiting.mark = mark;
         let full = waiting.rows.len() >= PAGE || waiting.bytes >= PAGE_BYTES || waiting.rejected.len() >= PAGE;
         if full || waiting.records >= STRIDE { self.flush(true) } else { Ok(()) }
+    }
+
+    /// Whether its operation id was given to another request before.
+    fn is_of_another(&mut self, facts: &Facts) -> bool {
+        let known = self.ids.len();
+        match self.ids.entry(facts.identity) {
+            Entry::Occupied(first) => are_two_requests(first.get(), facts),
+            Entry::Vacant(place) => {
+                if known < MOST_IDS {
+                    place.insert(facts.clone());
+                }
+                false
+            }
+        }
     }
 
     /// Makes a row an attempt of the operation of an equal one that was sent in the same second, if there is one.

@@ -42,6 +42,8 @@ pub struct Row {
     pub clock_error: Span,
     /// Why the job will not be able to decide it.
     pub cannot_be_decided: Option<String>,
+    /// Of one that names its operation: what tells it from other requests under that id.
+    pub facts: Option<Box<Facts>>,
 }
 
 impl Row {
@@ -136,8 +138,9 @@ pub fn row(
         Ending::Definite(_) | Ending::Failed(..) => {}
     }
     if row.failure != Failure::Answered {
-        row.cannot_be_decided = cannot_be_decided(facts.class);
+        row.cannot_be_decided = cannot_be_decided(&facts.class);
     }
+    row.facts = row.operation_id.is_some().then(|| Box::new(facts));
     row.body = row.body.as_deref().and_then(|raw| reader.minimal(Direction::Outbound, &row.method, &row.url, raw));
     Ok(Some(row))
 }
@@ -173,6 +176,7 @@ fn built(reader: &Reader, mapping: &Mapping, line: u64, record: &Record, ending:
         error: text_at(&mapping.error, value).map(|error| error.chars().take(LONGEST_ERROR).collect()),
         clock_error: mapping.clock_error.as_ref().map_or(CLOCK_ERROR, |error| error.0),
         cannot_be_decided: None,
+        facts: None,
     })
 }
 
@@ -283,9 +287,9 @@ fn understood(reader: &Reader, row: &Row, now: Moment) -> Facts {
 }
 
 /// What the plan misses in a row.
-fn cannot_be_decided(class: Class) -> Option<String> {
+fn cannot_be_decided(class: &Class) -> Option<String> {
     match class {
-        Class::BadRow { why } => Some(why),
+        Class::BadRow { why } => Some(why.clone()),
         Class::NoPlan => Some("no operation of the plan matches".to_owned()),
         Class::OtherEnvironment => Some("it went to another host than the configured server".to_owned()),
         Class::Read | Class::Planned => None,

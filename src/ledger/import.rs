@@ -12,8 +12,15 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::Ledger;
 use super::record::{NewEntry, record};
 use crate::clock::{Moment, Span};
+use crate::decide::told_apart;
+use crate::evidence::Facts;
 use crate::ids::MADE_BY_IMPORT;
 use crate::plan::hex;
+
+/// Whether two rows that bear one operation id are two requests, each an operation of its own.
+pub fn are_two_requests(one: &Facts, other: &Facts) -> bool {
+    told_apart([one.clone(), other.clone()]) != [0, 0]
+}
 
 /// A salted digest.
 pub type Digest16 = [u8; 16];

@@ -11,6 +11,8 @@ use super::groups::looks_of;
 use super::intake::{cell, id_text, row_of};
 use super::select::{attempts_of, found_by, passes, sent};
 use crate::clock::{Moment, Span};
+use crate::decide::told_apart;
+use crate::evidence::Facts;
 use crate::plan::operation;
 use crate::standing::{
     Audience, Counts, Entries, Filter, ReportRow, RunFacts, Standing, Story, StoryLook, StoryVerdict,
@@ -192,7 +194,28 @@ impl Ledger {
         )?;
         let blanked =
             blanked.query_row([entry], |row| Ok((Moment(row.get(0)?), row.get::<_, String>(1)?))).optional()?;
-        Ok(Some(Story { row, facts, looks, verdicts, blanked }))
+        let shares_id_with = self.others_of_its_id(entry, facts.as_ref())?;
+        Ok(Some(Story { row, facts, looks, verdicts, blanked, shares_id_with }))
+    }
+
+    /// The requests that bear an entry's operation id and are another operation than it.
+    fn others_of_its_id(&self, entry: i64, facts: Option<&Facts>) -> Result<Vec<String>> {
+        let Some(identity) = facts.map(|facts| facts.identity) else { return Ok(Vec::new()) };
+        let mut statement = self.connection.prepare_cached(
+            "SELECT e.id, e.request_id, r.facts FROM links l JOIN standings s ON s.entry_id = l.entry_id
+             JOIN readings r ON r.id = s.reading_id JOIN entries e ON e.id = l.entry_id WHERE l.link = ? ORDER BY e.id",
+        )?;
+        let rows = statement.query_map([identity.0], |row| {
+            Ok((row.get::<_, i64>(0)?, id_text(row.get_ref(1)?), row.get::<_, String>(2)?))
+        })?;
+        let rows: Vec<(i64, String, String)> = rows.collect::<rusqlite::Result<_>>()?;
+        let facts: Vec<Facts> =
+            rows.iter().map(|(.., json)| serde_json::from_str(json)).collect::<Result<_, _>>().context(UNREADABLE)?;
+        let operations = told_apart(facts);
+        let own = rows.iter().position(|(id, ..)| *id == entry).map(|place| operations[place]);
+        let others =
+            rows.into_iter().zip(&operations).filter(|(_, operation)| own.is_some_and(|own| own != **operation));
+        Ok(others.map(|((_, request, _), _)| request).collect())
     }
 
     /// The last run, or the one of this id.

@@ -31,6 +31,7 @@ pub fn story_json(story: &Story, pseudonym: Option<&str>) -> Map<String, Value> 
         ("effects", effects(story).map(effect_json).collect()),
         ("looks", story.looks.iter().map(look_json).collect()),
         ("verdicts", story.verdicts.iter().map(verdict_json).collect()),
+        ("shares_id_with", story.shares_id_with.iter().map(|id| mask::id(id)).collect()),
         ("removed", json!(story.blanked.as_ref().map(|(at, by)| json!({ "at": at.to_string(), "by": by })))),
     ] {
         told.insert(name.to_owned(), value);
@@ -111,6 +112,10 @@ pub fn story_text(story: &Story, pseudonym: Option<&str>, screen: &Screen) -> St
         format!(" of operation {}", cell("operation_id"))
     };
     page.text.push_str(&format!("{}{of}\n", screen.paint(Tone::Strong, cell("request_id"))));
+    if !story.shares_id_with.is_empty() {
+        let others: Vec<String> = story.shares_id_with.iter().map(|id| mask::id(id)).collect();
+        page.line("", &format!("the id was given to other requests, too: {}", others.join(", ")), Some(Tone::Open));
+    }
     page.line("operation", cell("operation"), None);
     page.line("request", &format!("{} {}", cell("method"), cell("path")), None);
     page.line("subject", cell("subject"), None);

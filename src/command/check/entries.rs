@@ -1,13 +1,14 @@
 //! The plan against what stands in the ledger: what no operation matches, what cannot be read, what has no control.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
 use super::findings::Findings;
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::evidence::Class;
+use crate::decide::told_apart;
+use crate::evidence::{Class, Facts};
 use crate::ledger::Ledger;
 
 /// How many of the newest entries are read.
@@ -28,6 +29,7 @@ struct Sample {
     unreadable: BTreeMap<String, u64>,
     elsewhere: u64,
     wanted: Wanted,
+    facts: Vec<Facts>,
 }
 
 pub fn check(config: &Config, ledger: &Ledger, findings: &mut Findings) -> Result<Wanted> {
@@ -62,6 +64,13 @@ pub fn check(config: &Config, ledger: &Ledger, findings: &mut Findings) -> Resul
             config.server.base_url.origin().ascii_serialization()
         ))?;
     }
+    let shared = shared_ids(&sample.facts);
+    if shared > 0 {
+        findings.note(format!(
+            "{shared} operation {} given to several requests: each is an operation of its own, and what may be the correction of another is a person's to review (give each request an id of its own, and its retries the same)",
+            if shared == 1 { "id was" } else { "ids were" }
+        ))?;
+    }
     for (lookup, count) in &sample.wanted {
         if !config.controls.iter().any(|control| control.lookup == *lookup) {
             findings.bad(format!(
@@ -78,6 +87,15 @@ pub fn check(config: &Config, ledger: &Ledger, findings: &mut Findings) -> Resul
     Ok(sample.wanted)
 }
 
+/// How many operation ids several requests bear.
+fn shared_ids(facts: &[Facts]) -> usize {
+    let mut operations: BTreeMap<_, BTreeSet<usize>> = BTreeMap::new();
+    for (facts, operation) in facts.iter().zip(told_apart(facts.to_vec())) {
+        operations.entry(facts.identity).or_default().insert(operation);
+    }
+    operations.values().filter(|operations| operations.len() > 1).count()
+}
+
 fn of_entries(count: u64, what: &str) -> String {
     format!("{count} {} {what}", if count == 1 { "entry" } else { "entries" })
 }
@@ -89,6 +107,7 @@ fn sample(config: &Config, ledger: &Ledger) -> Result<Sample> {
     ledger.each_sampled(NEWEST, |row| {
         sample.read += 1;
         let facts = reader.read(row, now).facts;
+        sample.facts.push(facts.clone());
         match facts.class {
             Class::NoPlan => {
                 *sample.unmatched.entry(format!("{} {}", facts.method, facts.path)).or_default() += 1;
