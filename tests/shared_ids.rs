@@ -345,3 +345,24 @@ fn an_id_that_was_given_to_several_requests_is_told() {
     let notes = told.to_string();
     assert!(notes.contains("given to another request before"), "{imported:?}");
 }
+
+/// What was never sent, and is answered with success when it is, is there: also under an id that another request bears.
+#[test]
+fn an_answer_that_comes_after_never_sent_says_that_it_is_there() {
+    let platform = Platform::start();
+    let dir = family(&platform);
+    dir.insert(&child("c1", &platform, "trace").failure("not_sent"));
+    dir.insert(&child("c2", &platform, "trace"));
+    dir.run_twice();
+    assert_eq!(dir.says("c1"), "resolved not-applied never-sent review");
+    let first = child("c1", &platform, "trace");
+    let again = Entry::new("c1/again", "POST", &first.text("url")).body(&first.text("body")).operation("trace");
+    answered(&dir, &platform, again);
+    // Nobody has to be looked up for that, whatever the controls say.
+    let mut without = Setup::of(&platform);
+    without.controls =
+        "[[control]]\nlookup = \"children-of-parent\"\nkey = \"nobody@example.com\"\nmember = \"x\"\n".to_owned();
+    dir.configure(&without);
+    dir.run_twice();
+    assert_eq!(dir.says("c1"), "resolved satisfied present none");
+}

@@ -8,7 +8,7 @@ use super::group::{alone_settled, alone_settled_longest, in_doubt, maybe_applied
 use super::requests::Requests;
 use super::view;
 use crate::clock::{Moment, Span};
-use crate::evidence::{Attempt, Effect, Kind, Link, Look, Sending, Windows};
+use crate::evidence::{Attempt, Class, Effect, Kind, Link, Look, Sending, Windows};
 use crate::words::{Control, Failure, Seen};
 
 /// When something was sent; unknown is earlier than all that is known.
@@ -55,9 +55,14 @@ impl<'a> Operation<'a> {
 
     /// Of its own attempts, and of those that may be its as well as another's.
     fn of(own: Vec<&'a Attempt>, also: Vec<&'a Attempt>, windows: &Windows) -> Operation<'a> {
-        // An attempt that may be another's bounds nothing from above by when it was sent.
+        // An attempt that may be another's bounds nothing from above by when it was sent; a row that cannot be read may be.
         let maybe = |attempt: &&Attempt| Sending { latest: Moment(i64::MAX), ..attempt.facts.sending(windows) };
-        let sure = own.iter().map(|attempt| (*attempt, attempt.facts.sending(windows)));
+        let unreadable = |attempt: &Attempt| matches!(attempt.facts.class, Class::BadRow { .. });
+        let own_sending = |attempt: &&Attempt| match unreadable(attempt) {
+            true => maybe(attempt),
+            false => attempt.facts.sending(windows),
+        };
+        let sure = own.iter().map(|attempt| (*attempt, own_sending(attempt)));
         let sent: Vec<(&Attempt, Sending)> =
             sure.chain(also.iter().map(|attempt| (*attempt, maybe(attempt)))).collect();
         let attempts: Vec<&Attempt> = own.into_iter().chain(also).collect();

@@ -256,10 +256,13 @@ fn in_doubt(decision: &Decision) -> bool {
 
 /// Nothing was asked because of the controls: what would be decided from older looks alone must wait.
 fn held_back(decision: Decision, lookup: &str, controls: &Controls) -> Decision {
-    if matches!(
+    let by_the_rows = matches!(
         decision.reason(),
         Reason::BadRow | Reason::OtherEnvironment | Reason::NoEffect | Reason::NoPlan | Reason::NeverSent
-    ) {
+    );
+    // What its answers alone say names no record.
+    let by_answers = matches!(&decision, Decision::Settle(v) if v.reason == Reason::Present && v.server_id.is_none());
+    if by_the_rows || by_answers {
         return decision;
     }
     let (reason, action, explanation) = match controls.contradiction() {

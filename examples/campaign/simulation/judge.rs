@@ -102,6 +102,9 @@ pub fn judge(stage: &mut Stage) -> Result<Figures> {
         if let Some(request) = of_whom(wrong).filter(|request| stage.lines.is_some() && shown.insert(request.clone()))
             && let Some(story) = stage.ledger.story(&request)?
         {
+            let values = story.facts.iter().flat_map(|facts| &facts.effects).map(|effect| &effect.values);
+            let said: Vec<_> = values.collect();
+            stage.note(|| format!("{request} shares its id with {:?}; it says {said:?}", story.shares_id_with));
             for look in &story.looks {
                 stage.note(|| format!("{request} looked: {look:?}"));
             }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use privo_reconcile::sandbox::Account;
+use privo_reconcile::sandbox::{Account, Kind as Role};
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
 
 use super::judge::{Bench, FALSE_APPLIED, FALSE_NOT_APPLIED, SPLIT, UNSAFE_RESEND};
@@ -90,7 +90,8 @@ impl Bench<'_> {
                 return self.count(UNSAFE_RESEND, &row.request_id, &describe(&why));
             }
             // That nothing of an operation was ever sent is true whatever becomes of others that ask for the same.
-            let same = same_wish(op, wish) && row.reason != Some(Reason::NeverSent);
+            // Whose body cannot be read asks for nothing that anybody knows.
+            let same = same_wish(op, wish) && row.reason != Some(Reason::NeverSent) && wish.doubled.is_none();
             if *other != row.op && !same_id && !same {
                 continue;
             }
@@ -109,16 +110,17 @@ impl Bench<'_> {
             return recorded(&wish);
         }
         // What somebody removed whom the ledger does not know was never there for anybody who looks.
-        let gone = |account: &Account| {
+        let removed = |account: &Account| {
             let deleter = self.truth.deleter(&account.service_id);
             let removed = account.deleted_ms.is_some_and(|gone| gone < row.from);
             removed && deleter.is_none_or(|deleter| !self.known(deleter, row))
         };
+        let gone = |account: &Account| removed(account) || self.truth.parent(account).is_some_and(removed);
         let done = |attempt: &Attempt| {
             let applied = self.truth.applied(&attempt.request_id).iter().filter(|one| one.applied_ms <= row.from);
             let mut about =
                 applied.map(|one| self.truth.account(&one.record).or_else(|| self.truth.asked_of(&one.record)));
-            about.any(|account| account.is_none_or(|account| !gone(account)))
+            about.any(|account| account.is_none_or(|account| account.details.kind != Role::Granter && !gone(account)))
         };
         wish.attempts.iter().any(|attempt| self.known(&attempt.request_id, row) && done(attempt))
     }

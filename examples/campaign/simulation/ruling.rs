@@ -193,7 +193,8 @@ impl Bench<'_> {
             return Ruling::Wrong("the record was not there");
         }
         let same = if person.keyed() { self.truth.same_key(person, account) } else { self.listed(op, account) };
-        let cannot_tell = self.shows_no_day(account) || attempts.iter().all(|attempt| attempt.lean);
+        let shown_otherwise = self.shows_no_day(account) || self.truth.shows_another_day(account);
+        let cannot_tell = shown_otherwise || attempts.iter().all(|attempt| attempt.lean);
         let named_so = person.same_fields(account.details.given_name.as_deref(), None);
         if same && !same_fields(person, account) && named_so && cannot_tell && !self.known(&account.cause, told) {
             return Ruling::Unknowable;

@@ -199,6 +199,7 @@ fn requests_made_after_a_row_that_may_be_anybodys_is_not_made_by_each() {
     let before = bare().told(|a| (a.facts.sent, a.facts.ended) = (Some(at(-2)), at(-2)));
     let late = ann().sent(9);
     assert_eq!(said([before.clone(), late.clone().saw(made()), bob()])[1], "resolved satisfied present store-id");
+    assert_eq!(said([before.clone(), late.clone().saw(made())])[1], "resolved satisfied present store-id");
     // Its own attempts do; and one that is there before all of them is older.
     assert_eq!(said([before.clone(), ann().saw(made()), bob()])[1], "resolved applied created store-id");
     let older = late.saw([present_at(20, record("a", -30))]);
