@@ -3,7 +3,7 @@
 //! Who made which record is a question about the whole list: [`whose`](super::whose) answers it once for each owner.
 
 use super::age::Age;
-use super::group::Group;
+use super::group::{Group, maybe_applied};
 use super::matching::Fit;
 use super::view::{self, Absence, View, matched_on, store_or_review};
 use super::whose::{Known, Matchings, age_of, candidates, conclusive};
@@ -114,8 +114,10 @@ fn written_otherwise(group: &Group, item: (Link, usize), look: &Look) -> bool {
             && !group.seen_before(identity, record)
             && !group.explained_by_another(item, record)
     };
+    // What was turned away made nothing, however it is written.
+    let able = group.operation(identity).any(maybe_applied);
     // What the configuration says of a known record proved every comparison.
-    look.fields != Control::Held && look.records.iter().any(|record| near(&record))
+    able && look.fields != Control::Held && look.records.iter().any(|record| near(&record))
 }
 
 fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, known: &Known) -> Decision {

@@ -57,7 +57,7 @@ impl Undecided<'_> {
             }
             Reason::OtherEnvironment => op.kind == Kind::OtherEnvironment,
             // What has its id may be its correction, and cannot be decided.
-            Reason::Unsettled => op.shared_id.is_some() && self.pending(Reason::Uncontrolled),
+            Reason::Unsettled => op.shared_id.is_some() && (self.pending(Reason::Uncontrolled) || habits.folds_keys),
             // Another record is answered for this key; or there is no owner any more whose list could be read.
             // Until it goes, when the last look found nothing; or the clock was set within the look before.
             Reason::Unconfirmed => self.answered_for() || self.stage.story.steps,
@@ -158,8 +158,7 @@ impl Undecided<'_> {
         // The clocks of the writers may be off, and the job's may be an hour off when it reads the row.
         let writers = self.stage.story.hosts.iter().map(|off| off.abs()).max().unwrap_or(0);
         let off = self.uncertain().max(writers + MINUTE);
-        // A row that was dated later than it came says nothing of when it was sent.
-        let first = if self.op.host_ms >= SHOWN { i64::MIN } else { first };
+        let first = if self.sent_nobody_knows_when() { i64::MIN } else { first };
         let after = |attempt: &&Attempt| attempt.open_until.max(attempt.sent_ms) + off >= first;
         let may_be_applied = |attempt: &&Attempt| {
             attempt.open_until > i64::MIN || attempt.answer.is_some_and(|status| (200..300).contains(&status))
@@ -170,6 +169,12 @@ impl Undecided<'_> {
                 .iter()
                 .filter(|attempt| attempt.recorded && may_be_applied(attempt))
                 .any(|attempt| after(&attempt))
+    }
+
+    /// A row that was dated later than it came, or than it was read (by a clock that was set back), says nothing of when it
+    /// was sent.
+    fn sent_nobody_knows_when(&self) -> bool {
+        self.stage.story.steps || self.op.host_ms >= SHOWN || self.op.attempts.iter().any(|attempt| attempt.jumped)
     }
 
     fn owner_gone(&self) -> bool {
@@ -207,7 +212,7 @@ impl Undecided<'_> {
         // between two attempts of the delete is there for the second one to delete.
         let near = began - self.uncertain()..=last + self.uncertain();
         let apart = |account: &&Account| !near.contains(&account.made_ms);
-        if self.op.attempts.iter().any(|attempt| attempt.jumped) {
+        if self.sent_nobody_knows_when() {
             return true;
         }
         if self.seen_absent_since() {
@@ -228,8 +233,9 @@ impl Undecided<'_> {
             let keys = other.persons.iter().flat_map(|person| [&person.email, &person.eid]);
             other.kind.creates() && keys.flatten().any(|key| Some(folded(key)) == target)
         };
-        let later = |attempt: &Attempt| attempt.sent_ms >= began || attempt.open_until >= began;
-        made || self.stage.ops.iter().any(|other| asks(other) && other.attempts.iter().any(later))
+        let later = |attempt: &Attempt| attempt.sent_ms >= began || attempt.open_until >= began || attempt.jumped;
+        let of_any_time = |other: &Op| other.host_ms >= SHOWN || other.attempts.iter().any(later);
+        made || self.stage.ops.iter().any(|other| asks(other) && of_any_time(other))
     }
 
     /// Times within so much of each other cannot be put in order.

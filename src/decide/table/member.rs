@@ -554,7 +554,9 @@ fn member_a_twin_that_the_same_request_made_explains_a_near_record() {
     let twins = member().effects([effect(Kind::Member), effect(Kind::Member)]);
     let [first, second] = CONFIRMED.map(both);
     assert_eq!(said([twins.saw(first).saw(second)])[0], "duplicate-risk partly-applied partly-applied review");
-    // A record that only the other child of nobody's request is like stays what it is.
-    let near = [CONFIRMED[0], CONFIRMED[1]].map(|minute| look(minute, 0, Compared::Differs));
-    assert_eq!(said([member().saw(near)])[0], "duplicate-risk unknown ambiguous-match review");
+    // A record that only the other child of nobody's request is like stays what it is, unless nothing can have made it.
+    let near = || [CONFIRMED[0], CONFIRMED[1]].map(|minute| look(minute, 0, Compared::Differs));
+    assert_eq!(said([member().saw(near())])[0], "duplicate-risk unknown ambiguous-match review");
+    let turned_away = member().failed(Failure::Http, Window::None, Some(429)).saw(near());
+    assert_eq!(said([turned_away])[0], "resolved not-applied confirmed-absent resend");
 }
