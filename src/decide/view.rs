@@ -256,7 +256,7 @@ pub fn assuming(windows: &Windows, settled: Moment, absence: Absence) -> String 
     };
     format!(
         "not found at {first} nor at {last}{after}; the control lookups passed; this assumes that nothing is applied later than \
-         {} after a network failure or {} after a server error, a replica lag of {}, and that nobody removed the record meanwhile",
+         {} after a network failure or {} after a server error, a replica lag of {}, and that nobody removed the record or changed its key meanwhile",
         windows.network, windows.server_error, windows.replica_lag
     )
 }
