@@ -79,7 +79,7 @@ fn what_a_fast_writer_made_is_never_preexisting() {
     }
 }
 
-/// An intent bears a stamp when its news come.
+/// An intent is stamped when it comes, and again when its news come.
 #[test]
 fn what_a_fast_writers_intent_made_is_never_preexisting() {
     for ahead in [1, 5, 30] {

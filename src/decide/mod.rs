@@ -127,16 +127,19 @@ pub fn operations(case: &Case) -> Vec<usize> {
 /// Of each of these rows the place of the first one that is an attempt of its operation, as [`operations`] tells them apart
 /// under the ids of their own.
 pub fn told_apart(rows: impl IntoIterator<Item = Facts>) -> Vec<usize> {
-    let row = |facts| Attempt { entry: 0, facts, looks: Vec::new(), verdict: None, told: None };
-    let attempts = rows.into_iter().map(row).collect();
+    let attempts = rows.into_iter().map(unlooked).collect();
     operations(&Case { windows: Windows::default(), attempts, removals: Vec::new() })
 }
 
 /// When an attempt was sent that may have been applied, at the earliest and at the latest; `None` when it never was.
 pub fn may_apply(facts: &Facts, windows: &Windows) -> Option<(Moment, Moment)> {
-    let attempt = Attempt { entry: 0, facts: facts.clone(), looks: Vec::new(), verdict: None, told: None };
     let sent = facts.sending(windows);
-    group::maybe_applied(&attempt).then_some((sent.earliest, sent.latest))
+    group::maybe_applied(&unlooked(facts.clone())).then_some((sent.earliest, sent.latest))
+}
+
+/// A row of which nothing is known but what it says.
+fn unlooked(facts: Facts) -> Attempt {
+    Attempt { entry: 0, facts, looks: Vec::new(), verdict: None, told: None }
 }
 
 /// The verdict table, in its order.

@@ -22,7 +22,7 @@ pub struct Row {
     pub ended_at: Cell,
     pub failure: Cell,
     pub http_status: Cell,
-    /// When the row came that says how it ended, by the store's clock; `None` for an intent without news.
+    /// When the row came, or the news of an intent, by the store's clock; `None`: nothing bears a stamp.
     pub arrived: Option<Moment>,
     /// How far the clock that dated it may be from the store's, where its source says so.
     pub clock_error: Option<Span>,

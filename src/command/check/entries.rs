@@ -8,7 +8,7 @@ use super::findings::Findings;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::decide::told_apart;
-use crate::evidence::{Class, Facts};
+use crate::evidence::{Class, Facts, Link};
 use crate::ledger::Ledger;
 
 /// How many of the newest entries are read.
@@ -64,7 +64,7 @@ pub fn check(config: &Config, ledger: &Ledger, findings: &mut Findings) -> Resul
             config.server.base_url.origin().ascii_serialization()
         ))?;
     }
-    let shared = shared_ids(&sample.facts);
+    let shared = shared_ids(sample.facts);
     if shared > 0 {
         findings.note(format!(
             "{shared} operation {} given to several requests: each is an operation of its own, and what may be the correction of another is a person's to review (give each request an id of its own, and its retries the same)",
@@ -88,10 +88,11 @@ pub fn check(config: &Config, ledger: &Ledger, findings: &mut Findings) -> Resul
 }
 
 /// How many operation ids several requests bear.
-fn shared_ids(facts: &[Facts]) -> usize {
-    let mut operations: BTreeMap<_, BTreeSet<usize>> = BTreeMap::new();
-    for (facts, operation) in facts.iter().zip(told_apart(facts.to_vec())) {
-        operations.entry(facts.identity).or_default().insert(operation);
+fn shared_ids(facts: Vec<Facts>) -> usize {
+    let ids: Vec<Link> = facts.iter().map(|facts| facts.identity).collect();
+    let mut operations: BTreeMap<Link, BTreeSet<usize>> = BTreeMap::new();
+    for (id, operation) in ids.into_iter().zip(told_apart(facts)) {
+        operations.entry(id).or_default().insert(operation);
     }
     operations.values().filter(|operations| operations.len() > 1).count()
 }
