@@ -175,7 +175,11 @@ impl<T: Transport> Lookups<'_, T> {
         // A number without a digit may be another account's own number.
         let number = control.near.is_none() && control.key.trim().bytes().all(|byte| byte.is_ascii_digit());
         for key in near_keys(lookup, control) {
-            let sighting = self.ask_control(&control.lookup, &key).await?;
+            let mut sighting = self.ask_control(&control.lookup, &key).await?;
+            if sighting.refused && matches!(sighting.found, Found::Inconclusive(_)) {
+                // A page in the way says nothing of the key; a server that takes it for no valid key says so again.
+                sighting = self.ask_control(&control.lookup, &key).await?;
+            }
             let this = match &sighting.found {
                 Found::Absent => Control::Held,
                 Found::Record { id, .. } if number && id.is_some() && id != known_id => Control::Held,
