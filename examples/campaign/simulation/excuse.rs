@@ -31,7 +31,7 @@ impl Undecided<'_> {
             Reason::BadRow => op.kind == Kind::BadRow || op.doubled.is_some() || op.raw_plus,
             Reason::NoPlan => op.kind == Kind::NoPlan,
             Reason::Unobservable => op.kind.blind() || self.account_of_before(),
-            Reason::KeyTaken => self.any(|person| self.taken(person)),
+            Reason::KeyTaken => self.any(|person| self.taken(person)) || self.turned_away_for_another(),
             Reason::RemovedSince => {
                 self.any(|person| self.removed(person)) || self.told_there() || self.shares_its_id_with_anything()
             }
@@ -83,13 +83,15 @@ impl Undecided<'_> {
     /// A row that cannot be read has its id, and may be an attempt of it.
     fn shares_its_id_with_anything(&self) -> bool {
         let (id, own) = (&self.op.shared_id, &self.op.operation_id);
-        let unreadable = |other: &Op| other.doubled.is_some() || other.kind == Kind::BadRow;
-        id.is_some()
-            && self
-                .stage
-                .ops
-                .iter()
-                .any(|other| other.shared_id == *id && other.operation_id != *own && unreadable(other))
+        let other = |other: &Op| other.shared_id == *id && other.operation_id != *own && unreadable(other);
+        id.is_some() && self.stage.ops.iter().any(other)
+    }
+
+    /// The ledger can read the request that made the account.
+    fn explains(&self, account: &Account) -> bool {
+        let maker = self.stage.of_request.get(&account.cause).map(|op| &self.stage.ops[*op]);
+        let recorded = self.stage.recorded_at.get(&account.cause).is_some_and(|at| *at <= self.told.from);
+        recorded && maker.is_some_and(|maker| !unreadable(maker))
     }
 
     /// A request for several records, or one in a list, was answered 208: that may be the answer to what was made.
@@ -112,9 +114,9 @@ impl Undecided<'_> {
         let near = |account: &&Account| {
             let name = account.details.given_name.as_deref().map(folded) == Some(folded(&person.given_name));
             let date = account.details.birth_date.as_ref() == Some(&person.birth_date);
-            let explained = self.stage.recorded_at.get(&account.cause).is_some_and(|at| *at <= self.told.from);
             let another_day = self.truth.shows_another_day(account);
-            ((name != date || another_day) && !explained && !self.is_older(account)) || (name && another_day)
+            let other = self.explains(account) || self.is_older(account);
+            ((name != date || another_day) && !other) || (name && another_day)
         };
         !person.keyed() && listed.iter().any(near)
     }
@@ -122,7 +124,8 @@ impl Undecided<'_> {
     /// The record shows that it was made before the operation was first sent.
     fn is_older(&self, account: &Account) -> bool {
         let first = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min();
-        self.stage.story.dated && first.is_some_and(|first| account.made_ms + self.uncertain() < first)
+        let bound = first.filter(|_| self.stage.story.dated && !self.shares_its_id_with_anything());
+        bound.is_some_and(|first| account.made_ms + self.uncertain() < first)
     }
 
     /// A record that may be this one was there and is not any more, or a delete of it, or of its owner, may have been applied.
@@ -189,6 +192,13 @@ impl Undecided<'_> {
             || target.is_some_and(|target| self.truth.answered_for(&[target]))
     }
 
+    /// In the noise every key that is nearly a known one was answered 4xx, which counts as not found; so a search was not told.
+    fn turned_away_for_another(&self) -> bool {
+        self.stage.story.trouble == Trouble::Noise
+            && self.stage.story.habits.search != Search::Exact
+            && self.answered_for()
+    }
+
     /// Another operation under the same owner names a key that the server searches for by parts, so that what it made cannot
     /// be told from what this one made.
     fn waits_for_sibling(&self) -> bool {
@@ -250,13 +260,18 @@ impl Undecided<'_> {
         }
     }
 
-    /// A look after every attempt of the delete was sent found nothing, and something is there now.
+    /// A look after every attempt of the delete was sent found nothing, or another record than is there now.
     fn seen_absent_since(&self) -> bool {
         let (story, op) = (&self.stage.story, self.op);
         let Some(last) = op.attempts.iter().map(|attempt| attempt.sent_ms).max() else { return false };
         let accounts = self.truth.under_key(op);
         let nobody = |from: i64, to: i64| {
             accounts.iter().all(|account| account.made_ms > to || account.deleted_ms.is_some_and(|gone| gone < from))
+        };
+        let there = |account: &Account| self.told.server_id.as_ref() == Some(&account.service_id);
+        let another = |from: i64, to: i64| {
+            let then = |account: &&&Account| account.made_ms < from && account.deleted_ms.is_none_or(|gone| gone > to);
+            accounts.iter().filter(then).any(|account| !there(account))
         };
         let looks = self.stage.reports.iter().filter(|report| report.after_run).flat_map(|report| &report.rows);
         let mut looks = looks.filter(|row| row.request_id == self.told.request_id).filter_map(|row| row.last_checked);
@@ -268,7 +283,7 @@ impl Undecided<'_> {
             && looks.any(|checked| {
                 let at = checked - story.skew;
                 let from = at - story.windows.replica_lag - MINUTE;
-                from > last && nobody(from, at + MINUTE)
+                from > last && (nobody(from, at + MINUTE) || another(from, at + MINUTE))
             })
     }
 
@@ -350,5 +365,11 @@ impl Undecided<'_> {
         deleted
             || self.stage.ops.iter().any(|other| same(&other) || deletes(other))
             || (op.kind == Kind::Ial && !applied(op))
+            || self.shares_its_id_with_anything()
     }
+}
+
+/// Its rows cannot be read.
+fn unreadable(op: &Op) -> bool {
+    op.doubled.is_some() || op.kind == Kind::BadRow
 }

@@ -83,8 +83,9 @@ impl Turn<'_> {
             Twist::SoftDeleted => self.soft_deleted(),
             Twist::Replaced => self.replaced(),
             Twist::Refusals => self.second_key(),
+            Twist::Vanishing => self.owner_vanishes(),
             // These show in the course of the world, or are habits of its server alone.
-            Twist::LateRows | Twist::Advice | Twist::DeletedIntents | Twist::Vanishing => {}
+            Twist::LateRows | Twist::Advice | Twist::DeletedIntents => {}
         }
     }
 
@@ -142,6 +143,14 @@ impl Turn<'_> {
         };
         let gap = if self.rng.bool() { self.rng.i64(SECOND..HOUR) } else { self.rng.i64(HOUR..2 * DAY) };
         self.stage.at(self.sent + gap, Event::Delete(self.op, removal));
+    }
+
+    /// Others remove an owner so soon that no look has seen what was listed under it.
+    fn owner_vanishes(mut self) {
+        if self.kind() == Kind::Child && self.one_in(12) {
+            let at = self.sent + self.rng.i64(SECOND..5 * MINUTE);
+            self.stage.at(at, Event::RemoveOwner(self.op));
+        }
     }
 
     /// A retry under the same id bears a corrected name or another key.
@@ -403,7 +412,7 @@ impl Turn<'_> {
         };
         let other =
             || NewAccount { eid: Some(eid.clone()), given_name: Some("Kim".to_owned()), ..NewAccount::default() };
-        match self.rng.u8(..5) {
+        match self.rng.u8(..7) {
             // Asked for before, so that its record was seen; then others replace it, and only then the delete is sent.
             0 | 3 => {
                 self.stage.ops.push(asks);
@@ -419,6 +428,15 @@ impl Turn<'_> {
                 self.stage.ops.push(asks);
                 let at = self.sent + self.rng.i64(-MINUTE / 2..6 * HOUR);
                 self.stage.at(at, Event::Send(number, 1));
+            }
+            // While a request that may make it is in doubt, nobody is under the key, and then another one.
+            4 | 5 => {
+                self.stage.ops.push(asks);
+                self.stage.at(self.sent + self.rng.i64(SECOND..MINUTE), Event::Send(number, 0));
+                let gone = self.sent + self.rng.i64(MINUTE..20 * MINUTE);
+                self.stage.at(gone, Event::RemoveUnder(eid.clone()));
+                let back = gone + self.rng.i64(10 * MINUTE..self.stage.story.windows.server_error.max(HOUR));
+                self.stage.at(back, Event::Foreign(Box::new(other())));
             }
             _ => {}
         }

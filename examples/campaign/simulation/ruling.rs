@@ -6,6 +6,7 @@ use privo_reconcile::words::{Action, Outcome, Reason};
 use super::judge::Bench;
 use super::ops::{Attempt, Kind, Op, Person};
 use super::stage::Told;
+use super::story::MINUTE;
 use super::truth::{same_fields, what};
 
 /// What the judge says of one verdict.
@@ -65,6 +66,9 @@ impl Bench<'_> {
                 ruling = Ruling::Unknowable;
                 continue;
             }
+            if self.owner_was_gone(op, told) {
+                return Ruling::Wrong("made, and its owner was not there, which is no empty list");
+            }
             let shows = |account: &&Account| account.deleted_ms.is_none_or(|deleted| deleted >= told.from);
             // What belonged to a parent that is gone is in no list any more.
             let hidden = self.truth.parent(account).filter(|parent| shows(&account) && !shows(parent));
@@ -80,6 +84,17 @@ impl Bench<'_> {
             }
         }
         ruling
+    }
+
+    /// What it asked for is listed under an owner, and at the look nobody was there whose list could be read.
+    fn owner_was_gone(&self, op: &Op, told: &Told) -> bool {
+        let story = &self.stage.story;
+        let at = told.last_checked.map(|checked| checked - story.skew).filter(|_| !story.steps);
+        let before = at.map(|at| at - story.windows.replica_lag - MINUTE);
+        let gone = |owner: &&Account| owner.deleted_ms.zip(before).is_some_and(|(deleted, before)| deleted < before);
+        let owners = self.truth.owners(op);
+        let listed = op.kind != Kind::Family && op.persons.iter().any(|person| !person.keyed());
+        listed && !owners.is_empty() && owners.iter().all(gone)
     }
 
     /// A request for consent was made for an account that was there.
@@ -246,7 +261,8 @@ impl Bench<'_> {
             applied.any(|applied| applied.what == "consent requested" && applied.applied_ms <= told.to)
         };
         let shows = |at: i64| account.state_at(at).features.iter().any(|feature| feature.state != "off");
-        op.attempts.iter().any(asked) || shows(told.from) || shows(told.to)
+        let lag = self.stage.story.windows.replica_lag;
+        op.attempts.iter().any(asked) || [told.from - lag, told.from, told.to].into_iter().any(shows)
     }
 
     /// Another attempt made another record that the list showed, and the ledger knows of both attempts.
