@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::gateway::{refused, show, shown};
-use super::mutation::{Mutation, attributes, date, email, features_in, missing, text};
+use super::mutation::{Mutation, attributes, date, email, features_in, fields, missing, names, text};
 use super::records::{Details, Doing, Draft, Generation, Key, Kind, Records};
 use super::routes::ServiceRoute;
 use super::wire::{Answer, timestamp};
@@ -18,12 +18,13 @@ pub(super) fn default_features() -> Vec<super::Feature> {
 }
 
 pub(super) fn read_request(fields: &Map<String, Value>) -> Result<Mutation, Answer> {
-    let part = |name: &str| fields.get(name).and_then(Value::as_object).ok_or_else(|| missing(name));
-    let (granter, principal) = (part("granter")?, part("principal")?);
+    let part = |name: &str| fields.get(name).and_then(Value::as_object);
+    let granter = part("granter").ok_or_else(|| content_error("Granter info is required"))?;
+    let principal = part("principal").ok_or_else(|| missing("principal"))?;
     let granter_email = email(granter, &["email"])?;
     let granter_sid = text(granter, &["sid"]);
     if granter_email.is_none() && granter_sid.is_none() {
-        return Err(missing("granter.email"));
+        return Err(content_error("Granter info is required"));
     }
     Ok(Mutation::RequestConsent {
         granter: Box::new(granter_draft(granter_email)),
@@ -34,13 +35,28 @@ pub(super) fn read_request(fields: &Map<String, Value>) -> Result<Mutation, Answ
                 email: email(principal, &["email"])?,
                 eid: text(principal, &["eid"]),
                 given_name: text(principal, &["given_name"]),
-                birth_date: date(principal, &["birthdate"])?,
+                birth_date: date(principal, &["birthdate"]).map_err(|_| content_error("Bad Date format"))?,
                 ..Details::default()
             },
             features: default_features(),
             attributes: attributes(principal),
         }),
     })
+}
+
+/// What the consent service answers to a request whose content is wrong.
+fn content_error(message: &str) -> Answer {
+    Answer::message(470, message)
+}
+
+/// The features that are to be revoked: a bare array, or, as an earlier version sent them, within `features`.
+pub(super) fn read_revoked(body: &[u8]) -> Result<Vec<String>, Answer> {
+    let bare = serde_json::from_slice(body).map(|list: Value| json!({ "features": list }));
+    let fields = match bare {
+        Ok(Value::Object(fields)) if fields["features"].is_array() => fields,
+        _ => fields(body)?,
+    };
+    names(&fields, "features").ok_or_else(|| missing("features"))
 }
 
 /// A granter, known by nothing but an email.
@@ -71,7 +87,7 @@ pub(super) fn request(
 ) -> Result<Answer, Answer> {
     let granter_sid = match granter_sid {
         Some(sid) if records.by_id(CONSENT, sid, doing.at_ms).is_none() => {
-            return Err(Answer::message(400, "unknown granter"));
+            return Err(content_error("unknown granter"));
         }
         Some(sid) => sid.to_owned(),
         None => granter_of(records, doing, granter),
@@ -90,8 +106,8 @@ pub(super) fn request(
         records.change(doing, &sid, "features asked for", |state| state.features = default_features());
     }
     let body = json!({
-        "sid": sid,
-        "granter_sid": granter_sid,
+        "principal_identifiers": { "sid": sid, "eid": eid },
+        "granter_identifiers": { "sid": granter_sid },
         "consent_identifier": identifier,
         "consent_url": format!("https://privo.invalid/consent/{identifier}"),
     });
@@ -130,7 +146,7 @@ pub(super) fn revoke(
     let account = account.filter(|account| account.parent.as_deref() == Some(granter_sid));
     let held = &account.ok_or_else(Answer::not_found)?.state_at(doing.at_ms).features;
     if let Some(unknown) = features.iter().find(|name| held.iter().all(|f| f.identifier != **name)) {
-        return Err(Answer::message(400, &format!("unknown feature {unknown}")));
+        return Err(content_error(&format!("unknown feature {unknown}")));
     }
     records.change(doing, sid, "features revoked", |state| {
         for feature in &mut state.features {
@@ -141,6 +157,16 @@ pub(super) fn revoke(
     });
     let off = features_in(features, "off");
     Ok(Answer::new(200, json!({ "sid": sid, "features": off })))
+}
+
+/// Makes a link to the verification of a consent, another one each time.
+pub(super) fn open_session(records: &mut Records, doing: &mut Doing, identifier: &str) -> Result<Answer, Answer> {
+    if records.consent(identifier).is_none() {
+        return Err(Answer::not_found());
+    }
+    records.journal.applied(doing, "session opened", identifier);
+    let number = doing.rng.u64(..);
+    Ok(Answer::new(200, json!({ "url": format!("https://privo.invalid/verify/{number:016x}") })))
 }
 
 pub(super) fn delete_by_eid(records: &mut Records, doing: &mut Doing, eid: &str) -> Result<Answer, Answer> {

@@ -201,7 +201,7 @@ fn lagging_reads_see_a_past_state() {
 fn updates_lag_too() {
     let mut bench = bench();
     let (_, asked) = bench.send(ASK, consent_request(Some("e1")));
-    let sid = asked["sid"].as_str().unwrap();
+    let sid = asked["principal_identifiers"]["sid"].as_str().unwrap();
     let account = format!("/s2s/api/v1.0/acme/accounts/sid/{sid}");
     bench.now_ms += 10;
     let patch = format!("PATCH {account}/attributes/nick/ial");

@@ -56,6 +56,21 @@ pub(super) fn read_resend(fields: &Map<String, Value>) -> Result<Mutation, Answe
     })
 }
 
+pub(super) fn read_resend_by_get(target: &Target) -> Result<Mutation, Answer> {
+    let query = |name: &str| target.query(name).map(str::to_owned);
+    Ok(Mutation::ResendConsent {
+        requester: query("requesterServiceId").ok_or_else(|| missing("requesterServiceId"))?,
+        approver: query("approverServiceId"),
+    })
+}
+
+pub(super) fn read_set_consent(child: &str, on: bool, fields: &Map<String, Value>) -> Result<Mutation, Answer> {
+    let number = |feature: &Value| feature.get("featureId")?.as_u64();
+    let features = fields.get("features").and_then(Value::as_array);
+    let features = features.map(|features| features.iter().filter_map(number).collect());
+    Ok(Mutation::SetConsent { child: child.to_owned(), on, features })
+}
+
 /// Reads one account in either spelling.
 fn read_account(fields: &Map<String, Value>) -> Result<Draft, Answer> {
     let attributes = attributes(fields);
@@ -258,6 +273,28 @@ pub(super) fn resend(
     }
     records.journal.mail(doing, requester);
     Ok(Answer::message(200, "consent mail sent"))
+}
+
+/// Turns features of a child on or off, by their numbers: the place in its list, which userinfo does not show.
+pub(super) fn set_consent(
+    records: &mut Records,
+    doing: &mut Doing,
+    child: &str,
+    on: bool,
+    features: Option<&[u64]>,
+) -> Result<Answer, Answer> {
+    if records.by_id(GATEWAY, child, doing.at_ms).is_none() {
+        return Err(Answer::not_found());
+    }
+    let what = if on { "consent granted" } else { "consent revoked" };
+    records.change(doing, child, what, |state| {
+        for (number, feature) in (1..).zip(&mut state.features) {
+            if features.is_none_or(|features| features.contains(&number)) {
+                feature.state = if on { "on" } else { "off" }.to_owned();
+            }
+        }
+    });
+    Ok(Answer::new(200, Value::Null))
 }
 
 pub(super) fn delete(records: &mut Records, doing: &mut Doing, service_id: &str) -> Result<Answer, Answer> {

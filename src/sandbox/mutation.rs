@@ -53,6 +53,15 @@ pub(super) enum Mutation {
     DeleteByEid {
         eid: String,
     },
+    /// Features by their numbers, the first is 1; all of them when there are none.
+    SetConsent {
+        child: String,
+        on: bool,
+        features: Option<Vec<u64>>,
+    },
+    OpenSession {
+        consent: String,
+    },
 }
 
 impl Mutation {
@@ -63,6 +72,8 @@ impl Mutation {
             Route::RegisterFamily => gateway::read_family(&fields(body)?),
             Route::RegisterShadow => Ok(gateway::read_shadow(&fields(body)?)),
             Route::ResendConsent => gateway::read_resend(&fields(body)?),
+            Route::ResendByGet => gateway::read_resend_by_get(target),
+            Route::SetConsent(child, on) => gateway::read_set_consent(child, *on, &fields(body)?),
             Route::DeleteAccount(in_path) => {
                 let service_id = in_path.as_deref().or_else(|| target.query("service_id"));
                 if let (None, Some(email)) = (service_id, target.query("email")) {
@@ -89,8 +100,9 @@ impl Mutation {
             ServiceRoute::RevokeFeatures { sid, granter_sid } => Ok(Mutation::RevokeFeatures {
                 sid: sid.clone(),
                 granter_sid: granter_sid.clone(),
-                features: names(&fields(body)?, "features").ok_or_else(|| missing("features"))?,
+                features: consent::read_revoked(body)?,
             }),
+            ServiceRoute::OpenSession(consent) => Ok(Mutation::OpenSession { consent: consent.clone() }),
             ServiceRoute::DeleteByEid(eid) => Ok(Mutation::DeleteByEid { eid: eid.clone() }),
             ServiceRoute::AccountByEid(_) | ServiceRoute::AccountBySid(_) | ServiceRoute::Consent(_) => {
                 Err(Answer::not_found())
@@ -110,6 +122,8 @@ impl Mutation {
             Mutation::SetAssurance { .. } => "set assurance",
             Mutation::RevokeFeatures { .. } => "revoke features",
             Mutation::DeleteByEid { .. } => "delete by eid",
+            Mutation::SetConsent { .. } => "set consent",
+            Mutation::OpenSession { .. } => "open session",
         }
     }
 
@@ -138,6 +152,10 @@ impl Mutation {
                 consent::revoke(records, doing, sid, granter_sid, features)
             }
             Mutation::DeleteByEid { eid } => consent::delete_by_eid(records, doing, eid),
+            Mutation::SetConsent { child, on, features } => {
+                gateway::set_consent(records, doing, child, *on, features.as_deref())
+            }
+            Mutation::OpenSession { consent } => consent::open_session(records, doing, consent),
         };
         if let Err(refusal) = &outcome {
             let why = refusal.body["message"].as_str().unwrap_or_default();
@@ -209,13 +227,13 @@ pub(super) fn features_in(names: &[String], state: &str) -> Vec<Feature> {
     names.iter().map(feature).collect()
 }
 
-/// The list `attributes`, whose entries are named by `name` or `identifier`.
+/// The list `attributes`, whose entries are named in one of four ways.
 pub(super) fn attributes(fields: &Map<String, Value>) -> Vec<Attribute> {
     let list = fields.get("attributes").and_then(Value::as_array);
     let read = |item: &Value| {
         let fields = item.as_object()?;
         Some(Attribute {
-            identifier: text(fields, &["name", "identifier"])?,
+            identifier: text(fields, &["name", "attributeName", "attribute_identifier", "identifier"])?,
             value: fields.get("value").cloned().unwrap_or(Value::Null),
             ial: text(fields, &["ial"]),
         })

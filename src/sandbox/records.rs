@@ -68,8 +68,16 @@ pub struct Feature {
 pub struct Attribute {
     pub identifier: String,
     pub value: Value,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// A number on the wire, as PRIVO has it.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "as_number")]
     pub ial: Option<String>,
+}
+
+fn as_number<S: serde::Serializer>(ial: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    match ial.as_deref().map(str::parse::<u64>) {
+        Some(Ok(number)) => serializer.serialize_u64(number),
+        _ => ial.serialize(serializer),
+    }
 }
 
 /// What never changes about an account. Spelled as sent; keys are compared normalised.

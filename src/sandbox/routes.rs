@@ -12,6 +12,10 @@ pub(super) enum Route {
     CheckDisplayName,
     UserInfo,
     ResendConsent,
+    /// The same by a GET: a mail each time.
+    ResendByGet,
+    /// A parent grants (or with `false` the partner revokes) features of the child with this service id.
+    SetConsent(String, bool),
     /// The service id stands in the path, or else in the query.
     DeleteAccount(Option<String>),
     /// An endpoint of the consent service, below the partner's service identifier.
@@ -25,9 +29,17 @@ pub(super) enum ServiceRoute {
     AccountByEid(String),
     AccountBySid(String),
     Consent(String),
-    SetAssurance { sid: String, attribute: String },
-    RevokeFeatures { sid: String, granter_sid: String },
+    SetAssurance {
+        sid: String,
+        attribute: String,
+    },
+    RevokeFeatures {
+        sid: String,
+        granter_sid: String,
+    },
     DeleteByEid(String),
+    /// A link to the verification of a consent.
+    OpenSession(String),
 }
 
 impl Route {
@@ -54,6 +66,8 @@ impl Route {
             | Route::RegisterFamily
             | Route::RegisterShadow
             | Route::ResendConsent
+            | Route::ResendByGet
+            | Route::SetConsent(..)
             | Route::DeleteAccount(_) => false,
         }
     }
@@ -66,6 +80,7 @@ fn gateway_route(method: &str, segments: &[&str]) -> Option<(Route, &'static str
         ("POST", ["api", "v1.0", "account"]) => (Route::Register, "POST /api/v1.0/account"),
         ("POST", ["api", "account"]) => (Route::Register, "POST /api/account"),
         ("POST", ["api", "v1.0", "account", "parent"]) => (Route::RegisterFamily, "POST /api/v1.0/account/parent"),
+        ("POST", ["api", "account", "parent"]) => (Route::RegisterFamily, "POST /api/account/parent"),
         ("POST", ["api", "v1.0", "account", "shadow"]) => (Route::RegisterShadow, "POST /api/v1.0/account/shadow"),
         ("POST", ["api", "account", "shadow"]) => (Route::RegisterShadow, "POST /api/account/shadow"),
         ("GET", ["api", "v1.0", "account", "lookup"]) => (Route::Lookup, "GET /api/v1.0/account/lookup"),
@@ -77,6 +92,13 @@ fn gateway_route(method: &str, segments: &[&str]) -> Option<(Route, &'static str
         }
         ("GET", ["userinfo"]) => (Route::UserInfo, "GET /userinfo"),
         ("POST", ["api", "v1.0", "consent", "resend"]) => (Route::ResendConsent, "POST /api/v1.0/consent/resend"),
+        ("GET", ["api", "consent", "resend"]) => (Route::ResendByGet, "GET /api/consent/resend"),
+        ("PUT", ["api", "consent", child]) => {
+            (Route::SetConsent((*child).to_owned(), true), "PUT /api/consent/{child_service_id}")
+        }
+        ("DELETE", ["api", "consent", child]) => {
+            (Route::SetConsent((*child).to_owned(), false), "DELETE /api/consent/{child_service_id}")
+        }
         ("DELETE", ["api", "v1.0", "account"]) => (Route::DeleteAccount(None), "DELETE /api/v1.0/account"),
         ("DELETE", ["api", "v1.0", "account", service_id]) => {
             (Route::DeleteAccount(Some((*service_id).to_owned())), "DELETE /api/v1.0/account/{service_id}")
@@ -98,6 +120,10 @@ fn service_route(method: &str, rest: &[&str]) -> Option<(ServiceRoute, &'static 
         ("GET", ["consents", identifier]) => {
             (ServiceRoute::Consent(owned(identifier)), "GET /s2s/api/v1.0/{service}/consents/{consent_identifier}")
         }
+        ("POST", ["consents", identifier, "verification", "session"]) => (
+            ServiceRoute::OpenSession(owned(identifier)),
+            "POST /s2s/api/v1.0/{service}/consents/{consent_identifier}/verification/session",
+        ),
         ("PATCH", ["accounts", "sid", sid, "attributes", attribute, "ial"]) => (
             ServiceRoute::SetAssurance { sid: owned(sid), attribute: owned(attribute) },
             "PATCH /s2s/api/v1.0/{service}/accounts/sid/{sid}/attributes/{attribute}/ial",

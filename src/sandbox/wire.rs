@@ -94,6 +94,24 @@ impl Reply {
         self
     }
 
+    /// As the hub answers: in an envelope, whose entity is null where nothing is told.
+    pub(super) fn in_envelope(self, now_ms: i64) -> Reply {
+        let honest = (200..300).contains(&self.status) && self.delivery == Delivery::Whole;
+        let Some(document) = honest.then(|| serde_json::from_slice::<Value>(&self.body).ok()).flatten() else {
+            return self;
+        };
+        let told = document.get("to").unwrap_or(&document);
+        let entity = told.get("service_id").map(|id| {
+            json!({ "serviceId": id, "fullyRegistered": true, "consentMeta": told.get("consent_meta"),
+                    "connectedProfiles": told.get("connected_profiles") })
+        });
+        let envelope = json!({
+            "validationErrors": [], "status": "success", "message": "", "resultCount": -1, "totalCount": -1,
+            "entity": entity, "responseTimestamp": now_ms,
+        });
+        Reply { body: envelope.to_string().into_bytes(), ..self }
+    }
+
     /// The hostile stand-in for an honest answer.
     pub(super) fn hostile(kind: Hostile, honest: Reply, big_bytes: usize) -> Reply {
         let json_text = |text: &[u8]| Reply::new(200, "application/json", text.to_vec());
@@ -158,12 +176,18 @@ impl Target {
     /// With `plus_is_plus`, a `+` in the query is no space.
     pub fn read(path_and_query: &str, plus_is_plus: bool) -> Target {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-        let path = path.strip_prefix('/').unwrap_or(path);
         let query = if plus_is_plus { query.replace('+', "%2B") } else { query.to_owned() };
         Target {
-            segments: path.split('/').map(percent_decoded).collect(),
+            // With and without a slash at the end, as PRIVO's own samples have it.
+            segments: path.split('/').filter(|segment| !segment.is_empty()).map(percent_decoded).collect(),
             query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         }
+    }
+
+    /// The older spelling, which the hub answers: `/api/…` without a version.
+    pub fn is_of_hub(&self) -> bool {
+        self.segments.first().is_some_and(|first| first == "api")
+            && self.segments.get(1).is_some_and(|second| second != "v1.0")
     }
 
     pub fn query(&self, name: &str) -> Option<&str> {

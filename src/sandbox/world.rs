@@ -216,7 +216,11 @@ impl World {
             return self.fated_read(call, fate, |world, call, view_ms| world.read(call, route, view_ms));
         }
         let read = Mutation::read(route, &call.target, &call.request.body);
-        self.fated_mutation(call, read)
+        let reply = self.fated_mutation(call, read);
+        match call.target.is_of_hub() {
+            true => reply.in_envelope(call.now_ms),
+            false => reply,
+        }
     }
 
     pub(super) fn too_many(&self) -> Reply {

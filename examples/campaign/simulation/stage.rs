@@ -356,12 +356,12 @@ fn seed_consents(server: &Server, prefix: &str, count: usize) -> Result<Vec<Seed
         let path = format!("/s2s/api/v1.0/{SERVICE}/requests");
         let reply = ask(server, time::BEGINNING, ("POST", &path), Some(&body), (&token, &eid, "plain"));
         let answer: Value = serde_json::from_slice(&reply.body)?;
-        let text = |name: &str| answer[name].as_str().map(str::to_owned);
+        let text = |place: &str| answer.pointer(place).and_then(Value::as_str).map(str::to_owned);
         seeded.push(Seeded {
-            sid: text("sid").context("a sid")?,
+            sid: text("/principal_identifiers/sid").context("a sid")?,
             eid: Some(eid),
-            granter: text("granter_sid"),
-            consent: text("consent_identifier"),
+            granter: text("/granter_identifiers/sid"),
+            consent: text("/consent_identifier"),
         });
     }
     Ok(seeded)

@@ -175,8 +175,13 @@ async fn ask_one(partner: &Partner, eid: &str) -> Result<Asked> {
         "principal": { "given_name": "Kim", "birthdate": "20160504", "birthdate_precision": "yyyymmdd", "eid": eid },
     });
     let answer = partner.post(&partner.service_path("requests"), &body).await?;
-    let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
-    let asked =
-        || Some(Asked { consent: text("consent_identifier")?, sid: text("sid")?, granter: text("granter_sid")? });
+    let text = |place: &str| answer.pointer(place).and_then(Value::as_str).map(str::to_owned);
+    let asked = || {
+        Some(Asked {
+            consent: text("/consent_identifier")?,
+            sid: text("/principal_identifiers/sid")?,
+            granter: text("/granter_identifiers/sid")?,
+        })
+    };
     asked().context("the sandbox answered a consent request without its ids")
 }
