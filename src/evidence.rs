@@ -89,9 +89,12 @@ pub struct Facts {
     /// `None` when the row does not say it in a known word.
     pub failure: Option<Failure>,
     pub http_status: Option<u16>,
-    /// The answer said that the record is there already.
+    /// The answer may say that something is there already, and is no success.
     #[serde(default)]
-    pub told_there: bool,
+    pub already_there: bool,
+    /// It says so of the one unique key that the request has.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub key_is_there: bool,
     /// As the row says, by the writer's clock; `None` when unreadable. Decisions use [`Facts::sent`].
     pub sent: Option<Moment>,
     /// The row was dated later than the moment at which the job read it: its writer's clock cannot be trusted.

@@ -126,7 +126,7 @@ impl<'a> Group<'a> {
         let content_error = |status: u16| (400..500).contains(&status);
         let deletes = attempt.facts.effects.iter().any(|effect| effect.kind == Kind::Delete);
         let refused = |other: &Attempt| {
-            other.answered() && !other.facts.told_there && other.facts.http_status.is_some_and(content_error)
+            other.answered() && !other.facts.key_is_there && other.facts.http_status.is_some_and(content_error)
         };
         !deletes && self.left(attempt, refused)
     }
@@ -456,7 +456,7 @@ pub fn in_doubt(attempt: &Attempt) -> bool {
 /// It was told that it succeeded.
 pub fn succeeded(attempt: &Attempt) -> bool {
     let success = |status: u16| (200..300).contains(&status);
-    maybe_succeeded(attempt) && !attempt.facts.told_there && attempt.facts.http_status.is_some_and(success)
+    maybe_succeeded(attempt) && !attempt.facts.already_there && attempt.facts.http_status.is_some_and(success)
 }
 
 /// The same, or its answer may have said so: it has no status that can be read, or tells of a request for several records, or
@@ -464,7 +464,7 @@ pub fn succeeded(attempt: &Attempt) -> bool {
 pub fn maybe_succeeded(attempt: &Attempt) -> bool {
     // Of several keys of a record that stands alone one is taken, so that it was refused.
     let refused = |one: &Effect| one.kind == Kind::Create && (one.owner.is_none() || one.keys().count() == 1);
-    let is_there = || attempt.facts.told_there && matches!(&attempt.facts.effects[..], [one] if refused(one));
+    let is_there = || attempt.facts.key_is_there && matches!(&attempt.facts.effects[..], [one] if refused(one));
     let may_have_said_so = |status: u16| match status {
         200..300 => !is_there(),
         300..500 => false,

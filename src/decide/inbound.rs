@@ -13,6 +13,9 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize) -> Decision {
         return settle(Status::Resolved, Outcome::Satisfied, Reason::Present, Action::None)
             .because("a later delivery of the same event was taken".into());
     }
+    if attempt.facts.effects[index].key.is_none() {
+        return super::unobservable();
+    }
     let over = attempt.facts.ended + group.windows.webhook;
     let looks = view::in_order(&attempt.looks, index);
     let look = match view::believed(&looks, |look| look.seen == Seen::Absent) {

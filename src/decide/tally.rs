@@ -308,7 +308,7 @@ pub fn keys<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<Link, OfK
 
 /// Of several unique keys a "there already" does not say which is taken.
 fn tell_there(attempts: &[Attempt], keys: &mut BTreeMap<Link, OfKey<'_>>) {
-    for attempt in attempts.iter().filter(|attempt| attempt.facts.told_there) {
+    for attempt in attempts.iter().filter(|attempt| attempt.facts.key_is_there) {
         let own = writes(attempt).filter(|(kind, _)| *kind == Kind::Create).map(|(_, key)| key);
         let own: BTreeSet<Link> = own.collect();
         if let (Some(key), 1) = (own.first(), own.len()) {

@@ -242,10 +242,7 @@ impl<T: Transport> Lookups<'_, T> {
             _ => Some(document),
         };
         let Some(record) = record else { return Control::Unanswered };
-        let compared = shape
-            .fields
-            .iter()
-            .map(|(name, field)| field.form.compare(control.fields.get(name), field.path.first(record)));
+        let compared = shape.fields.iter().map(|(name, field)| field.compare(control.fields.get(name), record));
         let compared: Vec<Compared> = compared.collect();
         if compared.contains(&Compared::Differs) {
             Control::Contradicted
@@ -262,6 +259,7 @@ impl<T: Transport> Lookups<'_, T> {
         let mut vars: Vars = plan.params().clone();
         let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(20).collect();
         vars.insert("random".to_owned(), random.to_ascii_lowercase());
+        vars.insert("random_digits".to_owned(), (0..12).map(|_| fastrand::digit(10)).collect());
         plan.lookup(lookup)?
             .random
             .fill(&vars, str::to_owned)

@@ -4,7 +4,7 @@
 //! a no-break space for a space. So "differs" is said only of two values that both can be read, and that differ in more
 //! than that. What cannot be read (a date that is none, a number with a fraction) is not shown.
 
-use chrono::{Datelike, NaiveDate};
+use chrono::{DateTime, Datelike, NaiveDate};
 use serde::Deserialize;
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
@@ -23,6 +23,8 @@ pub enum Form {
     Name,
     /// A calendar date, `yyyyMMdd` or `yyyy-MM-dd`, also as the midnight that begins it.
     Date,
+    /// A date that the record shows as seconds since 1970.
+    EpochDate,
     /// An email or another key: as a name.
     Key,
     /// A list whose order does not matter.
@@ -56,18 +58,21 @@ impl Form {
             Form::Text | Form::Set => Some(text),
             Form::Name => Some(plain(&text)).filter(|name| name.chars().any(char::is_alphanumeric)),
             Form::Key => Some(plain(&text)).filter(|key| !key.is_empty()),
-            Form::Date => date(&text).map(|date| date.format("%Y%m%d").to_string()),
+            Form::Date | Form::EpochDate => date(&text).map(|date| date.format("%Y%m%d").to_string()),
         }
     }
 
     /// How what was sent compares with what is shown.
     pub fn compare(self, sent: Option<&Value>, shown: Option<&Value>) -> Compared {
         let of = |value: Option<&Value>| value.and_then(|value| self.of(value));
+        if self == Form::EpochDate {
+            return of(sent).zip(shown).map_or(Compared::NotShown, |(sent, shown)| compare_epoch(&sent, shown));
+        }
         let (Some(sent), Some(shown)) = (of(sent), of(shown)) else { return Compared::NotShown };
         let alike = || match self {
             Form::Text => plain(&sent) == plain(&shown),
             Form::Set => plain_items(&sent) == plain_items(&shown),
-            Form::Name | Form::Date | Form::Key => false,
+            Form::Name | Form::Date | Form::EpochDate | Form::Key => false,
         };
         match sent == shown {
             true => Compared::Equal,
@@ -77,6 +82,27 @@ impl Form {
         }
     }
 }
+
+/// A date, `yyyyMMdd`, against seconds since 1970. At midnight in UTC they are that day; at another time they are the midnight of
+/// some time zone, and which day that is cannot be said if it may be the one that was sent.
+fn compare_epoch(sent: &str, shown: &Value) -> Compared {
+    let seconds = scalar(shown).filter(|_| is_readable(shown)).and_then(|text| text.trim().parse::<i64>().ok());
+    let day = |seconds: i64| Some(DateTime::from_timestamp(seconds, 0)?.date_naive());
+    let in_years = |day: &NaiveDate| YEARS.contains(&day.year());
+    let days = seconds.and_then(|seconds| {
+        let zones = if seconds.rem_euclid(DAY) == 0 { (0, 0) } else { (-12 * HOUR, 14 * HOUR) };
+        Some((day(seconds.checked_add(zones.0)?)?, day(seconds.checked_add(zones.1)?)?))
+    });
+    let days = days.filter(|(first, last)| in_years(first) && in_years(last));
+    match (days, NaiveDate::parse_from_str(sent, "%Y%m%d")) {
+        (Some((first, last)), Ok(sent)) if !(first..=last).contains(&sent) => Compared::Differs,
+        (Some((first, last)), Ok(_)) if first == last => Compared::Equal,
+        _ => Compared::NotShown,
+    }
+}
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
 
 /// A number with a fraction or an exponent may be any number near it, and what stands where a letter was lost any letter.
 fn is_readable(value: &Value) -> bool {
@@ -200,6 +226,25 @@ mod tests {
         let one = form.compare(Some(&sent), Some(&shown));
         assert_eq!(one, form.compare(Some(&shown), Some(&sent)), "{form:?} {sent} {shown}");
         one
+    }
+
+    #[test]
+    fn seconds_are_the_day_that_they_begin_or_nothing_where_a_time_zone_may_have_moved_it() {
+        // 2016-05-04T00:00:00Z
+        let midnight = 1_462_320_000_i64;
+        let compared = |sent: &str, shown: Value| Form::EpochDate.compare(Some(&json!(sent)), Some(&shown));
+        assert_eq!(compared("20160504", json!(midnight)), Compared::Equal);
+        assert_eq!(compared("2016-05-04", json!(midnight.to_string())), Compared::Equal);
+        assert_eq!(compared("20160503", json!(midnight)), Compared::Differs);
+        for hours in [-14, -5, 1, 12] {
+            let shown = json!(midnight + hours * 3600);
+            assert_eq!(compared("20160504", shown.clone()), Compared::NotShown, "{hours}");
+            assert_eq!(compared("20160510", shown), Compared::Differs, "{hours}");
+        }
+        for unreadable in [json!("soon"), json!(1.5), json!(i64::MAX), json!(""), json!([midnight]), Value::Null] {
+            assert_eq!(compared("20160504", unreadable.clone()), Compared::NotShown, "{unreadable}");
+        }
+        assert_eq!(compared("soon", json!(midnight)), Compared::NotShown);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::compare::Form;
 use super::parts::{Normalisation, Path, Template, Vars};
 use crate::clock::{Length, Span};
-use crate::words::Direction;
+use crate::words::{Compared, Direction};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -39,7 +39,8 @@ pub struct Statuses {
     /// Turned away before anything was done (425, 429): as good as never applied.
     #[serde(default)]
     pub turned_away: Vec<u16>,
-    /// Answers to a retry that say that the record is there already (208, 409, 412).
+    /// Answers that may say that something is there already (208, 409, 412), and are no success. Of which key, an operation's
+    /// `already_there` says.
     #[serde(default)]
     pub already_there: Vec<u16>,
 }
@@ -135,6 +136,9 @@ pub struct Shape {
     pub status: u16,
     /// Where the server's id stands; it becomes `{id}`.
     pub id: Option<Path>,
+    /// One of these must be there; the answer need not bear the id then.
+    #[serde(default)]
+    pub any: Vec<Path>,
     /// Values that must be there and equal.
     #[serde(default, rename = "where")]
     pub conditions: Vec<Condition>,
@@ -202,6 +206,18 @@ pub struct Field {
     pub path: Path,
     #[serde(default, rename = "as")]
     pub form: Form,
+    /// Where else it may stand, when nothing that can be read stands at `path`.
+    pub or: Option<Box<Field>>,
+}
+
+impl Field {
+    /// How what was sent compares with what a record shows.
+    pub fn compare(&self, sent: Option<&serde_json::Value>, record: &serde_json::Value) -> Compared {
+        match (self.form.compare(sent, self.path.first(record)), &self.or) {
+            (Compared::NotShown, Some(or)) => or.compare(sent, record),
+            (compared, _) => compared,
+        }
+    }
 }
 
 /// One part of a fetched state: a value, or a list of names and values.
@@ -232,10 +248,45 @@ pub struct Operation {
     /// PRIVO documents that it changes nothing, although it is no GET.
     #[serde(default)]
     pub changes_nothing: bool,
-    /// Inbound: the event's id; deliveries with the same one are one operation.
-    pub event: Option<Path>,
+    /// Inbound: what the event's id consists of; deliveries with the same one are one operation.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub event: Vec<Path>,
+    /// Answers that say of a key that a record bears it already. They are believed where the request has that key alone.
+    #[serde(default)]
+    pub already_there: Vec<AlreadyThere>,
     #[serde(rename = "effect", default)]
     pub effects: Vec<Effect>,
+}
+
+/// What an answer of an operation says to be there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlreadyThere {
+    /// One of the plan's `statuses.already_there`.
+    pub status: u16,
+    /// The lookup of the key that it speaks of.
+    pub lookup: Spanned<String>,
+}
+
+/// A path, or a list of them.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Path>, D::Error> {
+    struct Paths;
+    impl<'de> serde::de::Visitor<'de> for Paths {
+        type Value = Vec<Path>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a JSON path or a list of JSON paths")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<Path>, E> {
+            Path::try_from(text.to_owned()).map(|path| vec![path]).map_err(E::custom)
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Path>, A::Error> {
+            std::iter::from_fn(|| items.next_element().transpose()).collect()
+        }
+    }
+    deserializer.deserialize_any(Paths)
 }
 
 fn outbound() -> Direction {

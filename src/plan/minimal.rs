@@ -30,8 +30,7 @@ impl Reader<'_> {
         let here = url.host_str() == self.server.host_str()
             && url.port_or_known_default() == self.server.port_or_known_default();
         let operation = self.outbound_operation(&method, url.path());
-        here && !matches!(method.as_str(), "GET" | "HEAD")
-            && operation.is_some_and(|(found, ..)| !found.changes_nothing)
+        here && operation.is_some_and(|(found, ..)| !found.changes_nothing)
     }
 
     /// Whether the server may block a repeat of a request, as far as its method and URL say: not when a part of it would be
@@ -240,12 +239,15 @@ mod tests {
         let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
         assert!(reader.changes_something("post", "http://127.0.0.1:1/api/v1.0/account?a=b"));
         assert!(reader.changes_something("DELETE", "http://127.0.0.1:1/api/v1.0/account/7"));
+        // A GET that the plan names: it sends a mail.
+        assert!(reader.changes_something("GET", "http://127.0.0.1:1/api/consent/resend/?requesterServiceId=1"));
         for (method, url) in [
             ("POST", "http://127.0.0.1:2/api/v1.0/account"),
             ("POST", "http://127.0.0.1:1/oauth/token"),
             ("POST", "http://127.0.0.1:1/api/v1.0/account/check/email"),
             ("POST", "http://127.0.0.1:1/elsewhere"),
             ("GET", "http://127.0.0.1:1/api/v1.0/account"),
+            ("GET", "http://127.0.0.1:1/userinfo?service_id=1"),
             ("POST", "/api/v1.0/account"),
         ] {
             assert!(!reader.changes_something(method, url), "{method} {url}");

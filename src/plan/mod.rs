@@ -82,6 +82,24 @@ impl Plan {
             let here = || at(operation.name.span());
             check_operation(operation, params)
                 .with_context(|| format!("{}, operation `{}`", here(), operation.name.as_ref()))?;
+            for there in &operation.already_there {
+                let of_a_key = |key: &Key| key.lookup.as_ref() == there.lookup.as_ref();
+                if !operation.effects.iter().any(|effect| effect.keys.iter().any(of_a_key)) {
+                    bail!(
+                        "{}: no key of operation `{}` is looked up by `{}` (`already_there` names the lookup of the key that the answer speaks of)",
+                        at(there.lookup.span()),
+                        operation.name.as_ref(),
+                        there.lookup.as_ref()
+                    );
+                }
+                if !file.statuses.already_there.contains(&there.status) {
+                    bail!(
+                        "{}: status {} is not one of `statuses.already_there` (add it there)",
+                        at(there.lookup.span()),
+                        there.status
+                    );
+                }
+            }
             for key in operation.effects.iter().flat_map(|effect| effect.keys.iter().chain(&effect.owner)) {
                 known_lookup(&file.lookups, key.lookup.as_ref()).with_context(|| at(key.lookup.span()))?;
             }
@@ -173,7 +191,7 @@ fn check_lookup(lookup: &Lookup, params: &Vars) -> Result<()> {
     if lookup.steps.is_empty() {
         bail!("has no step (add [[lookup.NAME.step]] with `get`)");
     }
-    known_variables(&lookup.random, params, &["random"])?;
+    known_variables(&lookup.random, params, &["random", "random_digits"])?;
     for (number, step) in lookup.steps.iter().enumerate() {
         let here = || format!("step {}", number + 1);
         let path = match (&step.get, &step.post) {
@@ -193,8 +211,9 @@ fn check_lookup(lookup: &Lookup, params: &Vars) -> Result<()> {
         for template in std::iter::once(path).chain(step.query.values()).chain(step.json.values()) {
             known_variables(template, params, known).with_context(here)?;
         }
-        if number + 1 < lookup.steps.len() && step.present.id.is_none() {
-            bail!("{}: `present.id` is missing (the next step needs it as {{id}})", here());
+        let shape = &step.present;
+        if number + 1 < lookup.steps.len() && (shape.id.is_none() || !shape.any.is_empty()) {
+            bail!("{}: `present.id` must be there, without `any` (the next step needs it as {{id}})", here());
         }
     }
     if lookup.steps[0].absent.is_none() {
@@ -208,8 +227,8 @@ fn check_lookup(lookup: &Lookup, params: &Vars) -> Result<()> {
 
 fn check_operation(operation: &Operation, params: &Vars) -> Result<()> {
     match operation.direction {
-        crate::words::Direction::Inbound if operation.event.is_none() => {
-            bail!("an inbound operation needs `event` (the path of the event's id)")
+        crate::words::Direction::Inbound if operation.event.is_empty() => {
+            bail!("an inbound operation needs `event` (the path of the event's id, or the paths that it consists of)")
         }
         crate::words::Direction::Inbound => return Ok(()),
         crate::words::Direction::Outbound => {}
@@ -298,6 +317,65 @@ mod tests {
             let text = text.replacen("account/{service_id}", &format!("account/{segment}"), 1);
             let said = format!("{:#}", Plan::load(name, &text, &Vars::new()).unwrap_err());
             assert!(said.contains("must be a whole segment"), "{said}");
+        }
+    }
+
+    /// Of two keys a "there already" does not say which is taken, and of a user name nobody has said that it is answered so.
+    #[test]
+    fn there_already_is_said_of_the_one_key_that_the_plan_names() {
+        use crate::clock::Moment;
+        use crate::words::Failure;
+        let plan = Plan::load(SHIPPED[0].0, SHIPPED[0].1, &Vars::new()).unwrap();
+        let server = url::Url::parse("http://127.0.0.1:1").unwrap();
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let facts = |path: &str, body: &str, status: u16| {
+            let mut row = Row::lost("r1", "POST", &format!("http://127.0.0.1:1{path}"), body);
+            row.failure = row::text_cell("answered");
+            row.http_status = row::text_cell(&status.to_string());
+            let facts = reader.read(&row, Moment(1_800_000_000_000)).facts;
+            assert_eq!((&facts.class, facts.failure), (&crate::evidence::Class::Planned, Some(Failure::Answered)));
+            (facts.already_there, facts.key_is_there)
+        };
+        let account = "/api/account/";
+        assert_eq!(facts(account, r#"{"email":"a@x.com"}"#, 412), (true, true));
+        assert_eq!(facts(account, r#"{"email":"a@x.com","firstName":"Ann"}"#, 412), (true, true));
+        assert_eq!(facts(account, r#"{"email":"a@x.com"}"#, 208), (true, false));
+        assert_eq!(facts(account, r#"{"email":"a@x.com"}"#, 409), (true, false));
+        assert_eq!(facts(account, r#"{"email":"a@x.com"}"#, 400), (false, false));
+        assert_eq!(facts(account, r#"{"userName":"ann"}"#, 412), (true, false));
+        assert_eq!(facts(account, r#"{"email":"a@x.com","userName":"ann"}"#, 412), (true, false));
+        assert_eq!(facts(account, r#"{"parentEmail":"a@x.com","firstName":"Kim"}"#, 412), (true, false));
+        let family = r#"{"email":"a@x.com","minorRegistrations":[{"firstName":"Kim","email":"k@x.com"}]}"#;
+        assert_eq!(facts("/api/account/parent", family, 412), (true, false));
+    }
+
+    #[test]
+    fn an_answer_that_speaks_of_a_key_names_a_key_of_its_operation() {
+        let (name, text) = SHIPPED[0];
+        let said = |there: &str| {
+            let text = text.replacen("already_there = [{ status = 412, lookup = \"account-by-email\" }]", there, 1);
+            format!("{:#}", Plan::load(name, &text, &Vars::new()).unwrap_err())
+        };
+        let other = said("already_there = [{ status = 412, lookup = \"account-by-phone\" }]");
+        assert!(other.contains("line ") && other.contains("no key of operation `register-account`"), "{other}");
+        let status = said("already_there = [{ status = 410, lookup = \"account-by-email\" }]");
+        assert!(status.contains("add it there"), "{status}");
+    }
+
+    #[test]
+    fn both_forms_of_a_revocation_are_read_and_nothing_else() {
+        let params = Vars::from([("service".into(), "acme".into())]);
+        let plan = Plan::load(SHIPPED[1].0, SHIPPED[1].1, &params).unwrap();
+        let server = url::Url::parse("http://127.0.0.1:1").unwrap();
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let url = "http://127.0.0.1:1/s2s/api/v1.0/acme/accounts/sid/1/2/features/revoke";
+        let read = |body: &str| {
+            reader.read(&Row::lost("r1", "POST", url, body), crate::clock::Moment(1_800_000_000_000)).facts
+        };
+        let (bare, within) = (read(r#"["chat","photos"]"#), read(r#"{"features":["chat","photos"],"why":"moved"}"#));
+        assert_eq!((bare.effects.len(), &bare.effects), (2, &within.effects));
+        for nothing in ["[]", "{}", r#"{"features":[]}"#, "\"chat\"", r#"{"why":"moved"}"#] {
+            assert!(matches!(read(nothing).class, crate::evidence::Class::BadRow { .. }), "{nothing}");
         }
     }
 

@@ -173,7 +173,7 @@ fn record_id(shape: &RecordShape, record: &Value) -> Result<Option<String>, Stri
 
 fn compared(shape: &RecordShape, document: &Value, probe: &Probe, own: bool) -> Record {
     let field = |name: &String, sent: &Option<Value>| {
-        let how = |field: &Field| field.form.compare(sent.as_ref(), field.path.first(document));
+        let how = |field: &Field| field.compare(sent.as_ref(), document);
         (name.clone(), shape.fields.get(name).map_or(Compared::NotShown, how))
     };
     Record {

@@ -1,6 +1,7 @@
 //! The small parts that plans are written in: JSON paths, templates, normalisations. Each is checked where it is read, so
 //! that a mistake is told with its line.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -179,18 +180,25 @@ impl Template {
             .collect()
     }
 
-    /// Matches a URL's path segment by segment and captures its variables, percent-decoded. A parameter must be equal.
+    /// Matches a URL's path segment by segment and captures its variables, percent-decoded. A parameter must be equal. A
+    /// slash at the end, or one doubled, is no segment, here and there.
     pub fn captures(&self, path: &str, params: &Vars) -> Option<Vars> {
-        if !path.contains('%') {
+        let plain = |path: &str| !path.contains("//") && !path.ends_with('/');
+        if !path.contains('%') && plain(path) {
             // Most templates are told apart by their first piece, without taking anything to pieces.
             match &self.0[..] {
-                [Piece::Text(text)] => return (path == text).then(|| params.clone()),
-                [Piece::Text(text), ..] if !path.starts_with(&text[..text.rfind('/').unwrap_or(0)]) => return None,
+                [Piece::Text(text)] if plain(text) => return (path == text).then(|| params.clone()),
+                [Piece::Text(text), ..]
+                    if !text.contains("//") && !path.starts_with(&text[..text.rfind('/').unwrap_or(0)]) =>
+                {
+                    return None;
+                }
                 _ => {}
             }
         }
         let template = self.shown(params);
-        let (mut ours, mut theirs) = (template.split('/'), path.split('/'));
+        let segments = |path| str::split(path, '/').filter(|segment: &&str| !segment.is_empty());
+        let (mut ours, mut theirs) = (segments(&template), segments(path));
         let mut vars = params.clone();
         loop {
             match (ours.next(), theirs.next()) {
@@ -207,6 +215,19 @@ impl Template {
             }
         }
     }
+}
+
+/// A path in which no slash stands twice.
+pub fn single_slashes(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
+    let mut text = String::with_capacity(path.len());
+    text.extend(path.chars().filter_map({
+        let mut before = None;
+        move |letter| (before.replace(letter) != Some('/') || letter != '/').then_some(letter)
+    }));
+    Cow::Owned(text)
 }
 
 /// Decodes `%XX`; `None` when it is not UTF-8 then.
@@ -326,6 +347,23 @@ mod tests {
         assert_eq!(path.captures("/s2s/other/accounts/eid/1", &params), None);
         assert_eq!(path.captures("/s2s/acme/accounts/eid/", &params), None);
         assert_eq!(path.captures("/s2s/acme/accounts/eid/1/x", &params), None);
+    }
+
+    #[test]
+    fn a_path_matches_with_and_without_a_slash_at_its_end() {
+        let none = Vars::new();
+        for ours in ["/api/account", "/api/account/", "/api//account"] {
+            let ours = template(ours);
+            for theirs in ["/api/account", "/api/account/", "/api//account", "//api/account//", "/api/acc%6Funt"] {
+                assert!(ours.captures(theirs, &none).is_some(), "{theirs}");
+            }
+            for other in ["/api/accounts", "/api/account/x", "/api", "/api/Account", "/api%2Faccount", "/"] {
+                assert_eq!(ours.captures(other, &none), None, "{other}");
+            }
+        }
+        let by_id = template("/api/account/{id}/");
+        assert_eq!(by_id.captures("/api//account/7/", &none).unwrap()["id"], "7");
+        assert_eq!(by_id.captures("/api/account//", &none), None);
     }
 
     #[test]

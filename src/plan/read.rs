@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::compare::Form;
-use super::file::{Effect as EffectPlan, EffectKind, Key, Operation};
-use super::parts::{Path, Template, Vars, identifier, normalise};
+use super::file::{AlreadyThere, Effect as EffectPlan, EffectKind, Key, Operation};
+use super::parts::{Path, Template, Vars, identifier, normalise, single_slashes};
 use super::row::{Row, cell};
 use super::values::{compared, find, set_probes};
 use super::{Plan, query, strict};
@@ -68,7 +68,7 @@ const SET_BACK: Span = Span::seconds(2 * 3600);
 pub(super) const LONGEST_KEY: usize = 2048;
 
 /// Another number whenever a row is read otherwise than before: then all are read anew.
-const READING: u32 = 3;
+const READING: u32 = 4;
 
 /// Why a row cannot be read: names the column or field, never its value.
 pub(super) type Bad = String;
@@ -103,8 +103,22 @@ impl Reader<'_> {
         }
         facts.repeat_blocked = reading.repeat_blocked && !effects.is_empty();
         facts.effects = effects;
+        facts.key_is_there = self.says_that_its_key_is_there(&facts);
         let normalised_subject = probes.iter().flatten().next().map(|probe| probe.normalised.clone());
         Reading { facts, probes, subject: reading.subject, normalised_subject }
+    }
+
+    /// The answer says that the one unique key that the request has is another record's, by the plan's word for this operation.
+    fn says_that_its_key_is_there(&self, facts: &Facts) -> bool {
+        let mut keys: Vec<Link> = facts.effects.iter().flat_map(Effect::keys).collect();
+        keys.dedup();
+        let operation = facts.operation.as_ref().filter(|_| facts.already_there && keys.len() == 1);
+        let operation = self.plan.operations.iter().find(|one| Some(one.name.as_ref()) == operation);
+        let says = |there: &AlreadyThere| {
+            let of_its_key = |effect: &Effect| effect.lookup.as_ref() == Some(there.lookup.as_ref());
+            facts.http_status == Some(there.status) && facts.effects.iter().any(of_its_key)
+        };
+        operation.is_some_and(|operation| operation.already_there.iter().any(says))
     }
 
     /// Reads what a row's effects are looked up by, and nothing else of it.
@@ -135,10 +149,11 @@ impl Reader<'_> {
             direction: cell(&row.direction).and_then(|text| text.parse().ok()).unwrap_or(Direction::Outbound),
             failure,
             http_status,
-            told_there: failure == Some(Failure::Answered)
+            already_there: failure == Some(Failure::Answered)
                 && http_status.is_some_and(|status| self.plan.statuses.already_there.contains(&status)),
             sent,
             sent_ahead: sent.is_some_and(|sent| sent > read_at),
+            key_is_there: false,
             overtaken: false,
             sealed: None,
             ended: ended.min(read_at + SET_BACK),
@@ -171,7 +186,12 @@ impl Reader<'_> {
         };
         let body = body.unwrap_or(Value::Null);
         let url_text = cell(&row.url).unwrap_or_default();
+        let read = matches!(facts.method.as_str(), "GET" | "HEAD");
         if facts.direction == Direction::Inbound {
+            if read && body.is_null() {
+                // A probe whether the partner's endpoint is there, and no event.
+                return Ok(Understood { class: Class::Read, ..Understood::nothing() });
+            }
             return Ok(self.understand_inbound(&body));
         }
         let parsed;
@@ -187,9 +207,9 @@ impl Reader<'_> {
                 (here, parsed.path(), Some(&parsed))
             }
         };
-        let read = matches!(facts.method.as_str(), "GET" | "HEAD");
         let matched = self.outbound_operation(&facts.method, path);
-        let Some((operation, template, vars)) = matched.filter(|_| !read) else {
+        // A GET changes nothing, unless the plan names it: one of PRIVO's sends a mail each time.
+        let Some((operation, template, vars)) = matched else {
             let class = match (here, read) {
                 (false, _) => Class::OtherEnvironment,
                 (true, true) => Class::Read,
@@ -224,7 +244,8 @@ impl Reader<'_> {
         let Some(operation) = self.inbound_operation(body) else {
             return Understood { class: Class::NoPlan, ..Understood::nothing() };
         };
-        let event = operation.event.as_ref().map_or(Ok(None), |path| path.identifier(body));
+        let parts: Result<Option<Vec<String>>, _> = operation.event.iter().map(|path| path.identifier(body)).collect();
+        let event = parts.map(|parts| parts.map(|parts| parts.join("\0")));
         let event = event.map_err(|what| format!("the event's id is {what}"));
         let understood = event.and_then(|event| Ok((event, self.effects(operation, body, self.plan.params())?)));
         match understood {
@@ -245,6 +266,7 @@ impl Reader<'_> {
     /// The plan's operation of a request, by its URL's path, with the path's template and its variables.
     pub(super) fn outbound_operation(&self, method: &str, path: &str) -> Option<(&Operation, &Template, Vars)> {
         let prefix = self.server.path().trim_end_matches('/');
+        let path = &*single_slashes(path);
         let path = path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
         let outbound = self.plan.operations.iter().filter(|o| o.direction == Direction::Outbound && o.method == method);
         outbound.into_iter().find_map(|operation| {
@@ -346,6 +368,7 @@ impl Reader<'_> {
         let Some((key, raw)) = chosen else {
             return match kind {
                 Kind::Blind => Ok((blind(name), None, false)),
+                Kind::Inbound if plan.keys.is_empty() => Ok((Effect { kind, ..blind(name) }, None, false)),
                 _ => Err(format!("the key of `{name}` is missing")),
             };
         };

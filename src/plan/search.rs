@@ -178,6 +178,7 @@ fn interpret(step: &Step, answer: &Answer) -> Read {
             None => Read::Present { id: None, document },
             Some(path) => match id_at(path, &document) {
                 Ok(Some(id)) => Read::Present { id: Some(id), document },
+                Ok(None) if !step.present.any.is_empty() => Read::Present { id: None, document },
                 Ok(None) => Read::Inconclusive(format!("status {} without the documented id", answer.status)),
                 Err(what) => Read::Inconclusive(format!("status {} with {what}", answer.status)),
             },
@@ -201,7 +202,8 @@ pub(super) fn id_at(path: &Path, document: &Value) -> Result<Option<String>, Str
 /// Whether a document is an object with what the shape asks for.
 fn fits(shape: &Shape, document: &Value) -> bool {
     let holds = |condition: &Condition| condition.path.first(document).is_some_and(|it| same(it, &condition.equals));
-    shape.conditions.iter().all(holds) && (document.is_object() || document.is_null())
+    let any = || shape.any.is_empty() || shape.any.iter().any(|path| path.first(document).is_some());
+    shape.conditions.iter().all(holds) && any() && (document.is_object() || document.is_null())
 }
 
 /// Whether two values are the same, numbers by their value: 0 and 0.0 are.
@@ -270,6 +272,29 @@ mod tests {
             answer(500, "application/json", "{}"),
         ] {
             assert!(matches!(start().take(&undocumented), Some(Found::Inconclusive(_))), "{undocumented:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_may_bear_no_id_where_the_plan_says_what_shows_it_instead() {
+        let params = Vars::from([("service".into(), "acme".into())]);
+        let plan = Plan::load("privo-consent", SHIPPED[1].1, &params).unwrap();
+        let found = |lookup: &str, body: &str| {
+            Search::start(&plan.lookups[lookup], &params, "k").take(&answer(200, "application/json", body)).unwrap()
+        };
+        let id = |found: Found| match found {
+            Found::Record { id, .. } => Some(id),
+            _ => None,
+        };
+        assert_eq!(id(found("consent", r#"{"state":"approved"}"#)), Some(None));
+        assert_eq!(
+            id(found("consent", r#"{"state":"approved","consent_identifier":"k"}"#)),
+            Some(Some("k".to_owned()))
+        );
+        assert_eq!(id(found("account-by-eid", r#"{"features":[],"attributes":[]}"#)), Some(None));
+        assert_eq!(id(found("account-by-eid", r#"{"sid":"s1"}"#)), Some(Some("s1".to_owned())));
+        for nothing in ["{}", r#"{"message":"maintenance"}"#, r#"{"state":null}"#, r#"{"consent_identifier":"k"}"#] {
+            assert_eq!(id(found("consent", nothing)), None, "{nothing}");
         }
     }
 

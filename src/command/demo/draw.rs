@@ -75,7 +75,12 @@ impl Draw<'_> {
             errands.push(self.read(n));
         }
         for _ in 0..cast.leaving.len() / 4 + 1 {
+            let child = &cast.canary.child;
             errands.push(self.mail());
+            errands.push(self.unseen("GET", &format!("/api/consent/resend?requesterServiceId={child}"), "mail sent"));
+            errands.push(self.unseen("PUT", &format!("/api/consent/{child}/"), "consent granted"));
+            errands.push(self.unseen("DELETE", &format!("/api/consent/{child}"), "consent revoked"));
+            errands.push(self.session());
         }
         errands
     }
@@ -152,7 +157,8 @@ impl Draw<'_> {
         let person = Person { under: Some(under.clone()), ..self.person(key, 2012) };
         let mut body = self.body_of(&person, "child");
         body["parentEmail"] = typed(&under, self.rng).into();
-        let wish = self.wish("POST", "/api/account", Some(body), vec![Want::There(person)]);
+        let path = if self.rng.bool() { "/api/account" } else { "/api/account/" };
+        let wish = self.wish("POST", path, Some(body), vec![Want::There(person)]);
         self.maybe_again(wish)
     }
 
@@ -215,14 +221,16 @@ impl Draw<'_> {
         let off = |feature: &&str| Want::Off { sid: sid.to_owned(), feature: (*feature).to_owned() };
         let wants = features.iter().map(off).collect();
         let path = format!("{}/accounts/sid/{sid}/{granter}/features/revoke", self.service);
-        let wish = self.wish("POST", &path, Some(json!({ "features": features })), wants);
+        // A bare array; an earlier version of partners' code sent it within an object.
+        let body = if self.rng.bool() { json!(features) } else { json!({ "features": features }) };
+        let wish = self.wish("POST", &path, Some(body), wants);
         Draw::once(Wish { generation: Generation::Consent, ..wish })
     }
 
     fn assure(&mut self, sid: &str) -> Errand {
         let path = format!("{}/accounts/sid/{sid}/attributes/nick/ial", self.service);
         let want = Want::Assured { sid: sid.to_owned(), attribute: "nick".to_owned(), ial: "2".to_owned() };
-        let wish = self.wish("PATCH", &path, Some(json!({ "ial": "2" })), vec![want]);
+        let wish = self.wish("PATCH", &path, Some(json!({ "ial": 2 })), vec![want]);
         Draw::once(Wish { generation: Generation::Consent, ..wish })
     }
 
@@ -241,6 +249,18 @@ impl Draw<'_> {
             "approver_service_id": self.cast.canary.service_id,
         });
         Draw::once(self.wish("POST", "/api/v1.0/consent/resend", Some(body), vec![Want::Unseen("mail sent")]))
+    }
+
+    /// What no answer shows.
+    fn unseen(&mut self, method: &'static str, path: &str, what: &'static str) -> Errand {
+        Draw::once(self.wish(method, path, None, vec![Want::Unseen(what)]))
+    }
+
+    /// A link to the verification of a consent.
+    fn session(&mut self) -> Errand {
+        let path = format!("{}/consents/{}/verification/session", self.service, self.cast.canary.consent);
+        let wish = self.wish("POST", &path, None, vec![Want::Unseen("session opened")]);
+        Draw::once(Wish { generation: Generation::Consent, ..wish })
     }
 
     /// A registration's body, now and then in the spelling of older partners.

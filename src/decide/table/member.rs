@@ -511,7 +511,11 @@ fn member_absent_after_a_recorded_delete_of_its_owner_or_by_an_id_is_removed_sin
 /// the answer to what was made. PRIVO answers 208 "when a parent registers a second child".
 #[test]
 fn member_there_already_may_be_the_answer_to_what_was_made() {
-    let there = |attempt: Attempt| attempt.answered(208).told(|a| a.facts.told_there = true);
+    let there = |attempt: Attempt| {
+        attempt
+            .answered(208)
+            .told(|a| (a.facts.already_there, a.facts.key_is_there) = (true, a.facts.effects[0].kind == Kind::Create))
+    };
     let absent = [member().saw(CONFIRMED.map(absent_at)), there(member().sent(1))];
     assert_eq!(said(absent)[0], "duplicate-risk unknown removed-since review");
     // Nor does it say that all is well.
