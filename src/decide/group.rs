@@ -337,7 +337,7 @@ impl<'a> Group<'a> {
 
     /// The record of this key was seen once, by whichever attempt's look, or a retry was told that it is there.
     pub fn seen_present(&self, key: Link) -> bool {
-        self.keys.get(&key).is_some_and(|of| of.found || of.told_there)
+        self.keys.get(&key).is_some_and(|of| of.found || of.said_to_be_there)
     }
 }
 
@@ -462,9 +462,9 @@ pub fn succeeded(attempt: &Attempt) -> bool {
 /// The same, or its answer may have said so: it has no status that can be read, or tells of a request for several records, or
 /// for one in a list, that something is there already. What is not, it may have made.
 pub fn maybe_succeeded(attempt: &Attempt) -> bool {
-    // Of several keys of a record that stands alone one is taken, so that it was refused.
-    let refused = |one: &Effect| one.kind == Kind::Create && (one.owner.is_none() || one.keys().count() == 1);
-    let is_there = || attempt.facts.key_is_there && matches!(&attempt.facts.effects[..], [one] if refused(one));
+    // A record that stands alone was refused: one of its keys is taken.
+    let refused = |one: &Effect| one.kind == Kind::Create && (one.owner.is_none() || attempt.facts.key_is_there);
+    let is_there = || attempt.facts.already_there && matches!(&attempt.facts.effects[..], [one] if refused(one));
     let may_have_said_so = |status: u16| match status {
         200..300 => !is_there(),
         300..500 => false,

@@ -1,7 +1,7 @@
 //! What every attempt asks of its group, found out once: a hundred thousand entries may share a key, and each of them
 //! looking through all the others would take hours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::age::Active;
 use super::group::{alone_settled, alone_settled_longest, in_doubt, maybe_applied, maybe_succeeded, own_id};
@@ -180,7 +180,7 @@ pub struct OfKey<'a> {
     /// Each verdict of this plan that names it, and when it was decided.
     named: Vec<(Moment, &'a str)>,
     /// A retry was told that it is there.
-    pub told_there: bool,
+    pub said_to_be_there: bool,
     /// When each operation that may have made it did so first.
     made: BTreeMap<Link, Sent>,
     /// The same in order of time.
@@ -302,17 +302,16 @@ pub fn keys<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<Link, OfK
         of.makers.sort_unstable();
         of.seen.sort_unstable();
     }
-    tell_there(attempts, &mut keys);
+    note_answers(attempts, &mut keys);
     keys
 }
 
-/// Of several unique keys a "there already" does not say which is taken.
-fn tell_there(attempts: &[Attempt], keys: &mut BTreeMap<Link, OfKey<'_>>) {
+/// What an answer says of the one unique key that its request has.
+fn note_answers(attempts: &[Attempt], keys: &mut BTreeMap<Link, OfKey<'_>>) {
     for attempt in attempts.iter().filter(|attempt| attempt.facts.key_is_there) {
-        let own = writes(attempt).filter(|(kind, _)| *kind == Kind::Create).map(|(_, key)| key);
-        let own: BTreeSet<Link> = own.collect();
-        if let (Some(key), 1) = (own.first(), own.len()) {
-            keys.entry(*key).or_default().told_there = true;
+        let creates = attempt.facts.effects.iter().filter(|effect| effect.kind == Kind::Create);
+        for key in creates.filter_map(|effect| effect.key) {
+            keys.entry(key).or_default().said_to_be_there = true;
         }
     }
 }
