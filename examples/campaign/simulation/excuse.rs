@@ -94,10 +94,17 @@ impl Undecided<'_> {
         recorded && maker.is_some_and(|maker| !unreadable(maker))
     }
 
-    /// A request for several records, or one in a list, was answered 208: that may be the answer to what was made.
+    /// A request for several records, or one in a list, was answered 208: that may be the answer to what was made. Of this
+    /// operation, or of another one that asks for one of the same.
     fn told_there(&self) -> bool {
-        let several = self.op.kind == Kind::Family || self.op.owner.is_some();
-        several && self.op.attempts.iter().any(|attempt| attempt.answer == Some(208) && self.known(attempt))
+        let several = |op: &Op| op.kind == Kind::Family || op.owner.is_some();
+        let told = |op: &Op| op.attempts.iter().any(|attempt| attempt.answer == Some(208) && self.known(attempt));
+        let same = |one: &Person, other: &Person| {
+            let keys: Vec<String> = one.keys().into_iter().map(folded).collect();
+            other.keys().into_iter().any(|key| keys.contains(&folded(key)))
+        };
+        let asks = |op: &Op| op.persons.iter().any(|one| self.any(|other| same(one, other)));
+        self.stage.ops.iter().any(|op| (op.operation_id == self.op.operation_id || asks(op)) && several(op) && told(op))
     }
 
     /// Somebody else bears the key, with other fields; or the record shows another date than it was made with.
