@@ -122,7 +122,8 @@ impl Undecided<'_> {
             let name = account.details.given_name.as_deref().map(folded) == Some(folded(&person.given_name));
             let date = account.details.birth_date.as_ref() == Some(&person.birth_date);
             let another_day = self.truth.shows_another_day(account);
-            let other = self.explains(account) || self.is_older(account);
+            // What is shown on another day than it was made with no operation explains.
+            let other = (self.explains(account) && !another_day) || self.is_older(account);
             ((name != date || another_day) && !other) || (name && another_day)
         };
         !person.keyed() && listed.iter().any(near)
@@ -148,10 +149,9 @@ impl Undecided<'_> {
             let of = |account: &&Account| target == Some(account.service_id.as_str());
             match other.kind {
                 Kind::DeleteEid => is(&person.eid),
-                Kind::DeleteByEmail => is(&person.email) || (!person.keyed() && is(&self.op.owner)),
-                Kind::DeleteById | Kind::DeleteByQuery => {
-                    likenesses.iter().any(of) || (!person.keyed() && owners.iter().any(of))
-                }
+                // With an owner what belonged to it may have gone, also what has a key of its own.
+                Kind::DeleteByEmail => is(&person.email) || is(&self.op.owner),
+                Kind::DeleteById | Kind::DeleteByQuery => likenesses.iter().any(of) || owners.iter().any(of),
                 _ => false,
             }
         };
