@@ -131,6 +131,12 @@ impl Plan {
         known_lookup(&self.lookups, name)
     }
 
+    /// Whether anything that an operation does is looked up by this.
+    pub fn looks_up_by(&self, lookup: &str) -> bool {
+        let effects = self.operations.iter().flat_map(|operation| &operation.effects);
+        effects.flat_map(|effect| effect.keys.iter().chain(&effect.owner)).any(|key| key.lookup.as_ref() == lookup)
+    }
+
     /// The variables that every template of the plan knows.
     pub fn params(&self) -> &Vars {
         &self.params

@@ -45,6 +45,9 @@ pub async fn check(config: &Config, wanted: &Wanted, findings: &mut Findings) ->
     }
     for name in config.plan.lookups.keys() {
         let configured = config.controls.iter().any(|control| control.lookup == *name);
+        if !configured && !config.plan.looks_up_by(name) {
+            continue;
+        }
         match lookups.controls(name).await {
             Err(Stop::Fatal(error)) => findings.failed(&error)?,
             Err(Stop::Alone(why) | Stop::Failed(why)) => findings.bad(format!("controls of {name}: {why}"))?,
