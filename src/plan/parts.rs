@@ -219,15 +219,11 @@ impl Template {
 
 /// A path in which no slash stands twice.
 pub fn single_slashes(path: &str) -> Cow<'_, str> {
-    if !path.contains("//") {
-        return Cow::Borrowed(path);
+    let mut path = Cow::Borrowed(path);
+    while path.contains("//") {
+        path = Cow::Owned(path.replace("//", "/"));
     }
-    let mut text = String::with_capacity(path.len());
-    text.extend(path.chars().filter_map({
-        let mut before = None;
-        move |letter| (before.replace(letter) != Some('/') || letter != '/').then_some(letter)
-    }));
-    Cow::Owned(text)
+    path
 }
 
 /// Decodes `%XX`; `None` when it is not UTF-8 then.

@@ -108,7 +108,7 @@ impl Reader<'_> {
         Reading { facts, probes, subject: reading.subject, normalised_subject }
     }
 
-    /// The answer says that the one unique key that the request has is another record's, by the plan's word for this operation.
+    /// The answer says that a record with the one unique key of the request is there, by the plan's word for this operation.
     fn says_that_its_key_is_there(&self, facts: &Facts) -> bool {
         let mut keys: Vec<Link> = facts.effects.iter().flat_map(Effect::keys).collect();
         keys.dedup();
