@@ -35,9 +35,15 @@ Examples:
 Examples:
   privo-reconcile check
   privo-reconcile check | grep -v '^ok'   # only what is not as it should be
+  privo-reconcile check --assumptions     # against the integration environment: what of the plan is borne out
 
 Findings begin with ok, note or BAD. Exit code 0: none is BAD; 2: one is a mistake in the configuration, or credentials
 are refused; 1: anything else is BAD. Nothing is written, and it may run beside a run and its writers.";
+    pub const PLAN_TRY: &str = r#"Examples:
+  privo-reconcile plan try mine.toml --url https://api.example/users --body '{"email":"kim@example.com"}'
+  privo-reconcile plan try --url https://api.example/users/7 --method DELETE --send
+
+Without --send nothing is sent. What is shown holds the values that you give: try it with made-up ones."#;
     pub const RUN: &str = "\
 Examples:
   privo-reconcile run                                  # from cron or a timer
@@ -148,8 +154,9 @@ pub enum Command {
     #[command(after_help = examples::INIT)]
     Init,
     /// Say whether a run would do its work, each finding with its remedy
-    #[command(after_help = examples::CHECK)]
-    Check,
+    Check(CheckArgs),
+    /// Write a plan: say what it makes of one request
+    Plan(PlanArgs),
     /// Record a request in the ledger, before sending it and after
     Record(RecordArgs),
     /// Take requests in doubt out of CSV, JSON lines, HAR or access logs into the ledger
@@ -206,7 +213,8 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Command::Init => "init",
-            Command::Check => "check",
+            Command::Check(_) => "check",
+            Command::Plan(_) => "plan",
             Command::Record(_) => "record",
             Command::Import(_) => "import",
             Command::Run(_) => "run",
@@ -253,6 +261,55 @@ pub enum RecordForm {
         /// The id that `begin` printed
         request_id: String,
     },
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+#[command(after_help = examples::CHECK)]
+pub struct CheckArgs {
+    /// Say of each assumption of the plan whether the answers bear it out, and what to ask for the rest
+    #[arg(long)]
+    pub assumptions: bool,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(subcommand)]
+    pub command: PlanCommand,
+}
+
+/// What is done with a plan.
+#[derive(Debug, Subcommand)]
+pub enum PlanCommand {
+    /// Say how one request is read: operation, effects, keys, and the requests that its lookups would make
+    #[command(after_help = examples::PLAN_TRY)]
+    Try(TryArgs),
+}
+
+/// Options of `plan try`.
+#[derive(Debug, Args)]
+pub struct TryArgs {
+    /// The plan; without it, the configuration's
+    #[arg(value_name = "PLAN")]
+    pub plan: Option<PathBuf>,
+    /// The request's absolute URL; of a webhook anything
+    #[arg(long)]
+    pub url: String,
+    #[arg(long, default_value = "POST")]
+    pub method: String,
+    /// The JSON body; `-` reads it from standard input
+    #[arg(long)]
+    pub body: Option<String>,
+    /// It is a webhook that PRIVO sent
+    #[arg(long)]
+    pub inbound: bool,
+    /// A parameter of the plan, NAME=VALUE
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub params: Vec<String>,
+    /// Make the lookups, with the configuration's server and credentials, and say how the answers were read
+    #[arg(long)]
+    pub send: bool,
 }
 
 /// Options of `import`.

@@ -1,16 +1,18 @@
 //! The configuration: one TOML file, told apart from every mistake with file, line and remedy.
 
+pub mod auth;
 mod control;
 mod credential;
 mod files;
 pub mod places;
 mod schedule;
+mod server;
 mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
@@ -24,15 +26,18 @@ use crate::inputs;
 use crate::log;
 use crate::mistake::{line_of, toml_error};
 use crate::notice::{AlertFile, HookFile, MetricsFile, Notices, PingFile, Sections};
-use crate::plan::{Plan, Reader, SHIPPED, UnknownParam};
+use crate::plan::{Plan, Reader, SHIPPED, UnknownParam, or_none};
 use crate::pseudonym::{Key, Keys, SHORTEST_KEY};
 use crate::retention::Retention;
+pub use auth::Auth;
+use auth::AuthFile;
 pub use control::Known;
 use control::{ControlFile, known};
 pub use credential::Credential;
 pub(crate) use credential::Secret;
 use places::Places;
-use values::{WebAddress, base, concurrency, rate, some_time};
+pub use server::{Host, Server};
+use server::{HostFile, ServerFile};
 
 pub use schedule::{STOP_TIMEOUT, Scheduled};
 
@@ -49,8 +54,10 @@ pub struct Config {
     pub ledger: PathBuf,
     /// The server that is asked.
     pub server: Server,
-    /// `None`: the server asks for no token.
+    /// `None`: the server lets everybody in.
     pub auth: Option<Auth>,
+    /// The plan's other hosts, by the names that it has for them.
+    pub hosts: BTreeMap<String, Host>,
     /// The settle windows.
     pub windows: Windows,
     /// The known keys.
@@ -78,30 +85,6 @@ pub struct PseudonymKeys {
     previous: Vec<Credential>,
 }
 
-/// The server that is asked.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// Scheme, host and port name the environment; a path is put before every lookup.
-    pub base_url: Url,
-    /// Never more than this.
-    pub requests_per_second: f64,
-    /// Requests in flight, at the most.
-    pub concurrency: usize,
-    /// For one request, from the connection to the answer's last byte.
-    pub timeout: Span,
-    /// A certificate authority (PEM) trusted beside the system's.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// OAuth 2.0 client credentials.
-#[derive(Clone, Debug)]
-pub struct Auth {
-    pub token_url: Url,
-    pub client_id: Credential,
-    pub client_secret: Credential,
-    pub scope: Option<String>,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -110,7 +93,9 @@ struct File {
     params: BTreeMap<Spanned<String>, String>,
     ledger: LedgerFile,
     server: ServerFile,
-    auth: Option<AuthFile>,
+    auth: Option<Spanned<AuthFile>>,
+    #[serde(default)]
+    hosts: BTreeMap<Spanned<String>, HostFile>,
     #[serde(default)]
     settle: SettleFile,
     #[serde(default)]
@@ -134,41 +119,6 @@ struct File {
 #[serde(deny_unknown_fields, expecting = "a table, [ledger]")]
 struct LedgerFile {
     path: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table, [server]")]
-struct ServerFile {
-    #[serde(deserialize_with = "base")]
-    base_url: WebAddress,
-    #[serde(default = "five", deserialize_with = "rate")]
-    requests_per_second: f64,
-    #[serde(default = "four", deserialize_with = "concurrency")]
-    concurrency: usize,
-    #[serde(default = "ten_seconds", deserialize_with = "some_time")]
-    timeout: Length,
-    ca_file: Option<PathBuf>,
-}
-
-fn five() -> f64 {
-    5.0
-}
-
-fn four() -> usize {
-    4
-}
-
-fn ten_seconds() -> Length {
-    Length(Span::seconds(10))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table, [auth]")]
-struct AuthFile {
-    token_url: WebAddress,
-    client_id: Spanned<Secret>,
-    client_secret: Spanned<Secret>,
-    scope: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -261,20 +211,22 @@ impl Config {
         let controls =
             read.control.iter().map(|control| known(&plan, control).with_context(|| at(control.lookup.span())));
         let controls = controls.collect::<Result<Vec<_>>>()?;
-        let auth = match read.auth {
-            None => None,
-            Some(auth) => Some(Auth {
-                token_url: auth.token_url.0,
-                client_id: Credential::of(auth.client_id.as_ref(), folder, true, at(auth.client_id.span()))?,
-                client_secret: Credential::of(
-                    auth.client_secret.as_ref(),
-                    folder,
-                    false,
-                    at(auth.client_secret.span()),
-                )?,
-                scope: auth.scope,
-            }),
+        let auth = |auth: Option<Spanned<AuthFile>>| {
+            auth.map(|auth| {
+                let span = auth.span();
+                auth.into_inner().check(folder, &at, span)
+            })
+            .transpose()
         };
+        let mut hosts = BTreeMap::new();
+        for (name, host) in read.hosts {
+            let (place, name) = (at(name.span()), name.into_inner());
+            if !plan.hosts().contains(name.as_str()) {
+                let known: Vec<String> = plan.hosts().into_iter().map(str::to_owned).collect();
+                bail!("{place}: the plan names no host `{name}` (it names: {})", or_none(&known));
+            }
+            hosts.insert(name, Host { base_url: host.base_url.0, auth: auth(host.auth)? });
+        }
         let pseudonym = match read.pseudonym {
             None => None,
             Some(keys) => {
@@ -295,8 +247,9 @@ impl Config {
             plan,
             plan_file: plan_file(folder, read.plan.as_ref()),
             ledger: folder.join(read.ledger.path),
-            server: read.server.checked(folder),
-            auth,
+            server: read.server.checked(folder, &at)?,
+            auth: auth(read.auth)?,
+            hosts,
             windows: read.settle.windows(),
             controls,
             report_dir: read.report.map(|report| folder.join(report.dir)),
@@ -311,10 +264,24 @@ impl Config {
 
     /// The environment variables that hold credentials: no program that the job starts gets to see them.
     pub fn secret_variables(&self) -> Vec<&str> {
-        let auth = self.auth.iter().flat_map(|auth| [&auth.client_id, &auth.client_secret]);
+        let auth = self.auths().flat_map(Auth::credentials);
         let ping = self.notices.ping.iter().map(|ping| &ping.url);
         let pseudonym = self.pseudonym.iter().flat_map(|keys| std::iter::once(&keys.key).chain(&keys.previous));
         auth.chain(ping).chain(pseudonym).filter_map(Credential::variable).collect()
+    }
+
+    /// How each server lets the job in.
+    pub fn auths(&self) -> impl Iterator<Item = &Auth> {
+        self.auth.iter().chain(self.hosts.values().filter_map(|host| host.auth.as_ref()))
+    }
+
+    /// Where the lookups of one of the plan's hosts go; `None` is the server itself. `None` comes back for a host that the
+    /// configuration does not name.
+    pub fn base_of(&self, host: Option<&str>) -> Option<&Url> {
+        match host {
+            None => Some(&self.server.base_url),
+            Some(name) => self.hosts.get(name).map(|host| &host.base_url),
+        }
     }
 
     /// The keys of pseudonyms, read now. `None` when none are configured.
@@ -355,18 +322,6 @@ fn load_plan(folder: &Path, name: &str, params: &BTreeMap<String, String>) -> Re
         format!("failed to read the plan {} (shipped plans: {shipped}; anything else is a path)", file.display())
     })?;
     Plan::load(&file.display().to_string(), &text, params)
-}
-
-impl ServerFile {
-    fn checked(self, folder: &Path) -> Server {
-        Server {
-            base_url: self.base_url.0,
-            requests_per_second: self.requests_per_second,
-            concurrency: self.concurrency,
-            timeout: self.timeout.0,
-            ca_file: self.ca_file.map(|file| folder.join(file)),
-        }
-    }
 }
 
 impl SettleFile {
@@ -412,8 +367,9 @@ key = "canary@partner.example"
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("secret"), "hush\n").unwrap();
         let config = Config::parse(&folder.path().join("privo-reconcile.toml"), text);
-        match config.and_then(|config| config.auth.map_or(Ok(None), |auth| auth.client_secret.read().map(Some))) {
-            Ok(_) => String::new(),
+        let read = |config: Config| config.auths().flat_map(Auth::credentials).try_for_each(|one| one.read().map(drop));
+        match config.and_then(read) {
+            Ok(()) => String::new(),
             Err(error) => format!("{error:#}"),
         }
     }

@@ -299,6 +299,8 @@ pub enum Kind {
     Delete,
     /// Writes fields of a record that is there.
     Update,
+    /// Makes a record under a key of the sender's, or replaces what is there.
+    Upsert,
     /// A webhook that PRIVO sent and the partner did not take.
     Inbound,
 }

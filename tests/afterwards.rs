@@ -1,6 +1,5 @@
 //! Proves what holds after a verdict: `verify` finds out any change of evidence or verdict, corrections come first in the
-//! report, answers to retries are evidence, a changed row or plan opens an entry again; and that the shipped plans know
-//! every call of the platform.
+//! report, answers to retries are evidence, a changed row or plan opens an entry again.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -228,109 +227,6 @@ fn many_children_of_one_parent_are_told_apart() {
     dir.runs(0);
     let of = |reason: &str| dir.report().iter().filter(|row| row["reason"] == reason).count();
     assert_eq!((of("present"), of("confirmed-absent")), (children / 2, children / 2));
-}
-
-/// Every call of both generations, as the platform documents them.
-const CALLS: &[(&str, &str, &str, &str, &str)] = &[
-    ("privo-gateway", "POST", "/oauth/token", "", "no-effect"),
-    ("privo-gateway", "POST", "/api/v1.0/account", r#"{"email":"a@b.example"}"#, "register-account"),
-    (
-        "privo-gateway",
-        "POST",
-        "/api/v1.0/account",
-        r#"{"parentEmail":"a@b.example","firstName":"K"}"#,
-        "register-account",
-    ),
-    ("privo-gateway", "POST", "/api/account", r#"{"parentEmail":"a@b.example","userName":"k"}"#, "register-account"),
-    (
-        "privo-gateway",
-        "POST",
-        "/api/v1.0/account/parent",
-        r#"{"email":"a@b.example","minor_registrations":[{"first_name":"K"}]}"#,
-        "register-parent",
-    ),
-    ("privo-gateway", "POST", "/api/account/shadow", r#"{"roleIdentifier":"x"}"#, "register-shadow"),
-    ("privo-gateway", "GET", "/api/v1.0/account/lookup?email=a%40b.example", "", "no-effect"),
-    ("privo-gateway", "POST", "/api/v1.0/account/check/email", r#"{"email":"a@b.example"}"#, "no-effect"),
-    ("privo-gateway", "POST", "/api/v1.0/account/check/display-name", r#"{"display_name":"k"}"#, "no-effect"),
-    ("privo-gateway", "GET", "/userinfo?service_id=1", "", "no-effect"),
-    ("privo-gateway", "POST", "/api/v1.0/consent/resend", r#"{"requester_service_id":"1"}"#, "resend-consent"),
-    ("privo-gateway", "GET", "/api/consent/resend?requesterServiceId=1", "", "resend-consent-by-get"),
-    ("privo-gateway", "PUT", "/api/consent/4711", r#"{"features":[{"featureId":1}]}"#, "grant-consent"),
-    ("privo-gateway", "DELETE", "/api/consent/4711", "", "revoke-consent"),
-    (
-        "privo-gateway",
-        "POST",
-        "/api/account/parent",
-        r#"{"email":"b@b.example","minorRegistrations":[{"firstName":"K"}]}"#,
-        "register-parent",
-    ),
-    ("privo-gateway", "POST", "/token", "", "no-effect"),
-    ("privo-gateway", "DELETE", "/api/v1.0/account/4711", "", "delete-account"),
-    ("privo-consent", "POST", "/token", "", "no-effect"),
-    ("privo-consent", "POST", "/s2s/api/v1.0/sandbox/requests", r#"{"principal":{"eid":"1"}}"#, "request-consent"),
-    ("privo-consent", "POST", "/s2s/api/v1.0/sandbox/requests", r#"{"principal":{}}"#, "request-consent"),
-    ("privo-consent", "GET", "/s2s/api/v1.0/sandbox/accounts/eid/1", "", "no-effect"),
-    ("privo-consent", "GET", "/s2s/api/v1.0/sandbox/consents/1", "", "no-effect"),
-    (
-        "privo-consent",
-        "PATCH",
-        "/s2s/api/v1.0/sandbox/accounts/sid/1/attributes/a/ial",
-        r#"{"ial":"2"}"#,
-        "set-assurance-level",
-    ),
-    (
-        "privo-consent",
-        "POST",
-        "/s2s/api/v1.0/sandbox/accounts/sid/1/2/features/revoke",
-        r#"{"features":["chat"]}"#,
-        "revoke-features",
-    ),
-    (
-        "privo-consent",
-        "POST",
-        "/s2s/api/v1.0/sandbox/accounts/sid/1/2/features/revoke",
-        r#"["chat","photos"]"#,
-        "revoke-features",
-    ),
-    ("privo-consent", "POST", "/s2s/api/v1.0/sandbox/consents/1/verification/session", "", "open-verification"),
-    ("privo-consent", "DELETE", "/s2s/api/v1.0/sandbox/accounts/eid/1", "", "delete-account"),
-];
-
-/// The page that says what becomes of each call names every operation of the shipped plans.
-#[test]
-fn every_operation_has_its_line_in_the_docs() {
-    let page = include_str!("../docs/PRIVO.md");
-    for plan in [include_str!("../plans/privo-gateway.toml"), include_str!("../plans/privo-consent.toml")] {
-        let operations = plan.split("[[operation]]\n").skip(1).map(|text| text.lines().next().unwrap());
-        for name in operations.filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')) {
-            let changes_nothing = name.starts_with("check-") || name == "token";
-            assert!(changes_nothing || page.contains(&format!("`{name}`")), "{name}");
-        }
-    }
-}
-
-#[test]
-fn the_shipped_plans_know_every_call_of_the_platform() {
-    let platform = Platform::start();
-    for (plan, setup) in [("privo-gateway", Setup::of(&platform)), ("privo-consent", Setup::consent(&platform))] {
-        let dir = Dir::new(&setup);
-        for (number, (_, method, path, body, _)) in CALLS.iter().enumerate().filter(|(_, call)| call.0 == plan) {
-            let url = |path: &str| format!("{}{path}", platform.url);
-            dir.insert(&Entry::new(&format!("r{number}"), method, &url(path)).body(body));
-            // PRIVO's own samples have a slash at the end.
-            let (place, query) = path.split_once('?').unwrap_or((path, ""));
-            dir.insert(&Entry::new(&format!("s{number}"), method, &url(&format!("{place}/?{query}"))).body(body));
-        }
-        dir.run(&["run"]);
-        for (number, (_, method, path, _, expected)) in CALLS.iter().enumerate().filter(|(_, call)| call.0 == plan) {
-            for row in [dir.row(&format!("r{number}")), dir.row(&format!("s{number}"))] {
-                let known = if *expected == "no-effect" { &row["reason"] } else { &row["operation"] };
-                assert_eq!(known, expected, "{method} {path}: {row:?}");
-                assert!(row["reason"] != "no-plan" && row["reason"] != "bad-row", "{method} {path}: {row:?}");
-            }
-        }
-    }
 }
 
 /// Whatever groups an entry with others is missed: its operation, each of its keys, the list that it stands in, and the

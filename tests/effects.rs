@@ -6,7 +6,7 @@
 mod util;
 
 use privo_reconcile::clock::{Moment, Span};
-use privo_reconcile::sandbox::NewAccount;
+use privo_reconcile::sandbox::{Faults, Habits, NewAccount, Search};
 use util::{Dir, Entry, Platform, Setup, said};
 
 const LOOKUP: &str = "GET /api/v1.0/account/lookup";
@@ -326,11 +326,9 @@ fn a_server_that_finds_every_key_is_not_believed() {
     let platform = Platform::start();
     let dir = Dir::of(&platform);
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
-    // A plan whose random key is the canary: to the job, a server that knows everybody.
-    let plan = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/plans/privo-gateway.toml")).unwrap();
-    let plan = plan.replace("privo-reconcile-{random}@control.invalid", util::CANARY);
-    std::fs::write(dir.file("mine.toml"), plan).unwrap();
-    dir.configure(&Setup { plan: "mine.toml".to_owned(), ..Setup::of(&platform) });
+    // A search that ignores what it is asked for.
+    let habits = Habits { search: Search::Ignored, ..Habits::default() };
+    platform.set_faults(Faults { habits, ..Faults::default() });
     settle(&dir);
     assert_eq!(dir.says("r1"), "pending . uncontrolled review");
     let check = dir.run(&["check"]);

@@ -5,7 +5,7 @@
 
 mod util;
 
-use privo_reconcile::plan::parts::percent_decode;
+use privo_reconcile::plan::template::percent_decode;
 use serde_json::{Value, json};
 use util::{Answer, Asked, Dir, Entry, Hostile, Setup, said};
 

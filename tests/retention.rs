@@ -440,8 +440,8 @@ fn an_id_of_the_servers_that_is_an_email_goes_when_all_that_rests_on_it_goes() {
     let platform = Platform::dated();
     let plan = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/plans/privo-gateway.toml")).unwrap();
     let dir = Dir::new(&Setup::of(&platform));
-    let section = "[lookup.account-by-email.record]\n";
-    std::fs::write(dir.file("other.toml"), plan.replace(section, &format!("{section}id = \"$.email\"\n"))).unwrap();
+    let record = "record = { use = \"account\", key = \"$.email\"";
+    std::fs::write(dir.file("other.toml"), plan.replace(record, &format!("{record}, id = \"$.email\""))).unwrap();
     dir.configure(&Setup { plan: "other.toml".to_owned(), ..Setup::of(&platform) });
     for id in ["r1", "r2", "r3"] {
         dir.attempt(&platform, Entry::register(id, &platform.url, "ann@example.com"), "lost-after");

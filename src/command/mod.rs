@@ -9,6 +9,7 @@ mod forget;
 mod import;
 mod pages;
 mod person;
+mod plan;
 mod prune;
 mod record;
 mod report;
@@ -41,7 +42,8 @@ pub async fn execute(cli: Cli) -> Result<u8> {
     let config = || load(&cli).inspect(|config| _ = ledger.set(config.ledger.clone()));
     let done = match &cli.command {
         Command::Init => init(&config()?, json),
-        Command::Check => check::check(&cli).await,
+        Command::Check(args) => check::check(&cli, args).await,
+        Command::Plan(args) => plan::plan(&cli, args, json).await,
         Command::Record(args) => record::record(&config()?, args, json),
         Command::Import(args) => import::import(&config()?, args, json),
         Command::Run(args) => run::run(&config()?, args, json, signals::halt()?).await,

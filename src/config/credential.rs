@@ -30,7 +30,7 @@ enum CredentialSource {
     Written(SecretString),
 }
 
-/// Where a credential comes from: one of the three.
+/// Where a credential comes from: one of the three. A plain text is one that stands in the configuration itself.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "where it comes from, like { env = \"…\" } or { file = \"…\" }")]
 pub(crate) struct Secret {

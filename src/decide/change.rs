@@ -3,8 +3,8 @@
 use super::age::{Age, Made};
 use super::group::{Group, succeeded};
 use super::view::{self, Absence, matched_on};
-use super::{Decision, defer, settle, unobservable};
-use crate::evidence::{Attempt, Effect, Link, Look, Record};
+use super::{Decision, create, defer, settle, unobservable};
+use crate::evidence::{Attempt, Effect, Kind, Link, Look, Record};
 use crate::words::{Action, Outcome, Reason, Seen, Status};
 
 /// The rows "delete" of the verdict table.
@@ -20,7 +20,7 @@ pub fn decide_delete(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
     let record = match (look.seen, look.records.first()) {
         (Seen::Absent, _) => return gone(group, identity, key, look, &looks),
         (Seen::Present, Some(record)) if record.own => record,
-        _ => return super::create::ambiguous(look, settled),
+        _ => return create::ambiguous(look, settled),
     };
     let present = |look: &Look| look.seen == Seen::Present;
     let absence = view::absence(&looks, settled, group.windows, false, present);
@@ -139,11 +139,9 @@ fn still_there(group: &Group, identity: Link, absence: Absence, same: bool) -> S
     )
 }
 
-/// The rows "update" of the verdict table.
+/// The rows "update" of the verdict table, and of what makes a record or replaces it.
 pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
-    if effect.key.is_none() {
-        return unobservable();
-    }
+    let Some(key) = effect.key else { return unobservable() };
     let identity = attempt.facts.identity;
     let first = group.first_sent(identity);
     let looks = group.looks(attempt, index);
@@ -151,9 +149,12 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
         Ok(look) => look,
         Err(doubt) => return doubt,
     };
+    if effect.kind == Kind::Upsert && look.seen == Seen::Absent {
+        return not_made(group, (identity, key), effect, &looks);
+    }
     let record = look.records.first().filter(|_| look.seen == Seen::Present);
     if record.is_some_and(|record| !record.own) {
-        return super::create::ambiguous(look, group.settled(attempt.facts.identity));
+        return create::ambiguous(look, group.settled(attempt.facts.identity));
     }
     let from_before = |look: &Look| look.records.first().is_some_and(|r| as_before(group, identity, effect, look, r));
     let unsettled = || {
@@ -192,6 +193,17 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
         Some(record) => decision.found(record.id.as_deref(), matched_on(effect.found_by.as_deref(), record)),
         None => decision,
     }
+}
+
+/// What should be made, or replace another, is not there.
+fn not_made(group: &Group, (identity, key): (Link, Link), effect: &Effect, looks: &[&Look]) -> Decision {
+    let absence = view::absence(looks, group.settled(identity), group.windows, true, |look| look.seen == Seen::Absent);
+    view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
+        match create::removed(group, (identity, key), effect, looks) {
+            true => create::removed_since(),
+            false => create::confirmed_absent(group, identity, absence),
+        }
+    })
 }
 
 /// When the record was last changed, seen from the operation.

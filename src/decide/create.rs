@@ -13,14 +13,7 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
     let identity = attempt.facts.identity;
     let Some(key) = effect.key else { return super::unobservable() };
     let looks = group.looks(attempt, index);
-    let first = group.first_sent(identity);
-    let removed = || {
-        group.seen_present(key)
-            || group.answered_success(identity)
-            || group.made_since(key, first)
-            || group.removable(effect, first, view::first_absence(&looks, group.settled(identity)))
-            || group.overtaken(identity)
-    };
+    let removed = || removed(group, (identity, key), effect, &looks);
     // The server blocks the repeat of what is there, not of what was taken away.
     let wait = if attempt.facts.repeat_blocked && !removed() { Action::MayResend } else { Action::Wait };
     match view::view(&looks, group.settled(identity), group.windows, |look| look.seen == Seen::Absent) {
@@ -30,14 +23,20 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
             Some(record) if record.own => present(group, (attempt, effect, key), look, record),
             _ => ambiguous(look, group.settled(identity)),
         },
-        View::Absent(absence) => view::not_yet(absence, wait).unwrap_or_else(|| {
-            if removed() {
-                return removed_since();
-            }
-            settle(Status::Resolved, Outcome::NotApplied, Reason::ConfirmedAbsent, Action::Resend)
-                .because(view::assuming(group.windows, group.settled(identity), absence))
-        }),
+        View::Absent(absence) => view::not_yet(absence, wait)
+            .unwrap_or_else(|| if removed() { removed_since() } else { confirmed_absent(group, identity, absence) }),
     }
+}
+
+/// What is absent now may have been there once: it was seen, or an answer says so, or something that is known may have taken
+/// it away.
+pub fn removed(group: &Group, (identity, key): (Link, Link), effect: &Effect, looks: &[&Look]) -> bool {
+    let first = group.first_sent(identity);
+    group.seen_present(key)
+        || group.answered_success(identity)
+        || group.made_since(key, first)
+        || group.removable(effect, first, view::first_absence(looks, group.settled(identity)))
+        || group.overtaken(identity)
 }
 
 fn present(group: &Group, (attempt, effect, key): (&Attempt, &Effect, Link), look: &Look, record: &Record) -> Decision {
@@ -109,7 +108,15 @@ pub fn ambiguous(look: &Look, settled: Moment) -> Decision {
         .because("the spellings of this key lead to different answers, so it cannot be said whose record it is".into())
 }
 
-fn removed_since() -> Decision {
+pub fn confirmed_absent(group: &Group, identity: Link, absence: view::Absence) -> Decision {
+    settle(Status::Resolved, Outcome::NotApplied, Reason::ConfirmedAbsent, Action::Resend).because(view::assuming(
+        group.windows,
+        group.settled(identity),
+        absence,
+    ))
+}
+
+pub fn removed_since() -> Decision {
     settle(Status::DuplicateRisk, Outcome::Unknown, Reason::RemovedSince, Action::Review)
         .because("absent now, but it was there once or a later delete may have removed it".into())
 }

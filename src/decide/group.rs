@@ -283,7 +283,8 @@ impl<'a> Group<'a> {
         let Some(key) = effect.key else { return true };
         let writes = |other: &Effect| match other.kind {
             Kind::Update => other.key == Some(key) && other.targets.iter().any(|t| effect.targets.contains(t)),
-            Kind::Delete | Kind::Create => other.key == Some(key),
+            // What replaces a record writes every field of it.
+            Kind::Delete | Kind::Create | Kind::Upsert => other.key == Some(key),
             Kind::Member | Kind::Blind | Kind::Inbound => false,
         };
         self.attempts.iter().any(|other| {
@@ -313,7 +314,7 @@ impl<'a> Group<'a> {
     /// After `moment`, the same was sent again: by an attempt of the operation, however it was answered, or by another that
     /// has one of its keys and may have been applied.
     pub fn sent_again_since(&self, attempt: &Attempt, moment: Moment) -> bool {
-        let unique = |kind: Kind| matches!(kind, Kind::Create | Kind::Delete | Kind::Update);
+        let unique = |kind: Kind| matches!(kind, Kind::Create | Kind::Delete | Kind::Update | Kind::Upsert);
         let keys = attempt.facts.effects.iter().filter(|effect| unique(effect.kind));
         let keys: Vec<(Kind, Link)> = keys.filter_map(|effect| Some((effect.kind, effect.key?))).collect();
         self.attempts.iter().any(|other| {

@@ -13,7 +13,7 @@ use crate::words::{Action, Compared, Control, Failure, Outcome, Reason, Seen, St
 
 fn kind() -> impl Strategy<Value = Kind> {
     use Kind::*;
-    prop_oneof![4 => Just(Create), 4 => Just(Member), 1 => Just(Blind), 2 => Just(Delete), 2 => Just(Update), 1 => Just(Inbound)]
+    prop_oneof![4 => Just(Create), 4 => Just(Member), 1 => Just(Blind), 2 => Just(Delete), 2 => Just(Update), 1 => Just(Upsert), 1 => Just(Inbound)]
 }
 
 fn an_effect() -> impl Strategy<Value = Effect> {
@@ -423,7 +423,7 @@ proptest! {
         let not_unique = |effect: &Effect| match effect.kind {
             Kind::Member | Kind::Blind => true,
             Kind::Create => effect.own_key,
-            Kind::Delete | Kind::Update | Kind::Inbound => false,
+            Kind::Delete | Kind::Update | Kind::Upsert | Kind::Inbound => false,
         };
         for (attempt, decision) in case.attempts.iter().zip(decide(&case)) {
             let alone = matches!(decision.reason(), Reason::NeverSent | Reason::NoEffect);

@@ -186,7 +186,7 @@ fn decide_alone(group: &Group, whose: &Matchings, attempt: &Attempt, index: usiz
         Kind::Member => member::decide(group, whose, attempt, index, effect),
         Kind::Blind => unobservable(),
         Kind::Delete => change::decide_delete(group, attempt, index, effect),
-        Kind::Update => change::decide_update(group, attempt, index, effect),
+        Kind::Update | Kind::Upsert => change::decide_update(group, attempt, index, effect),
         Kind::Inbound => inbound::decide(group, attempt, index),
     }
 }
@@ -238,6 +238,10 @@ fn resend_explains(group: &Group, attempt: &Attempt, decided: Moment) -> bool {
         let made = |record: &Record| Made::said(record.made, look);
         let times: Vec<Option<Made>> = match effect.kind {
             Kind::Update => look.records.iter().map(|r| r.changed.map(|_| Made::said(r.changed, look))).collect(),
+            Kind::Upsert => {
+                let changed = |record: &Record| record.changed.or(record.made);
+                look.records.iter().map(|r| changed(r).map(|at| Made::said(Some(at), look))).collect()
+            }
             Kind::Create | Kind::Member => {
                 let young = look.records.iter().filter(|record| !older(&made(record)));
                 young.map(|record| record.made.map(|_| made(record))).collect()

@@ -288,7 +288,7 @@ pub fn keys<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<Link, OfK
         for (kind, key) in writes(attempt) {
             let of = keys.entry(key).or_default();
             match kind {
-                Kind::Create => of.create(attempt, windows),
+                Kind::Create | Kind::Upsert => of.create(attempt, windows),
                 Kind::Delete => {
                     of.delete_in_doubt |= in_doubt(attempt);
                     of.deletes.extend(maybe_applied(attempt).then_some(attempt));

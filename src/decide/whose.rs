@@ -47,7 +47,7 @@ pub fn listed_under(effect: &Effect) -> Option<Link> {
     match effect.kind {
         Kind::Member => effect.key,
         Kind::Create => effect.owner,
-        Kind::Blind | Kind::Delete | Kind::Update | Kind::Inbound => None,
+        Kind::Blind | Kind::Delete | Kind::Update | Kind::Upsert | Kind::Inbound => None,
     }
 }
 

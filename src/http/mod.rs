@@ -46,10 +46,12 @@ pub struct Outgoing<'a> {
     /// Appended to the base URL's path, with its query.
     pub path_and_query: &'a str,
     pub token: Option<&'a SecretString>,
+    /// User and password of HTTP Basic.
+    pub basic: Option<(&'a SecretString, &'a SecretString)>,
     pub json: Option<&'a str>,
     /// Form fields of a token request.
     pub form: Option<&'a [(&'a str, &'a str)]>,
-    /// Further headers, for rehearsals against the sandbox.
+    /// Further headers: the plan's, the configuration's, or for rehearsals against the sandbox.
     pub headers: &'a [(&'a str, &'a str)],
 }
 
@@ -128,6 +130,9 @@ impl Transport for Http {
         if let Some(token) = outgoing.token {
             request = request.bearer_auth(token.expose_secret());
         }
+        if let Some((user, password)) = outgoing.basic {
+            request = request.basic_auth(user.expose_secret(), Some(password.expose_secret()));
+        }
         if let Some(json) = outgoing.json {
             request = request.header(header::CONTENT_TYPE, "application/json").body(json.to_owned());
         }
@@ -137,8 +142,10 @@ impl Transport for Http {
         for (name, value) in outgoing.headers {
             request = request.header(*name, *value);
         }
-        let json = HeaderValue::from_static("application/json");
-        let response = request.header(header::ACCEPT, json).send().await.map_err(|error| broken(&error))?;
+        if !outgoing.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept")) {
+            request = request.header(header::ACCEPT, HeaderValue::from_static("application/json"));
+        }
+        let response = request.send().await.map_err(|error| broken(&error))?;
         read(response).await
     }
 }
@@ -149,7 +156,9 @@ async fn read(mut response: reqwest::Response) -> Result<Exchange, Broken> {
     let date = header(header::DATE).and_then(|text| Moment::parse_http_date(text, now));
     let retry_after = header(header::RETRY_AFTER).and_then(|text| retry_after(text, date, now));
     let content_type = header(header::CONTENT_TYPE).map(str::to_owned);
-    let mut answer = Answer { status: response.status().as_u16(), content_type, date, body: Vec::new() };
+    let links = response.headers().get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
+    let links = links.collect::<Vec<_>>().join(", ");
+    let mut answer = Answer { status: response.status().as_u16(), content_type, date, links, body: Vec::new() };
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
         if answer.body.len() + chunk.len() > ANSWER_LIMIT {
             return Err(Broken {

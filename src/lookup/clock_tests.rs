@@ -55,7 +55,7 @@ impl Transport for Server {
         let date = reply.offset.map(|offset| Moment((true_ms() + offset).div_euclid(1000) * 1000));
         tokio::time::sleep(std::time::Duration::from_millis(reply.there - reply.stamped)).await;
         let content_type = Some("application/json".to_owned());
-        let answer = Answer { status: reply.status, content_type, date, body: b"{}".to_vec() };
+        let answer = Answer { status: reply.status, content_type, date, body: b"{}".to_vec(), ..Answer::default() };
         Ok(Exchange { answer, retry_after: Some(Span::seconds(reply.retry_after)) })
     }
 }

@@ -10,8 +10,9 @@ use crate::config::Known;
 use crate::http::Transport;
 use crate::plan::Lookup;
 use crate::plan::observe::Sighting;
-use crate::plan::parts::{Vars, normalise};
+use crate::plan::parts::normalise;
 use crate::plan::search::{Found, shows_its_key};
+use crate::plan::template::Vars;
 use crate::words::{Compared, Control};
 
 /// Controls are asked again when they are older than this.
@@ -48,6 +49,9 @@ pub struct Controls {
     pub fields: Control,
     /// Why one of them got no answer.
     pub cause: Option<String>,
+    /// One was answered 401 or 403: it is the credentials that do not do, not the plan.
+    #[serde(skip)]
+    pub shut_out: bool,
 }
 
 impl Controls {
@@ -101,12 +105,14 @@ impl<T: Transport> Lookups<'_, T> {
         let cell = self.controls.get(lookup).context("unknown lookup").map_err(Stop::Fatal)?;
         let mut cell = cell.lock().await;
         match &*cell {
-            Some((asked, controls)) if fresh(*asked, (self.clock)(), controls.fresh_for()) => Ok(controls.clone()),
+            Some((asked, controls)) if fresh(*asked, self.watch.now().clock, controls.fresh_for()) => {
+                Ok(controls.clone())
+            }
             before => {
                 // How a server searches does not change within a run.
                 let near = before.as_ref().map(|(_, controls)| controls.near).filter(|near| *near == Control::Held);
                 let controls = self.ask_controls(lookup, near).await?;
-                *cell = Some(((self.clock)(), controls.clone()));
+                *cell = Some((self.watch.now().clock, controls.clone()));
                 Ok(controls)
             }
         }
@@ -131,15 +137,20 @@ impl<T: Transport> Lookups<'_, T> {
             near: Control::Missing,
             fields: Control::Missing,
             cause: None,
+            shut_out: false,
         };
         let key = self.random_key(lookup).map_err(Stop::Fatal)?;
-        controls.random = match self.ask_control(lookup, &key).await?.found {
+        let sighting = self.ask_control(lookup, &key).await?;
+        controls.shut_out |= sighting.shut_out;
+        controls.random = match sighting.found {
             Found::Absent => Control::Held,
             Found::Record { .. } => Control::Contradicted,
             Found::Inconclusive(why) => controls.unanswered("random", &why),
         };
         for control in self.config.controls.iter().filter(|control| control.lookup == lookup) {
-            let found = self.ask_control(lookup, &control.key).await?.found;
+            let sighting = self.ask_control(lookup, &control.key).await?;
+            controls.shut_out |= sighting.shut_out;
+            let found = sighting.found;
             let this = match (&found, &control.member) {
                 (Found::Inconclusive(why), _) => controls.unanswered("known", why),
                 (Found::Absent, _) => Control::Contradicted,
@@ -260,11 +271,19 @@ impl<T: Transport> Lookups<'_, T> {
         let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(20).collect();
         vars.insert("random".to_owned(), random.to_ascii_lowercase());
         vars.insert("random_digits".to_owned(), (0..12).map(|_| fastrand::digit(10)).collect());
+        vars.insert("random_uuid".to_owned(), random_uuid());
         plan.lookup(lookup)?
             .random
             .fill(&vars, str::to_owned)
             .context("the random key of a lookup has an unknown variable")
     }
+}
+
+/// A random UUID (RFC 9562, 5.4): some servers answer a key of another form with an error of its own.
+fn random_uuid() -> String {
+    let random = (fastrand::u128(..) & !(0xf << 76 | 0x3 << 62)) | (0x4 << 76 | 0x2 << 62);
+    let digits = format!("{random:032x}");
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
 /// Young enough; a clock that was set back makes it old.

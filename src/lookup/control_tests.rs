@@ -17,11 +17,14 @@ struct Server<F> {
 impl<F: Fn(&str) -> (u16, String)> Transport for Server<F> {
     async fn send(&self, outgoing: &Outgoing<'_>) -> Result<Exchange, Broken> {
         let key = outgoing.path_and_query.rsplit('=').next().unwrap_or_default();
-        let key = crate::plan::parts::percent_decode(key).unwrap();
+        let key = crate::plan::template::percent_decode(key).unwrap();
         self.asked.borrow_mut().push(key.clone());
         let (status, body) = (self.answer)(&key);
         let content_type = Some(if body.starts_with('<') { "text/html" } else { "application/json" }.to_owned());
-        Ok(Exchange { answer: Answer { status, content_type, date: None, body: body.into_bytes() }, retry_after: None })
+        Ok(Exchange {
+            answer: Answer { status, content_type, body: body.into_bytes(), ..Answer::default() },
+            retry_after: None,
+        })
     }
 }
 
@@ -50,7 +53,7 @@ async fn controlled(plan: &str, control: &str, answer: impl Fn(&str) -> (u16, St
     let lookups = Lookups::over(&config, server, None, || Moment(1_800_000_000_000)).unwrap();
     let controls = lookups.controls("user").await.unwrap();
     assert_eq!(lookups.controls("user").await.unwrap(), controls, "asked once in a minute");
-    let asked = lookups.http.asked.take();
+    let asked = lookups.server.http.asked.take();
     (controls, asked.into_iter().filter(|key| !key.starts_with("privo-reconcile-")).collect())
 }
 

@@ -9,6 +9,8 @@ mod clock_tests;
 mod control;
 #[cfg(test)]
 mod control_tests;
+mod host;
+mod login;
 pub mod pace;
 mod server_clock;
 mod token;
@@ -17,21 +19,22 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, bail};
 use tokio::sync::Mutex;
 use url::Url;
 
 use crate::clock::{Moment, Span, Tick, tick};
-use crate::config::{Config, Server};
+use crate::config::{Auth, Config, Server};
 use crate::exit::Refused;
-use crate::http::{Broken, Exchange, Http, Outgoing, Settings, Transport};
+use crate::http::{Http, Settings, Transport};
+use crate::plan::Lookup;
 use crate::plan::observe::Sighting;
 use crate::plan::search::{Answer, Found, Request, Search};
 
 pub use control::Controls;
-use pace::{LeftAlone, Pace};
-use server_clock::ServerClock;
-use token::Tokens;
+use host::Host;
+use login::Login;
+use pace::Pace;
 
 /// Why a lookup came to no sighting.
 #[derive(Debug)]
@@ -47,12 +50,10 @@ pub enum Stop {
 /// All lookups of a run.
 pub struct Lookups<'a, T = Http> {
     config: &'a Config,
-    http: T,
-    tokens: Option<Tokens<T>>,
-    pace: Pace,
-    clock: fn() -> Moment,
-    began: Tick,
-    server_clock: ServerClock,
+    server: Host<T>,
+    /// The plan's other hosts that the configuration names.
+    others: HashMap<&'a str, Host<T>>,
+    watch: Watch,
     controls: HashMap<&'a str, Mutex<Option<(Moment, Controls)>>>,
 }
 
@@ -64,6 +65,20 @@ pub struct Answered {
     answer: Answer,
     asked: Time,
     answered: Time,
+}
+
+/// The job's clock, and a timer that nobody sets.
+#[derive(Clone, Copy)]
+struct Watch {
+    clock: fn() -> Moment,
+    began: Tick,
+}
+
+impl Watch {
+    fn now(self) -> Time {
+        let timer = Span(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX));
+        Time { clock: (self.clock)(), timer }
+    }
 }
 
 /// An instant by the job's clock, which may be set at any time.
@@ -95,8 +110,21 @@ impl<'a> Lookups<'a> {
     /// # Errors
     /// When TLS cannot be set up or the certificate bundle cannot be read.
     pub fn new(config: &'a Config, clock: fn() -> Moment) -> Result<Lookups<'a>> {
-        let token_http = config.auth.as_ref().map(|auth| client(&config.server, &auth.token_url)).transpose()?;
-        Lookups::over(config, client(&config.server, &config.server.base_url)?, token_http, clock)
+        let tokens_of = |auth: Option<&Auth>| {
+            auth.and_then(Auth::token_url).map(|token_url| client(&config.server, token_url)).transpose()
+        };
+        let http = client(&config.server, &config.server.base_url)?;
+        let mut lookups = Lookups::over(config, http, tokens_of(config.auth.as_ref())?, clock)?;
+        for (name, host) in &config.hosts {
+            let login = match &host.auth {
+                None => Rc::clone(lookups.server.login()),
+                Some(auth) => Rc::new(read(Login::new(auth, tokens_of(Some(auth))?, clock))?),
+            };
+            // The headers of [server] are that server's.
+            let host = Host::new(client(&config.server, &host.base_url)?, login, Vec::new(), new_pace(&config.server));
+            lookups.others.insert(name, host.beside());
+        }
+        Ok(lookups)
     }
 }
 
@@ -110,30 +138,43 @@ pub fn client(server: &Server, base: &Url) -> Result<Http> {
     Http::new(&settings).map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))
 }
 
+fn new_pace(server: &Server) -> Pace {
+    Pace::new(server.concurrency, server.requests_per_second)
+}
+
+/// A credential that cannot be read is the configuration's fault.
+fn read<T>(login: Result<Login<T>>) -> Result<Login<T>> {
+    login.map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))
+}
+
 impl<'a, T: Transport> Lookups<'a, T> {
-    /// Lookups over any transport: to the server, and to the token endpoint's host.
+    /// Lookups over any transport: to the server, and to the token endpoint's host. The plan's other hosts are not there.
     ///
     /// # Errors
     /// [`Refused`] when a credential cannot be read.
     pub fn over(config: &'a Config, http: T, token_http: Option<T>, clock: fn() -> Moment) -> Result<Lookups<'a, T>> {
+        let login = match &config.auth {
+            None => Login::open(),
+            Some(auth) => read(Login::new(auth, token_http, clock))?,
+        };
         let server = &config.server;
-        let tokens = config.auth.as_ref().zip(token_http).map(|(auth, http)| Tokens::new(auth, http, clock));
-        let tokens = tokens.transpose().map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))?;
         Ok(Lookups {
             config,
-            http,
-            tokens,
-            pace: Pace::new(server.concurrency, server.requests_per_second),
-            clock,
-            began: tick(),
-            server_clock: ServerClock::default(),
+            server: Host::new(http, Rc::new(login), server.headers.clone(), new_pace(server)),
+            others: HashMap::new(),
+            watch: Watch { clock, began: tick() },
             controls: config.plan.lookups.keys().map(|name| (name.as_str(), Mutex::new(None))).collect(),
         })
     }
 
     /// The pace of the server.
     pub fn pace(&self) -> &Pace {
-        &self.pace
+        &self.server.pace
+    }
+
+    /// Requests sent so far, to whichever host.
+    pub fn requests(&self) -> u64 {
+        self.server.pace.requests() + self.others.values().map(|host| host.pace.requests()).sum::<u64>()
     }
 
     /// Looks up one key.
@@ -143,7 +184,6 @@ impl<'a, T: Transport> Lookups<'a, T> {
     pub async fn look_up(&self, lookup: &str, key: &str, shared: &Shared) -> Result<Sighting, Stop> {
         let plan = &self.config.plan;
         let lookup = plan.lookup(lookup).map_err(Stop::Fatal)?;
-        let mut search = Search::start(lookup, plan.params(), key);
         let mut first = None;
         let mut sighting = Sighting {
             found: Found::Absent,
@@ -152,14 +192,27 @@ impl<'a, T: Transport> Lookups<'a, T> {
             server: None,
             failed: false,
             refused: false,
+            shut_out: false,
             skew: None,
         };
+        let (host, base) = match (self.host_of(lookup), self.config.base_of(lookup.host.as_deref())) {
+            (Some(host), Some(base)) => (host, base),
+            _ => {
+                let name = lookup.host.as_deref().unwrap_or_default();
+                sighting.found = Found::Inconclusive(format!(
+                    "the configuration does not name the plan's host `{name}` (give it [hosts.{name}] with a base_url)"
+                ));
+                (sighting.asked, sighting.answered) = (self.watch.now().clock, self.watch.now().clock);
+                return Ok(sighting);
+            }
+        };
+        let mut search = Search::start(lookup, plan.params(), key, base);
         let mut ahead = (Span(i64::MAX), Span(i64::MIN));
         loop {
             let request = match search.request() {
                 Ok(request) => request,
                 Err(cause) => {
-                    let now = (self.clock)();
+                    let now = self.watch.now().clock;
                     sighting.found = Found::Inconclusive(cause.to_owned());
                     (sighting.asked, sighting.answered) = (sighting.asked.min(now), now);
                     return Ok(sighting);
@@ -168,7 +221,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
             let known = shared.borrow().get(&request).cloned();
             let heard = match known {
                 Some(known) => known,
-                None => match self.ask(&request).await {
+                None => match host.ask(&request, self.watch).await {
                     Ok(fresh) => {
                         let fresh = Rc::new(fresh);
                         shared.borrow_mut().insert(request, Rc::clone(&fresh));
@@ -177,7 +230,7 @@ impl<'a, T: Transport> Lookups<'a, T> {
                     Err(Stop::Failed(cause)) => {
                         sighting.found = Found::Inconclusive(cause);
                         sighting.failed = true;
-                        let now = (self.clock)();
+                        let now = self.watch.now().clock;
                         sighting.asked = sighting.asked.min(now);
                         sighting.answered = now;
                         return Ok(sighting);
@@ -196,82 +249,39 @@ impl<'a, T: Transport> Lookups<'a, T> {
             for time in [heard.asked.ahead(), heard.answered.ahead()] {
                 ahead = (ahead.0.min(time), ahead.1.max(time));
             }
-            sighting.skew = self.server_clock.skew(ahead);
+            sighting.skew = host.server_clock.skew(ahead);
             sighting.server = sighting.server.into_iter().chain(heard.answer.date).min();
             if let Some(found) = search.take(&heard.answer) {
                 sighting.found = found;
                 sighting.failed = heard.answer.status >= 500;
                 sighting.refused = search.at_first_step() && (400..500).contains(&heard.answer.status);
+                sighting.shut_out = matches!(heard.answer.status, 401 | 403);
                 return Ok(sighting);
             }
         }
     }
 
-    fn now(&self) -> Time {
-        let clock = (self.clock)();
-        Time { clock, timer: Span(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)) }
-    }
-
-    /// Makes one request until it is answered, not counting 429: with a token, and once more with a new one after a 401.
-    async fn ask(&self, request: &Request) -> Result<Answered, Stop> {
-        let mut renewed = false;
-        loop {
-            let token = match &self.tokens {
-                Some(tokens) => Some(tokens.get(&self.pace).await?),
-                None => None,
-            };
-            let permit = self.pace.admit().await.map_err(|LeftAlone(why)| Stop::Alone(why))?;
-            let asked = self.now();
-            let outgoing = Outgoing {
-                method: request.method,
-                path_and_query: &request.path_and_query,
-                token: token.as_ref(),
-                json: request.json.as_deref(),
-                ..Outgoing::default()
-            };
-            let sent = self.http.send(&outgoing).await;
-            let sent_at = permit.done();
-            let answered = self.now();
-            if let Ok(Exchange { answer: Answer { date: Some(date), .. }, .. }) = &sent {
-                // Of every answer, a 429 too, each by its own way.
-                self.server_clock.hear(*date, asked.timer, answered.timer);
-            }
-            match sent {
-                Err(Broken { cause, .. }) => {
-                    self.pace.failed(sent_at, &cause);
-                    return Err(Stop::Failed(cause));
-                }
-                Ok(exchange) => match (exchange.answer.status, &token, &self.tokens) {
-                    (429, ..) => self.pace.refused(sent_at, exchange.retry_after),
-                    (401, Some(token), Some(tokens)) if !renewed => {
-                        self.pace.answered(sent_at.untimed());
-                        tokens.forget(token).await;
-                        renewed = true;
-                    }
-                    (status, ..) => {
-                        if status >= 500 {
-                            self.pace.failed(sent_at, &format!("status {status}"));
-                        } else {
-                            self.pace.answered(sent_at);
-                        }
-                        return Ok(Answered { answer: exchange.answer, asked, answered });
-                    }
-                },
-            }
+    /// The server of a lookup; `None`: it is another host of the plan's, which the configuration does not name.
+    fn host_of(&self, lookup: &Lookup) -> Option<&Host<T>> {
+        match &lookup.host {
+            None => Some(&self.server),
+            Some(name) => self.others.get(name.as_str()),
         }
     }
 
-    /// Fetches a token, to see whether the credentials are good.
+    /// Fetches a token for each host, to see whether the credentials are good.
     ///
     /// # Errors
     /// When they are refused or the endpoint gives no answer.
     pub async fn check_credentials(&self) -> Result<()> {
-        let Some(tokens) = &self.tokens else { return Ok(()) };
-        match tokens.get(&self.pace).await {
-            Ok(_) => Ok(()),
-            Err(Stop::Fatal(error)) => Err(error),
-            Err(Stop::Alone(why) | Stop::Failed(why)) => Err(anyhow!("{why} (is token_url reachable?)")),
+        for host in std::iter::once(&self.server).chain(self.others.values()) {
+            match host.login().token(&host.pace).await {
+                Ok(_) => {}
+                Err(Stop::Fatal(error)) => return Err(error),
+                Err(Stop::Alone(why) | Stop::Failed(why)) => bail!("{why} (is token_url reachable?)"),
+            }
         }
+        Ok(())
     }
 
     /// One request through an open breaker: true when the server answers again.
@@ -279,12 +289,13 @@ impl<'a, T: Transport> Lookups<'a, T> {
     /// # Errors
     /// [`Stop::Fatal`] only.
     pub async fn trial(&self) -> Result<bool, Stop> {
-        let Some(name) = self.config.plan.lookups.keys().next() else { return Ok(false) };
-        self.pace.allow_trial();
+        let mut of_the_server = self.config.plan.lookups.iter().filter(|(_, lookup)| lookup.host.is_none());
+        let Some((name, _)) = of_the_server.next() else { return Ok(false) };
+        self.server.pace.allow_trial();
         match self.random_key(name) {
             Ok(key) => match self.look_up(name, &key, &Shared::default()).await {
                 Err(Stop::Fatal(error)) => Err(Stop::Fatal(error)),
-                Ok(_) | Err(_) => Ok(self.pace.left_alone().is_none()),
+                Ok(_) | Err(_) => Ok(self.server.pace.left_alone().is_none()),
             },
             Err(_) => Ok(false),
         }

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::pace::{LeftAlone, Pace, Sent};
 use super::{Stop, refused_with};
 use crate::clock::{Moment, Span};
-use crate::config::Auth;
+use crate::config::auth::{Client, ClientAuth};
 use crate::http::{Outgoing, Transport};
 
 /// A token without `expires_in` is renewed after this time.
@@ -61,11 +61,16 @@ struct Token {
     renew_at: Moment,
 }
 
+fn as_in_a_form(secret: &SecretString) -> SecretString {
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    SecretString::from(encode(secret.expose_secret()))
+}
+
 /// The token of a run.
 pub struct Tokens<T> {
     client_id: SecretString,
     client_secret: SecretString,
-    scope: Option<String>,
+    client: Client,
     http: T,
     clock: fn() -> Moment,
     current: Mutex<Option<Token>>,
@@ -76,9 +81,9 @@ impl<T: Transport> Tokens<T> {
     ///
     /// # Errors
     /// When a credential cannot be read.
-    pub fn new(auth: &Auth, http: T, clock: fn() -> Moment) -> anyhow::Result<Tokens<T>> {
-        let (client_id, client_secret) = (auth.client_id.read()?, auth.client_secret.read()?);
-        Ok(Tokens { client_id, client_secret, scope: auth.scope.clone(), http, clock, current: Mutex::new(None) })
+    pub fn new(client: &Client, http: T, clock: fn() -> Moment) -> anyhow::Result<Tokens<T>> {
+        let (client_id, client_secret) = (client.client_id.read()?, client.client_secret.read()?);
+        Ok(Tokens { client_id, client_secret, client: client.clone(), http, clock, current: Mutex::new(None) })
     }
 
     /// The token, fetched when there is none that will do.
@@ -108,13 +113,19 @@ impl<T: Transport> Tokens<T> {
     }
 
     async fn fetch(&self, pace: &Pace) -> Result<Token, Stop> {
-        let mut form = vec![
-            ("grant_type", "client_credentials"),
-            ("client_id", self.client_id.expose_secret()),
-            ("client_secret", self.client_secret.expose_secret()),
-        ];
-        form.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
-        let outgoing = Outgoing { method: "POST", form: Some(&form), ..Outgoing::default() };
+        let client = &self.client;
+        let mut form = vec![("grant_type", "client_credentials")];
+        if client.client_auth == ClientAuth::Body {
+            form.push(("client_id", self.client_id.expose_secret()));
+            form.push(("client_secret", self.client_secret.expose_secret()));
+        }
+        form.extend(client.scope.as_deref().map(|scope| ("scope", scope)));
+        form.extend(client.audience.as_deref().map(|audience| ("audience", audience)));
+        form.extend(client.params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        // Both are written as in a form before they are joined (RFC 6749, 2.3.1).
+        let (id, secret) = (as_in_a_form(&self.client_id), as_in_a_form(&self.client_secret));
+        let basic = (client.client_auth == ClientAuth::Basic).then_some((&id, &secret));
+        let outgoing = Outgoing { method: "POST", form: Some(&form), basic, ..Outgoing::default() };
         loop {
             let permit = pace.admit().await.map_err(|LeftAlone(why)| Stop::Alone(why))?;
             let sent = self.http.send(&outgoing).await;
@@ -136,7 +147,7 @@ impl<T: Transport> Tokens<T> {
                     return Err(Stop::Failed(cause));
                 }
                 status => {
-                    let remedy = "check [auth]: token_url, client_id, client_secret and scope";
+                    let remedy = "check [auth]: token_url, client_id, client_secret, scope, audience, and client_auth";
                     return Err(refused_with(format!(
                         "the token endpoint refused the credentials with status {status} ({remedy})"
                     )));

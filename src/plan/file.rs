@@ -6,7 +6,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::compare::Form;
-use super::parts::{Normalisation, Path, Template, Vars};
+use super::parts::{Normalisation, Path, is_whole, scalar};
+use super::template::{Json, Template, Vars};
 use crate::clock::{Length, Span};
 use crate::words::{Compared, Direction};
 
@@ -20,10 +21,33 @@ pub struct PlanFile {
     pub params: Vec<String>,
     #[serde(default)]
     pub statuses: Statuses,
+    /// Steps that several lookups share, by name.
+    #[serde(rename = "step", default)]
+    pub steps: BTreeMap<String, Step>,
+    /// What several lookups' records share, by name.
+    #[serde(rename = "record", default)]
+    pub records: BTreeMap<String, RecordShape>,
     #[serde(rename = "lookup", default)]
     pub lookups: BTreeMap<String, Lookup>,
     #[serde(rename = "operation", default)]
     pub operations: Vec<Operation>,
+    #[serde(rename = "assumption", default)]
+    pub assumptions: Vec<Assumption>,
+}
+
+/// What the plan rests on and no document says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assumption {
+    /// A sentence.
+    pub says: Spanned<String>,
+    /// The lookup whose controls can show whether it is so; without one nothing can.
+    pub lookup: Option<String>,
+    /// One of these stands in the answer about the known key. Without any, that a random key is absent shows it.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub shows: Vec<Path>,
+    /// What to ask those who run the server.
+    pub ask: String,
 }
 
 /// Answers below 500 that do not settle what became of the request.
@@ -59,6 +83,8 @@ impl Statuses {
 pub struct Lookup {
     /// What the record is found by, in the report's words.
     pub by: String,
+    /// Where it is asked, when that is another host than the plan's server: a name that the configuration knows.
+    pub host: Option<String>,
     /// What the server takes as equal keys.
     #[serde(default)]
     pub normalise: Vec<Normalisation>,
@@ -115,6 +141,9 @@ fn random_key() -> Template {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
+    /// It is the plan's shared step of this name; nothing else stands here then.
+    #[serde(rename = "use")]
+    pub shared: Option<Spanned<String>>,
     pub get: Option<Template>,
     pub post: Option<Template>,
     /// Required with `post`: PRIVO documents that it changes nothing.
@@ -122,15 +151,36 @@ pub struct Step {
     pub changes_nothing: bool,
     #[serde(default)]
     pub query: BTreeMap<String, Template>,
-    /// The JSON of a `post`: an object of texts.
+    /// The JSON of a `post`.
+    pub json: Option<Json>,
+    /// Headers of this request; no secrets.
     #[serde(default)]
-    pub json: BTreeMap<String, Template>,
+    pub headers: BTreeMap<String, String>,
+    /// The documented answer of one who is there. It is in every step that is not shared.
+    #[serde(default)]
     pub present: Shape,
-    pub absent: Option<Shape>,
+    /// The documented answers of one who is not.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub absent: Vec<Shape>,
+}
+
+impl Step {
+    /// Nothing stands here beside `use`.
+    pub fn says_nothing(&self) -> bool {
+        let Step { get, post, query, json, headers, present, absent, changes_nothing, .. } = self;
+        get.is_none()
+            && post.is_none()
+            && json.is_none()
+            && query.is_empty()
+            && headers.is_empty()
+            && present.status == 0
+            && absent.is_empty()
+            && !changes_nothing
+    }
 }
 
 /// A documented answer. Only JSON is ever one.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
     pub status: u16,
@@ -148,31 +198,132 @@ pub struct Shape {
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     pub path: Path,
+    /// `"{key}"` is the key that is looked up, compared as text.
     pub equals: serde_json::Value,
+}
+
+impl Condition {
+    /// Whether the document has this value. Nothing equals the key where none is looked up.
+    pub fn holds(&self, document: &serde_json::Value, key: Option<&str>) -> bool {
+        let Some(there) = self.path.first(document) else { return false };
+        match self.equals.as_str() {
+            Some(KEY) => key.is_some_and(|key| scalar(there).as_deref() == Some(key)),
+            _ => same(there, &self.equals),
+        }
+    }
+}
+
+/// How a condition names the key that is looked up.
+const KEY: &str = "{key}";
+
+/// Whether two values are the same, numbers by their value: 0 and 0.0 are.
+pub(super) fn same(one: &serde_json::Value, other: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) if !(is_whole(one) && is_whole(other)) => {
+            one.as_f64().is_some_and(|value| Some(value) == other.as_f64())
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same(value, other)))
+        }
+        _ => one == other,
+    }
 }
 
 /// Where things stand in the last step's answer, or in each element of its list.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordShape {
+    /// What is not said here is as in the plan's shared record of this name.
+    #[serde(rename = "use")]
+    pub shared: Option<Spanned<String>>,
     /// The array that lists the owner's records.
     pub list: Option<Path>,
+    /// How the rest of a list is fetched, that comes in pages.
+    pub pages: Option<Pages>,
+    /// What an answer shows that has the whole list.
+    pub complete: Option<Complete>,
+    /// PRIVO documents that every answer has the whole list.
+    #[serde(default)]
+    pub whole: bool,
     pub id: Option<Path>,
     /// Where the whole answer shows the key that it was looked up by.
     pub key: Option<Path>,
     pub made: Option<Path>,
     pub changed: Option<Path>,
     /// How far the clock of these may be from that of the `Date` header.
-    #[serde(default)]
-    pub made_error: MadeError,
+    pub made_error: Option<Length>,
     #[serde(default)]
     pub fields: BTreeMap<String, Field>,
     /// What a webhook's state consists of.
     #[serde(default)]
     pub state: BTreeMap<String, StatePart>,
     /// What shows that a request that `does_more` did all of it: one of these stands there.
-    #[serde(default)]
     pub shows_more: Option<ShowsMore>,
+}
+
+impl RecordShape {
+    /// How far the clock of `made` and `changed` may be from that of the `Date` header: `made` often comes from a database,
+    /// `Date` from a gateway.
+    pub fn made_error(&self) -> Span {
+        self.made_error.map_or(Span::seconds(2), |length| length.0)
+    }
+
+    /// With what another one says where this one says nothing.
+    pub fn or(self, shared: &RecordShape) -> RecordShape {
+        let maps = |own: BTreeMap<_, _>, shared: &BTreeMap<_, _>| shared.clone().into_iter().chain(own).collect();
+        RecordShape {
+            shared: None,
+            list: self.list.or_else(|| shared.list.clone()),
+            pages: self.pages.or_else(|| shared.pages.clone()),
+            complete: self.complete.or_else(|| shared.complete.clone()),
+            whole: self.whole || shared.whole,
+            id: self.id.or_else(|| shared.id.clone()),
+            key: self.key.or_else(|| shared.key.clone()),
+            made: self.made.or_else(|| shared.made.clone()),
+            changed: self.changed.or_else(|| shared.changed.clone()),
+            made_error: self.made_error.or(shared.made_error),
+            fields: maps(self.fields, &shared.fields),
+            state: shared.state.clone().into_iter().chain(self.state).collect(),
+            shows_more: self.shows_more.or_else(|| shared.shows_more.clone()),
+        }
+    }
+}
+
+/// How the next page of a list is found: by one of three ways.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pages {
+    /// Where the answer has the next page's URL, of the same server, or its path.
+    pub next: Option<Path>,
+    /// Where the answer has a token for the next page, which goes as the query's `param`.
+    pub token: Option<Path>,
+    pub param: Option<String>,
+    /// The `Link` header names it (RFC 8288), as `rel="next"`.
+    #[serde(default)]
+    pub link: bool,
+    /// A list of more pages is not walked to its end.
+    #[serde(default = "fifty")]
+    pub most: usize,
+}
+
+fn fifty() -> usize {
+    50
+}
+
+/// What shows that an answer has the whole list.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Complete {
+    /// Nothing stands at these places, or null.
+    #[serde(default)]
+    pub null: Vec<Path>,
+    /// The number that stands here is that of the elements.
+    pub count: Option<Path>,
 }
 
 /// A place in a record whose values show that more was done than that the record was made.
@@ -181,23 +332,6 @@ pub struct RecordShape {
 pub struct ShowsMore {
     pub path: Path,
     pub values: Vec<String>,
-}
-
-/// `made` often comes from a database, `Date` from a gateway: two clocks.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(from = "Length")]
-pub struct MadeError(pub Span);
-
-impl Default for MadeError {
-    fn default() -> MadeError {
-        MadeError(Span::seconds(2))
-    }
-}
-
-impl From<Length> for MadeError {
-    fn from(length: Length) -> MadeError {
-        MadeError(length.0)
-    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -242,6 +376,9 @@ pub struct Operation {
     /// Every path under which it is called; inbound entries are matched by their body alone.
     #[serde(default)]
     pub paths: Vec<Spanned<Template>>,
+    /// Of several operations with one path, the first whose conditions the body fulfils.
+    #[serde(default, rename = "where")]
+    pub conditions: Vec<Condition>,
     /// Each list needs one of its paths in the body: without it the row is bad.
     #[serde(default)]
     pub needs: Vec<Vec<Path>>,
@@ -268,25 +405,35 @@ pub struct AlreadyThere {
     pub lookup: Spanned<String>,
 }
 
-/// A path, or a list of them.
-fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Path>, D::Error> {
-    struct Paths;
-    impl<'de> serde::de::Visitor<'de> for Paths {
-        type Value = Vec<Path>;
+/// One thing, or a list of them.
+fn one_or_more<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+
+    struct Things<T>(std::marker::PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Things<T> {
+        type Value = Vec<T>;
 
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a JSON path or a list of JSON paths")
+            f.write_str("one, or a list of them")
         }
 
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<Path>, E> {
-            Path::try_from(text.to_owned()).map(|path| vec![path]).map_err(E::custom)
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+            T::deserialize(StrDeserializer::new(text)).map(|thing| vec![thing])
         }
 
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Path>, A::Error> {
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(|thing| vec![thing])
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
             std::iter::from_fn(|| items.next_element().transpose()).collect()
         }
     }
-    deserializer.deserialize_any(Paths)
+    deserializer.deserialize_any(Things(std::marker::PhantomData))
 }
 
 fn outbound() -> Direction {
@@ -299,6 +446,8 @@ pub enum EffectKind {
     Create,
     Delete,
     Update,
+    /// Makes a record under a key of the sender's, or replaces what is there.
+    Upsert,
     Inbound,
 }
 
@@ -327,7 +476,7 @@ pub struct Effect {
     /// Per field of the lookup's record: where the body has it.
     #[serde(default)]
     pub compare: BTreeMap<String, Vec<Path>>,
-    /// Updates: the fields that are written.
+    /// Updates and upserts: the fields that are written. One that the body lacks is left out of the comparison.
     #[serde(default)]
     pub sets: Vec<Set>,
 }

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::compare::Form;
 use super::file::{Effect, Key};
-use super::parts::{Vars, normalise};
+use super::parts::normalise;
 use super::read::{Bad, LONGEST_KEY, Reader, SetProbe};
+use super::template::Vars;
 use super::values::find;
 use crate::evidence::Link;
 

@@ -29,18 +29,16 @@ impl Reader<'_> {
         let method = method.trim().to_ascii_uppercase();
         let here = url.host_str() == self.server.host_str()
             && url.port_or_known_default() == self.server.port_or_known_default();
-        let operation = self.outbound_operation(&method, url.path());
-        here && operation.is_some_and(|(found, ..)| !found.changes_nothing)
+        here && self.outbound_operations(&method, url.path()).iter().any(|(found, ..)| !found.changes_nothing)
     }
 
     /// Whether the server may block a repeat of a request, as far as its method and URL say: not when a part of it would be
     /// made again whatever the body was. Of what the plan does not know, nothing is said.
     pub fn repeat_may_be_blocked(&self, method: &str, url: &str) -> bool {
         let Ok(url) = Url::parse(url.trim()) else { return true };
-        let Some((operation, ..)) = self.outbound_operation(method, url.path()) else { return true };
         let makes = |kind: EffectKind| kind == EffectKind::Create;
         let blocked = |effect: &Effect| !makes(effect.kind) || effect.keys.iter().any(|key| key.blocks_repeat);
-        operation.effects.iter().all(blocked)
+        self.outbound_operations(method, url.path()).iter().all(|(found, ..)| found.effects.iter().all(blocked))
     }
 
     /// The part of a body that the plan reads, as JSON; all of it as it came, when a part would not say the same (a name
@@ -57,6 +55,9 @@ impl Reader<'_> {
         }
         let operation = self.operation_of(direction, method, url, &document)?;
         let mut places = places_read(operation, &document);
+        // What tells it from others under the same path.
+        let conditions = self.plan.operations.iter().flat_map(|operation| &operation.conditions);
+        places.extend(conditions.flat_map(|condition| located(&condition.path, &[(Vec::new(), &document)])));
         places.sort();
         places.dedup();
         let kept = places.iter().fold(Value::Null, |kept, place| put(kept, place, &document));
@@ -217,7 +218,7 @@ fn set(kept: Value, place: &[Step], value: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::parts::Vars;
+    use crate::plan::template::Vars;
     use crate::plan::{Plan, SHIPPED};
     use serde_json::json;
 

@@ -6,12 +6,14 @@
 //! [`search::Search`] makes the requests of a lookup and reads its answers, and [`observe`] turns what was found into
 //! looks. No I/O happens here.
 
+mod check;
 pub mod compare;
 pub mod faithful;
 mod file;
 mod links;
 mod minimal;
 pub mod observe;
+mod pages;
 pub mod parts;
 pub mod personal;
 mod query;
@@ -20,20 +22,20 @@ mod row;
 pub mod search;
 mod shown;
 pub mod strict;
+pub mod template;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use sha2::{Digest, Sha256};
-use toml::Spanned;
 
-pub use file::{Lookup, Operation, Statuses};
+pub use file::{Assumption, Lookup, Operation, Statuses};
 pub use read::{Probe, Reader, Reading};
 pub use row::{Cell, NoText, Row, operation, text_cell};
 
-use file::{Effect, EffectKind, Key, PlanFile, Source};
-use parts::{Path, Template, Vars};
+use file::PlanFile;
+use template::Vars;
 
 /// The plans that come with the binary, by name.
 pub const SHIPPED: &[(&str, &str)] = &[
@@ -50,6 +52,7 @@ pub struct Plan {
     pub lookups: BTreeMap<String, Lookup>,
     pub operations: Vec<Operation>,
     pub statuses: Statuses,
+    pub assumptions: Vec<Assumption>,
     params: Vars,
 }
 
@@ -75,40 +78,9 @@ impl Plan {
                 );
             }
         }
-        for (name, lookup) in &file.lookups {
-            check_lookup(lookup, params).with_context(|| format!("{place}, lookup `{name}`"))?;
-        }
-        for operation in &file.operations {
-            let here = || at(operation.name.span());
-            check_operation(operation, params)
-                .with_context(|| format!("{}, operation `{}`", here(), operation.name.as_ref()))?;
-            for there in &operation.already_there {
-                let of_a_key = |key: &Key| key.lookup.as_ref() == there.lookup.as_ref();
-                if !operation.effects.iter().any(|effect| effect.keys.iter().any(of_a_key)) {
-                    bail!(
-                        "{}: no key of operation `{}` is looked up by `{}` (`already_there` names the lookup of the key that the answer speaks of)",
-                        at(there.lookup.span()),
-                        operation.name.as_ref(),
-                        there.lookup.as_ref()
-                    );
-                }
-                if !file.statuses.already_there.contains(&there.status) {
-                    bail!(
-                        "{}: status {} is not one of `statuses.already_there` (add it there)",
-                        at(there.lookup.span()),
-                        there.status
-                    );
-                }
-            }
-            for key in operation.effects.iter().flat_map(|effect| effect.keys.iter().chain(&effect.owner)) {
-                known_lookup(&file.lookups, key.lookup.as_ref()).with_context(|| at(key.lookup.span()))?;
-            }
-            for effect in &operation.effects {
-                check_effect(effect, operation, &file.lookups, params).with_context(|| {
-                    format!("{}, operation `{}`, effect `{}`", here(), operation.name.as_ref(), effect.name)
-                })?;
-            }
-        }
+        let mut file = file;
+        check::shared(&mut file).map_err(|mistake| mistake.told(&at))?;
+        check::plan(&file, params, place, &at)?;
         let mut digest = Sha256::new_with_prefix(text);
         for (name, value) in params {
             digest.update(format!("\n{name}={value}"));
@@ -119,6 +91,7 @@ impl Plan {
             lookups: file.lookups,
             operations: file.operations,
             statuses: file.statuses,
+            assumptions: file.assumptions,
             params: params.clone(),
         })
     }
@@ -135,6 +108,11 @@ impl Plan {
     pub fn looks_up_by(&self, lookup: &str) -> bool {
         let effects = self.operations.iter().flat_map(|operation| &operation.effects);
         effects.flat_map(|effect| effect.keys.iter().chain(&effect.owner)).any(|key| key.lookup.as_ref() == lookup)
+    }
+
+    /// The other hosts than the server that lookups are asked at, by the plan's names for them.
+    pub fn hosts(&self) -> BTreeSet<&str> {
+        self.lookups.values().filter_map(|lookup| lookup.host.as_deref()).collect()
     }
 
     /// The variables that every template of the plan knows.
@@ -178,140 +156,6 @@ pub fn or_none(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-fn known_variables(template: &Template, params: &Vars, others: &[&str]) -> Result<()> {
-    let known = |name: &&str| {
-        params.contains_key(*name)
-            || others.contains(name)
-            || (name.starts_with("query_") && others.contains(&"element"))
-    };
-    match template.variables().find(|name| !known(name)) {
-        Some(unknown) => bail!("unknown variable `{{{unknown}}}` (known here: {})", {
-            let known: Vec<String> = others.iter().map(|o| (*o).to_owned()).chain(params.keys().cloned()).collect();
-            or_none(&known)
-        }),
-        None => Ok(()),
-    }
-}
-
-fn check_lookup(lookup: &Lookup, params: &Vars) -> Result<()> {
-    if lookup.steps.is_empty() {
-        bail!("has no step (add [[lookup.NAME.step]] with `get`)");
-    }
-    known_variables(&lookup.random, params, &["random", "random_digits"])?;
-    for (number, step) in lookup.steps.iter().enumerate() {
-        let here = || format!("step {}", number + 1);
-        let path = match (&step.get, &step.post) {
-            (Some(path), None) => path,
-            (None, Some(path)) if step.changes_nothing => path,
-            (None, Some(_)) => bail!(
-                "{}: a lookup must not change anything (if PRIVO documents that this POST does not, say `changes_nothing = true`)",
-                here()
-            ),
-            _ => bail!("{}: needs `get` or `post`, one of them", here()),
-        };
-        let shown = path.shown(params);
-        if !shown.starts_with('/') {
-            bail!("{}: `{shown}` is not a path (begin it with a slash; the host is the configuration's)", here());
-        }
-        let known: &[&str] = if number == 0 { &["key"] } else { &["key", "id"] };
-        for template in std::iter::once(path).chain(step.query.values()).chain(step.json.values()) {
-            known_variables(template, params, known).with_context(here)?;
-        }
-        let shape = &step.present;
-        if number + 1 < lookup.steps.len() && (shape.id.is_none() || !shape.any.is_empty()) {
-            bail!("{}: `present.id` must be there, without `any` (the next step needs it as {{id}})", here());
-        }
-    }
-    if lookup.steps[0].absent.is_none() {
-        bail!("step 1: `absent` is missing (without a documented absent answer nothing can be found absent)");
-    }
-    if lookup.record.list.is_some() && lookup.record.id.is_none() {
-        bail!("a list needs `record.id` (records are told apart by it)");
-    }
-    Ok(())
-}
-
-fn check_operation(operation: &Operation, params: &Vars) -> Result<()> {
-    match operation.direction {
-        crate::words::Direction::Inbound if operation.event.is_empty() => {
-            bail!("an inbound operation needs `event` (the path of the event's id, or the paths that it consists of)")
-        }
-        crate::words::Direction::Inbound => return Ok(()),
-        crate::words::Direction::Outbound => {}
-    }
-    if operation.method.is_empty() || operation.paths.is_empty() {
-        bail!("needs `method` and `paths`");
-    }
-    if operation.changes_nothing != operation.effects.is_empty() {
-        bail!("needs effects, or `changes_nothing = true`, one of them");
-    }
-    for path in &operation.paths {
-        let text = path.as_ref().shown(&Vars::new());
-        if !text.starts_with('/') {
-            bail!("`{text}` is not a path (begin it with a slash; the host is the configuration's)");
-        }
-        for segment in text.split('/').filter(|s| s.contains('{')) {
-            let whole = segment.starts_with('{') && segment.ends_with('}') && segment.matches(['{', '}']).count() == 2;
-            if !whole && !params.keys().any(|param| segment.contains(&format!("{{{param}}}"))) {
-                bail!("`{segment}`: a variable must be a whole segment of the path");
-            }
-        }
-    }
-    Ok(())
-}
-
-fn check_effect(
-    effect: &Effect,
-    operation: &Operation,
-    lookups: &BTreeMap<String, Lookup>,
-    params: &Vars,
-) -> Result<()> {
-    let captured: Vec<&str> = operation.paths.iter().flat_map(|path| path.as_ref().variables()).collect();
-    let known: Vec<&str> = captured.iter().copied().chain(["element"]).collect();
-    let sources = effect
-        .keys
-        .iter()
-        .chain(&effect.owner)
-        .flat_map(|key| &key.value)
-        .chain(effect.sets.iter().flat_map(|set| &set.value));
-    for source in sources {
-        if let Source::Url(template) = source {
-            known_variables(template, params, &known)?;
-        }
-    }
-    for set in &effect.sets {
-        known_variables(&set.record, params, &known)?;
-        let tried = set.record.variables().map(|name| (name.to_owned(), "x".to_owned())).collect();
-        let path = set.record.fill(&tried, |value| value.to_owned()).unwrap_or_default();
-        Path::try_from(path).map_err(anyhow::Error::msg).with_context(|| format!("field `{}`", set.field))?;
-    }
-    if (effect.kind == EffectKind::Update) == effect.sets.is_empty() {
-        bail!("`sets` belongs to updates, and an update needs it");
-    }
-    if let Some(owner) = &effect.owner
-        && lookups.get(owner.lookup.as_ref()).is_some_and(|lookup| lookup.record.list.is_none())
-    {
-        bail!("the owner's lookup `{}` lists nothing (give it `record.list`)", owner.lookup.as_ref());
-    }
-    for key in effect.keys.iter().chain(&effect.owner) {
-        let shown = lookups.get(key.lookup.as_ref()).map(|lookup| &lookup.record.fields);
-        for field in effect.compare.keys() {
-            if shown.is_some_and(|shown| !shown.contains_key(field)) {
-                bail!(
-                    "compares `{field}`, which the record of lookup `{}` does not have (add it to record.fields)",
-                    key_name(key)
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-fn key_name(key: &Key) -> &str {
-    let name: &Spanned<String> = &key.lookup;
-    name.as_ref()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,8 +163,8 @@ mod tests {
     #[test]
     fn a_variable_of_a_path_is_a_whole_segment() {
         let (name, text) = SHIPPED[0];
-        for segment in ["{service_id}x", "x{service_id}", "{service_id}x}", "{service_id}{service_id}"] {
-            let text = text.replacen("account/{service_id}", &format!("account/{segment}"), 1);
+        for segment in ["{service_id}x", "x{service_id}", "{service_id}{{", "{service_id}{service_id}"] {
+            let text = text.replacen("account/{service_id}\"]", &format!("account/{segment}\"]"), 1);
             let said = format!("{:#}", Plan::load(name, &text, &Vars::new()).unwrap_err());
             assert!(said.contains("must be a whole segment"), "{said}");
         }
@@ -392,7 +236,7 @@ mod tests {
             let text = text.replacen("made = ", &format!("made_error = {made_error}\nmade = "), 1);
             Plan::load(name, &text, &Vars::new()).map_err(|error| format!("{error:#}"))
         };
-        let error = |plan: Plan| plan.lookups["account-by-email"].record.made_error.0;
+        let error = |plan: Plan| plan.lookups["account-by-email"].record.made_error();
         assert_eq!(error(with("\"0s\"").unwrap()), crate::clock::Span::ZERO);
         assert_eq!(error(with("\"1m\"").unwrap()), crate::clock::Span::seconds(60));
         assert_eq!(error(Plan::load(name, text, &Vars::new()).unwrap()), crate::clock::Span::seconds(2));

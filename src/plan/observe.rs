@@ -28,6 +28,8 @@ pub struct Sighting {
     pub failed: bool,
     /// The first step was answered 4xx: the key was not found, or is none that the server takes.
     pub refused: bool,
+    /// The last answer was 401 or 403: the credentials do not let the job read.
+    pub shut_out: bool,
 }
 
 /// The spellings under which a group's key is looked up: every one that an entry uses, and the normalised one.
@@ -66,7 +68,7 @@ pub fn look(
         near,
         fields,
         skew: sightings.iter().filter_map(|(_, sighting)| sighting.skew).reduce(hull),
-        made_error: lookup.record.made_error.0,
+        made_error: lookup.record.made_error(),
         ..Look::default()
     };
     let chosen =
@@ -132,7 +134,7 @@ fn record(
                 }
             };
             record.is_key = lookup.own_key && record.id.as_deref() == Some(probe.raw.trim());
-            if kind == Kind::Update {
+            if matches!(kind, Kind::Update | Kind::Upsert) {
                 write_compared(reader, document, probe, &mut record);
             }
             look.seen = Seen::Present;
@@ -256,7 +258,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::plan::parts::Vars;
+    use crate::plan::template::Vars;
     use crate::plan::{Plan, Row, SHIPPED};
 
     /// What one look sees of a request's last effect when the record that it is looked up by is this document.
@@ -271,7 +273,16 @@ mod tests {
         let probe = probe.as_ref().unwrap();
         let found = Found::Record { id: Some("s1".to_owned()), document };
         let (asked, answered) = (Moment(0), Moment(1));
-        let sighting = Sighting { found, asked, answered, server: None, failed: false, refused: false, skew: None };
+        let sighting = Sighting {
+            found,
+            asked,
+            answered,
+            server: None,
+            failed: false,
+            refused: false,
+            shut_out: false,
+            skew: None,
+        };
         look(
             &reader,
             0,

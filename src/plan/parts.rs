@@ -1,8 +1,6 @@
-//! The small parts that plans are written in: JSON paths, templates, normalisations. Each is checked where it is read, so
-//! that a mistake is told with its line.
+//! The small parts that plans are written in: JSON paths, names of headers, normalisations. Each is checked where it is
+//! read, so that a mistake is told with its line.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
@@ -17,6 +15,12 @@ use crate::clock::Moment;
 #[serde(try_from = "String")]
 pub struct Path(JsonPath);
 
+impl std::fmt::Display for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Brackets within brackets of a path, at the most: with each filter within a filter its parser takes twice the time.
 const DEEPEST: usize = 8;
 
@@ -30,6 +34,24 @@ impl TryFrom<String> for Path {
             format!("`{text}` is not a JSON path ({error}); write it as in RFC 9535, like `$.principal.email`")
         })
     }
+}
+
+/// Whether a path names one place, and not each of several: no wildcard, filter, slice, list of names or descent in it.
+pub fn names_one_place(path: &str) -> bool {
+    let (mut quote, mut escaped, mut before) = (None, false, ' ');
+    for letter in path.chars() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if letter == '\\' => escaped = true,
+            Some(open) if letter == open => quote = None,
+            Some(_) => {}
+            None if matches!(letter, '\'' | '"') => quote = Some(letter),
+            None if matches!(letter, '*' | '?' | ':' | ',') || (letter == '.' && before == '.') => return false,
+            None => {}
+        }
+        before = letter;
+    }
+    true
 }
 
 impl Path {
@@ -115,150 +137,6 @@ pub fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// The variables of one entry or lookup: of the plan's parameters, of the URL, `key`, `id`, `element`, `random`.
-pub type Vars = BTreeMap<String, String>;
-
-/// A text with `{variables}`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Template(Vec<Piece>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    Variable(String),
-}
-
-impl TryFrom<String> for Template {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Template, String> {
-        let mut pieces = Vec::new();
-        let mut rest = text.as_str();
-        while let Some(open) = rest.find('{') {
-            let close =
-                rest[open..].find('}').ok_or_else(|| format!("`{text}` opens a variable and does not close it"))?
-                    + open;
-            let name = &rest[open + 1..close];
-            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                return Err(format!("`{{{name}}}` is not a variable; use letters, digits and underscores"));
-            }
-            pieces.extend((open > 0).then(|| Piece::Text(rest[..open].to_owned())));
-            pieces.push(Piece::Variable(name.to_owned()));
-            rest = &rest[close + 1..];
-        }
-        pieces.extend((!rest.is_empty()).then(|| Piece::Text(rest.to_owned())));
-        Ok(Template(pieces))
-    }
-}
-
-impl Template {
-    /// The names of its variables.
-    pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|piece| match piece {
-            Piece::Variable(name) => Some(name.as_str()),
-            Piece::Text(_) => None,
-        })
-    }
-
-    /// Fills the variables in, each written by `write`. `None` when one is not known.
-    pub fn fill(&self, vars: &Vars, write: impl Fn(&str) -> String) -> Option<String> {
-        self.0.iter().try_fold(String::new(), |text, piece| match piece {
-            Piece::Text(piece) => Some(text + piece),
-            Piece::Variable(name) => Some(text + &write(vars.get(name)?)),
-        })
-    }
-
-    /// As it is written in the plan, with the given parameters filled in.
-    pub fn shown(&self, params: &Vars) -> String {
-        self.0
-            .iter()
-            .map(|piece| match piece {
-                Piece::Text(text) => text.clone(),
-                Piece::Variable(name) => params.get(name).cloned().unwrap_or_else(|| format!("{{{name}}}")),
-            })
-            .collect()
-    }
-
-    /// Matches a URL's path segment by segment and captures its variables, percent-decoded. A parameter must be equal. A
-    /// slash at the end, or one doubled, is no segment, here and there.
-    pub fn captures(&self, path: &str, params: &Vars) -> Option<Vars> {
-        let plain = |path: &str| !path.contains("//") && !path.ends_with('/');
-        if !path.contains('%') && plain(path) {
-            // Most templates are told apart by their first piece, without taking anything to pieces.
-            match &self.0[..] {
-                [Piece::Text(text)] if plain(text) => return (path == text).then(|| params.clone()),
-                [Piece::Text(text), ..]
-                    if !text.contains("//") && !path.starts_with(&text[..text.rfind('/').unwrap_or(0)]) =>
-                {
-                    return None;
-                }
-                _ => {}
-            }
-        }
-        let template = self.shown(params);
-        let segments = |path| str::split(path, '/').filter(|segment: &&str| !segment.is_empty());
-        let (mut ours, mut theirs) = (segments(&template), segments(path));
-        let mut vars = params.clone();
-        loop {
-            match (ours.next(), theirs.next()) {
-                (None, None) => return Some(vars),
-                (Some(ours), Some(theirs)) => match ours.strip_prefix('{').and_then(|v| v.strip_suffix('}')) {
-                    Some(name) => {
-                        let value = percent_decode(theirs)?;
-                        vars.insert(name.to_owned(), Some(value).filter(|v| !v.is_empty())?);
-                    }
-                    None if percent_decode(theirs)? == ours => {}
-                    None => return None,
-                },
-                _ => return None,
-            }
-        }
-    }
-}
-
-/// A path in which no slash stands twice.
-pub fn single_slashes(path: &str) -> Cow<'_, str> {
-    let mut path = Cow::Borrowed(path);
-    while path.contains("//") {
-        path = Cow::Owned(path.replace("//", "/"));
-    }
-    path
-}
-
-/// Decodes `%XX`; `None` when it is not UTF-8 then.
-pub fn percent_decode(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let hex = || u8::from_str_radix(std::str::from_utf8(bytes.get(i + 1..i + 3)?).ok()?, 16).ok();
-        match (bytes[i], hex()) {
-            (b'%', Some(byte)) => {
-                decoded.push(byte);
-                i += 3;
-            }
-            (byte, _) => {
-                decoded.push(byte);
-                i += 1;
-            }
-        }
-    }
-    String::from_utf8(decoded).ok()
-}
-
-/// Encodes a value for a path segment or a query: everything but RFC 3986's unreserved characters.
-pub fn percent_encode(value: &str) -> String {
-    value.bytes().fold(String::with_capacity(value.len()), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-        text
-    })
-}
-
 /// Writes a value into a single-quoted JSON path literal.
 pub fn path_literal(value: &str) -> String {
     value.chars().fold(String::new(), |mut text, c| {
@@ -271,6 +149,40 @@ pub fn path_literal(value: &str) -> String {
         }
         text
     })
+}
+
+/// Headers that the client writes by itself, or that change what an answer means.
+const OF_THE_CLIENT: [&str; 8] = [
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "connection",
+    "accept-encoding",
+    "range",
+    "if-none-match",
+];
+
+/// Whether a configuration or a plan may give a header of this name (RFC 9110, 5.6.2).
+///
+/// # Errors
+/// Why not, in words.
+pub fn header_name(name: &str) -> Result<(), String> {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(letter) {
+        return Err(format!("`{name}` is not the name of a header"));
+    }
+    match OF_THE_CLIENT.contains(&name.to_ascii_lowercase().as_str()) {
+        true => {
+            Err(format!("`{name}` cannot be given: the client writes it by itself, or it changes what answers mean"))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Whether a text can stand in a header: visible ASCII, spaces and tabs.
+pub fn is_header_value(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
 }
 
 /// How a value is made comparable.
@@ -330,38 +242,6 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn template(text: &str) -> Template {
-        Template::try_from(text.to_owned()).unwrap()
-    }
-
-    #[test]
-    fn templates_capture_decoded_segments_and_compare_parameters() {
-        let params = Vars::from([("service".into(), "acme".into())]);
-        let path = template("/s2s/{service}/accounts/eid/{eid}");
-        let vars = path.captures("/s2s/acme/accounts/eid/kid%201", &params).unwrap();
-        assert_eq!(vars["eid"], "kid 1");
-        assert_eq!(path.captures("/s2s/other/accounts/eid/1", &params), None);
-        assert_eq!(path.captures("/s2s/acme/accounts/eid/", &params), None);
-        assert_eq!(path.captures("/s2s/acme/accounts/eid/1/x", &params), None);
-    }
-
-    #[test]
-    fn a_path_matches_with_and_without_a_slash_at_its_end() {
-        let none = Vars::new();
-        for ours in ["/api/account", "/api/account/", "/api//account"] {
-            let ours = template(ours);
-            for theirs in ["/api/account", "/api/account/", "/api//account", "//api/account//", "/api/acc%6Funt"] {
-                assert!(ours.captures(theirs, &none).is_some(), "{theirs}");
-            }
-            for other in ["/api/accounts", "/api/account/x", "/api", "/api/Account", "/api%2Faccount", "/"] {
-                assert_eq!(ours.captures(other, &none), None, "{other}");
-            }
-        }
-        let by_id = template("/api/account/{id}/");
-        assert_eq!(by_id.captures("/api//account/7/", &none).unwrap()["id"], "7");
-        assert_eq!(by_id.captures("/api/account//", &none), None);
-    }
-
     #[test]
     fn a_path_that_its_parser_would_not_survive_is_a_mistake() {
         for path in ["$[?\"2n\\u", "$['\\ud83d", "$['\\", "$['a", "$[\"\\ud83d\\u", "$['a\\'"] {
@@ -377,21 +257,6 @@ mod tests {
         for path in ["$['a\\'b']", "$[\"a'b\"]", "$['a\"b']", "$['\\\\']", "$['\\uD83D\\uDE00']"] {
             assert!(Path::try_from(path.to_owned()).is_ok(), "{path}");
         }
-    }
-
-    #[test]
-    fn templates_reject_what_is_no_variable() {
-        assert!(Template::try_from("/a/{b".to_owned()).is_err());
-        assert!(Template::try_from("/a/{}".to_owned()).is_err());
-    }
-
-    #[test]
-    fn encoding_comes_back() {
-        for text in ["a@b.c", "ä/ö?#&=+ %", "x"] {
-            assert_eq!(percent_decode(&percent_encode(text)).as_deref(), Some(text));
-        }
-        assert_eq!(percent_decode("100%"), Some("100%".into()));
-        assert_eq!(percent_decode("%ff"), None);
     }
 
     #[test]

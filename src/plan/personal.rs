@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use url::Url;
 
-use super::parts::{normalise, percent_decode, scalar};
+use super::parts::{normalise, scalar};
 use super::row::cell;
+use super::template::percent_decode;
 use super::{Cell, Reader, Reading, Row, strict};
 use crate::clock::Moment;
 use crate::evidence::{Class, Facts, Link};
@@ -237,7 +238,7 @@ mod tests {
     use crate::plan::{Plan, SHIPPED};
 
     fn plan() -> Plan {
-        Plan::load("test", SHIPPED[0].1, &super::super::parts::Vars::new()).unwrap()
+        Plan::load("test", SHIPPED[0].1, &super::super::template::Vars::new()).unwrap()
     }
 
     fn remainder(row: &Row) -> Remainder {

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::file::{Effect as EffectPlan, Operation, Source};
-use super::parts::{Template, percent_decode};
 use super::read::{Bad, Probe, Understood};
+use super::template::{Template, percent_decode};
 use crate::evidence::{Effect, Kind};
 
 /// More readings than this are not looked up, in case somebody writes a query of thousands of parameters.
@@ -105,7 +105,7 @@ mod tests {
 
     use crate::clock::Moment;
     use crate::evidence::Class;
-    use crate::plan::parts::Vars;
+    use crate::plan::template::Vars;
     use crate::plan::{Plan, Reader, Reading, Row, SHIPPED};
 
     fn read_under(plan: &str, method: &str, path: &str, body: &str) -> Reading {

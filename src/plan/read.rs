@@ -6,8 +6,9 @@ use url::Url;
 
 use super::compare::Form;
 use super::file::{AlreadyThere, Effect as EffectPlan, EffectKind, Key, Operation};
-use super::parts::{Path, Template, Vars, identifier, normalise, single_slashes};
+use super::parts::{Path, identifier, normalise};
 use super::row::{Row, cell};
+use super::template::{Template, Vars, single_slashes};
 use super::values::{compared, find, set_probes};
 use super::{Plan, query, strict};
 use crate::clock::{Moment, Span};
@@ -68,7 +69,7 @@ const SET_BACK: Span = Span::seconds(2 * 3600);
 pub(super) const LONGEST_KEY: usize = 2048;
 
 /// Another number whenever a row is read otherwise than before: then all are read anew.
-const READING: u32 = 4;
+const READING: u32 = 5;
 
 /// Why a row cannot be read: names the column or field, never its value.
 pub(super) type Bad = String;
@@ -207,7 +208,7 @@ impl Reader<'_> {
                 (here, parsed.path(), Some(&parsed))
             }
         };
-        let matched = self.outbound_operation(&facts.method, path);
+        let matched = self.outbound_operation(&facts.method, path, &body);
         // A GET changes nothing, unless the plan names it: one of PRIVO's sends a mail each time.
         let Some((operation, template, vars)) = matched else {
             let class = match (here, read) {
@@ -264,22 +265,36 @@ impl Reader<'_> {
     }
 
     /// The plan's operation of a request, by its URL's path, with the path's template and its variables.
-    pub(super) fn outbound_operation(&self, method: &str, path: &str) -> Option<(&Operation, &Template, Vars)> {
+    pub(super) fn outbound_operation(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Option<(&Operation, &Template, Vars)> {
+        let matches = self.outbound_operations(method, path);
+        matches.into_iter().find(|(operation, ..)| operation.conditions.iter().all(|one| one.holds(body, None)))
+    }
+
+    /// The operations that a request may be, whatever its body is.
+    pub(super) fn outbound_operations(&self, method: &str, path: &str) -> Vec<(&Operation, &Template, Vars)> {
         let prefix = self.server.path().trim_end_matches('/');
         let path = &*single_slashes(path);
         let path = path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
         let outbound = self.plan.operations.iter().filter(|o| o.direction == Direction::Outbound && o.method == method);
-        outbound.into_iter().find_map(|operation| {
+        let matching = outbound.filter_map(|operation| {
             operation.paths.iter().find_map(|template| {
                 let vars = template.as_ref().captures(path, self.plan.params())?;
                 Some((operation, template.as_ref(), vars))
             })
-        })
+        });
+        matching.collect()
     }
 
     fn inbound_operation(&self, body: &Value) -> Option<&Operation> {
         let mut inbound = self.plan.operations.iter().filter(|o| o.direction == Direction::Inbound);
-        inbound.find(|operation| check_needs(operation, body).is_ok())
+        inbound.find(|operation| {
+            operation.conditions.iter().all(|one| one.holds(body, None)) && check_needs(operation, body).is_ok()
+        })
     }
 
     /// The plan's operation of a request or a webhook.
@@ -294,7 +309,7 @@ impl Reader<'_> {
             Direction::Inbound => self.inbound_operation(body),
             Direction::Outbound => {
                 let url = Url::parse(url.trim()).ok()?;
-                Some(self.outbound_operation(&method.trim().to_ascii_uppercase(), url.path())?.0)
+                Some(self.outbound_operation(&method.trim().to_ascii_uppercase(), url.path(), body)?.0)
             }
         }
     }
@@ -350,7 +365,7 @@ impl Reader<'_> {
         let own = keys.next();
         let also = match plan.kind {
             EffectKind::Create | EffectKind::Delete => keys.filter_map(|(key, raw)| self.key_link(key, &raw)).collect(),
-            EffectKind::Update | EffectKind::Inbound => Vec::new(),
+            EffectKind::Update | EffectKind::Upsert | EffectKind::Inbound => Vec::new(),
         };
         let owner = plan.owner.as_ref().map_or(Ok(None), |key| found(key, body))?;
         let owner_record = owner.as_ref().and_then(|(key, raw)| self.owner_record(key, raw));
@@ -363,6 +378,7 @@ impl Reader<'_> {
             },
             (EffectKind::Delete, own) => (Kind::Delete, own),
             (EffectKind::Update, own) => (Kind::Update, own),
+            (EffectKind::Upsert, own) => (Kind::Upsert, own),
             (EffectKind::Inbound, own) => (Kind::Inbound, own),
         };
         let Some((key, raw)) = chosen else {

@@ -3,24 +3,31 @@
 //! An answer counts only in the plan's documented shape. Everything else (5xx, 401, a redirect, another content type,
 //! broken JSON, an error envelope under 200, a 404 without JSON) is inconclusive, with its cause.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+use url::Url;
 
-use super::file::{Condition, Lookup, Shape, Step};
-use super::parts::{Path, Vars, identifier, is_whole, normalise, percent_encode};
+use super::file::{Lookup, Shape, Step};
+use super::pages::{Gathered, Turned};
+use super::parts::{Path, identifier, normalise};
 use super::strict;
+use super::template::{Template, Vars, percent_encode};
 use crate::clock::Moment;
 
 /// A longer id is none: it would go into ledgers and reports as if it named a record.
 const LONGEST_ID: usize = 256;
 
 /// A request that changes nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Request {
+    /// The plan's name of another host than its server.
+    pub host: Option<String>,
     pub method: &'static str,
-    /// Relative to the server's base URL.
+    /// Relative to the host's base URL.
     pub path_and_query: String,
     /// The JSON of a POST.
     pub json: Option<String>,
+    /// Headers of its own.
+    pub headers: Vec<(String, String)>,
 }
 
 /// An answer, read whole.
@@ -30,6 +37,8 @@ pub struct Answer {
     pub content_type: Option<String>,
     /// The `Date` header.
     pub date: Option<Moment>,
+    /// All `Link` headers in one.
+    pub links: String,
     pub body: Vec<u8>,
 }
 
@@ -50,16 +59,19 @@ pub enum Found {
 #[derive(Clone, Debug)]
 pub struct Search<'p> {
     lookup: &'p Lookup,
+    base: &'p Url,
     step: usize,
     vars: Vars,
+    /// A list whose first pages came, and the request for the next one.
+    list: Option<(Request, Gathered)>,
 }
 
 impl<'p> Search<'p> {
-    /// Starts a lookup by `key`.
-    pub fn start(lookup: &'p Lookup, params: &Vars, key: &str) -> Search<'p> {
+    /// Starts a lookup by `key`, at the host with this base URL.
+    pub fn start(lookup: &'p Lookup, params: &Vars, key: &str, base: &'p Url) -> Search<'p> {
         let mut vars = params.clone();
         vars.insert("key".to_owned(), key.to_owned());
-        Search { lookup, step: 0, vars }
+        Search { lookup, base, step: 0, vars, list: None }
     }
 
     /// The next request.
@@ -67,20 +79,35 @@ impl<'p> Search<'p> {
     /// # Errors
     /// Why none can be made, without the key. Nothing may be concluded then.
     pub fn request(&self) -> Result<Request, &'static str> {
-        let request = request(&self.lookup.steps[self.step], &self.vars);
-        let path = request.path_and_query.split('?').next().unwrap_or_default();
-        // Every URL is rid of such segments, written in whatever way: another address would answer, and be believed.
-        match path.split('/').any(|segment| matches!(segment, "." | "..")) {
-            true => Err("no path can carry a key of nothing but dots"),
-            false => Ok(request),
+        if let Some((request, _)) = &self.list {
+            return Ok(request.clone());
         }
+        self.first_request()
+    }
+
+    /// The first request of every step, for people: what an earlier step names is written `{id}`.
+    pub fn every_request(mut self) -> Vec<Result<Request, &'static str>> {
+        self.vars.insert("id".to_owned(), "{id}".to_owned());
+        let shown = |request: Request| Request {
+            path_and_query: request.path_and_query.replace("%7Bid%7D", "{id}"),
+            ..request
+        };
+        let steps = 0..self.lookup.steps.len();
+        steps.map(|step| Search { step, ..self.clone() }.first_request().map(shown)).collect()
+    }
+
+    fn first_request(&self) -> Result<Request, &'static str> {
+        request(&self.lookup.steps[self.step], self.lookup.host.as_ref(), &self.vars)
     }
 
     /// Takes the answer to [`Search::request`]. `None`: there is another request to make.
     pub fn take(&mut self, answer: &Answer) -> Option<Found> {
         let last = self.step + 1 == self.lookup.steps.len();
-        match interpret(&self.lookup.steps[self.step], answer) {
-            Read::Absent if self.step == 0 => Some(Found::Absent),
+        match interpret(&self.lookup.steps[self.step], answer, self.vars.get("key").map(String::as_str)) {
+            Read::Absent if self.step == 0 && self.list.is_none() => Some(Found::Absent),
+            Read::Absent if self.list.is_some() => {
+                Some(Found::Inconclusive("a page of the list was not found".to_owned()))
+            }
             Read::Absent => {
                 Some(Found::Inconclusive("the second step did not find what the first one named".to_owned()))
             }
@@ -88,22 +115,45 @@ impl<'p> Search<'p> {
             Read::Present { id, document } => {
                 if let Some(id) = id {
                     // Of whom it shows, as a cache does that does not look at the query, nothing may be concluded.
-                    if self.step > 0 && self.vars.get("id").is_some_and(|named| *named != id) {
+                    let another = self.step > 0 || self.list.is_some();
+                    if another && self.vars.get("id").is_some_and(|named| *named != id) {
                         let cause = "a later step shows another id than the one before named".to_owned();
                         return Some(Found::Inconclusive(cause));
                     }
                     self.vars.insert("id".to_owned(), id);
                 }
                 if last {
-                    if shown_keys(self.lookup, &document).is_some_and(|keys| !keys.contains(&self.key())) {
-                        return Some(Found::Inconclusive(ANOTHER.to_owned()));
-                    }
-                    return Some(Found::Record { id: self.vars.get("id").cloned(), document });
+                    return self.found(answer, document);
                 }
                 self.step += 1;
                 None
             }
         }
+    }
+
+    /// The last step found something, or a page of its list.
+    fn found(&mut self, answer: &Answer, document: Value) -> Option<Found> {
+        if shown_keys(self.lookup, &document).is_some_and(|keys| !keys.contains(&self.key())) {
+            return Some(Found::Inconclusive(ANOTHER.to_owned()));
+        }
+        let record = &self.lookup.record;
+        let document = if record.list.is_none() {
+            document
+        } else {
+            let (request, list) = match self.list.take() {
+                Some(under_way) => under_way,
+                None => (self.first_request().unwrap_or_default(), Gathered::nothing()),
+            };
+            match list.turn(record, self.base, request, answer, document) {
+                Ok(Turned::Whole(document)) => document,
+                Ok(Turned::Next(request, list)) => {
+                    self.list = Some((request, list));
+                    return None;
+                }
+                Err(cause) => return Some(Found::Inconclusive(cause)),
+            }
+        };
+        Some(Found::Record { id: self.vars.get("id").cloned(), document })
     }
 
     /// The key that is looked up, as the plan normalises it.
@@ -113,7 +163,7 @@ impl<'p> Search<'p> {
 
     /// No step has found anything yet.
     pub fn at_first_step(&self) -> bool {
-        self.step == 0
+        self.step == 0 && self.list.is_none()
     }
 }
 
@@ -132,21 +182,32 @@ pub fn shows_its_key(lookup: &Lookup, document: &Value) -> bool {
     shown_keys(lookup, document).is_some()
 }
 
-fn request(step: &Step, vars: &Vars) -> Request {
-    let fill = |template: &super::parts::Template| template.fill(vars, percent_encode).unwrap_or_default();
+fn request(step: &Step, host: Option<&String>, vars: &Vars) -> Result<Request, &'static str> {
     let (method, path) = match (&step.get, &step.post) {
-        (_, Some(post)) => ("POST", fill(post)),
-        (Some(get), None) => ("GET", fill(get)),
-        (None, None) => ("GET", String::new()),
+        (_, Some(post)) => ("POST", post.fill_path(vars)),
+        (Some(get), None) => ("GET", get.fill_path(vars)),
+        (None, None) => ("GET", None),
     };
+    let path = path.unwrap_or_default();
+    // Every URL is rid of such segments, written in whatever way: another address would answer, and be believed.
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err("no path can carry a key of nothing but dots");
+    }
+    // Of a key that stands in a path as it is.
+    if path.contains(['?', '#', '\\', ' ']) || path.contains("//") || path.chars().any(char::is_control) {
+        return Err("no path can carry this key as it is");
+    }
+    let value = |template: &Template| template.fill(vars, percent_encode).unwrap_or_default();
     let query: Vec<String> =
-        step.query.iter().map(|(name, value)| format!("{}={}", percent_encode(name), fill(value))).collect();
-    let path_and_query = if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) };
-    let json = step.post.is_some().then(|| {
-        let text = |value: &super::parts::Template| Value::String(value.fill(vars, str::to_owned).unwrap_or_default());
-        Value::Object(step.json.iter().map(|(name, value)| (name.clone(), text(value))).collect()).to_string()
-    });
-    Request { method, path_and_query, json }
+        step.query.iter().map(|(name, text)| format!("{}={}", percent_encode(name), value(text))).collect();
+    let json = || step.json.as_ref().map_or_else(|| Value::Object(Map::new()), |json| json.fill(vars)).to_string();
+    Ok(Request {
+        host: host.cloned(),
+        method,
+        path_and_query: if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) },
+        json: step.post.is_some().then(json),
+        headers: step.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+    })
 }
 
 enum Read {
@@ -155,36 +216,37 @@ enum Read {
     Inconclusive(String),
 }
 
-fn interpret(step: &Step, answer: &Answer) -> Read {
-    let documented = |shape: &Shape| shape.status == answer.status;
-    let present = documented(&step.present);
-    let absent = step.absent.as_ref().filter(|shape| documented(shape));
-    if !present && absent.is_none() {
-        return Read::Inconclusive(format!("status {}", answer.status));
+fn interpret(step: &Step, answer: &Answer, key: Option<&str>) -> Read {
+    let documented = |shape: &&Shape| shape.status == answer.status;
+    let present = Some(&step.present).filter(documented);
+    let absent: Vec<&Shape> = step.absent.iter().filter(documented).collect();
+    if present.is_none() && absent.is_empty() {
+        return Read::Inconclusive(match answer.status {
+            status @ (401 | 403) => format!("status {status}: the credentials do not let this job read (see [auth])"),
+            status => format!("status {status}"),
+        });
     }
     if !answer.content_type.as_deref().is_some_and(is_json) {
         return Read::Inconclusive(format!("status {} without a JSON content type", answer.status));
     }
     let document = match strict::parse(&answer.body) {
         Ok(document) => document,
-        Err(_) if absent.is_some_and(|shape| shape.conditions.is_empty()) && answer.body.is_empty() => Value::Null,
+        Err(_) if absent.iter().any(|shape| shape.conditions.is_empty()) && answer.body.is_empty() => Value::Null,
         Err(cause) => return Read::Inconclusive(format!("status {} with {cause}", answer.status)),
     };
-    if absent.is_some_and(|shape| fits(shape, &document)) {
+    if absent.iter().any(|shape| fits(shape, &document, key)) {
         return Read::Absent;
     }
-    if present && fits(&step.present, &document) {
-        return match &step.present.id {
-            None => Read::Present { id: None, document },
-            Some(path) => match id_at(path, &document) {
-                Ok(Some(id)) => Read::Present { id: Some(id), document },
-                Ok(None) if !step.present.any.is_empty() => Read::Present { id: None, document },
-                Ok(None) => Read::Inconclusive(format!("status {} without the documented id", answer.status)),
-                Err(what) => Read::Inconclusive(format!("status {} with {what}", answer.status)),
-            },
-        };
+    match present.filter(|present| fits(present, &document, key)) {
+        Some(Shape { id: None, .. }) => Read::Present { id: None, document },
+        Some(Shape { id: Some(path), any, .. }) => match id_at(path, &document) {
+            Ok(Some(id)) => Read::Present { id: Some(id), document },
+            Ok(None) if !any.is_empty() => Read::Present { id: None, document },
+            Ok(None) => Read::Inconclusive(format!("status {} without the documented id", answer.status)),
+            Err(what) => Read::Inconclusive(format!("status {} with {what}", answer.status)),
+        },
+        None => Read::Inconclusive(format!("status {} in another shape than documented", answer.status)),
     }
-    Read::Inconclusive(format!("status {} in another shape than documented", answer.status))
 }
 
 /// The server's id of a record, with all its digits.
@@ -199,28 +261,14 @@ pub(super) fn id_at(path: &Path, document: &Value) -> Result<Option<String>, Str
     }
 }
 
-/// Whether a document is an object with what the shape asks for.
-fn fits(shape: &Shape, document: &Value) -> bool {
-    let holds = |condition: &Condition| condition.path.first(document).is_some_and(|it| same(it, &condition.equals));
+/// Whether a document has what the shape asks for. A bare array is one where the shape names something of it; a text or a number
+/// alone is none.
+fn fits(shape: &Shape, document: &Value, key: Option<&str>) -> bool {
     let any = || shape.any.is_empty() || shape.any.iter().any(|path| path.first(document).is_some());
-    shape.conditions.iter().all(holds) && any() && (document.is_object() || document.is_null())
-}
-
-/// Whether two values are the same, numbers by their value: 0 and 0.0 are.
-fn same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Number(one), Value::Number(other)) if !(is_whole(one) && is_whole(other)) => {
-            one.as_f64().is_some_and(|value| Some(value) == other.as_f64())
-        }
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
-        }
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same(value, other)))
-        }
-        _ => one == other,
-    }
+    let names_something = || !shape.conditions.is_empty() || !shape.any.is_empty() || shape.id.is_some();
+    shape.conditions.iter().all(|condition| condition.holds(document, key))
+        && any()
+        && (document.is_object() || document.is_null() || (document.is_array() && names_something()))
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -230,11 +278,16 @@ fn is_json(content_type: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::plan::{Plan, SHIPPED};
 
+    static BASE: LazyLock<Url> = LazyLock::new(|| Url::parse("https://privo.example").unwrap());
+
     fn answer(status: u16, content_type: &str, body: &str) -> Answer {
-        Answer { status, content_type: Some(content_type.to_owned()), date: None, body: body.as_bytes().to_vec() }
+        let content_type = Some(content_type.to_owned());
+        Answer { status, content_type, body: body.as_bytes().to_vec(), ..Answer::default() }
     }
 
     fn gateway() -> Plan {
@@ -244,7 +297,7 @@ mod tests {
     #[test]
     fn a_lookup_asks_and_reads_its_two_steps() {
         let plan = gateway();
-        let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann+1@example.com");
+        let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann+1@example.com", &BASE);
         assert_eq!(search.request().unwrap().path_and_query, "/api/v1.0/account/lookup?email=ann%2B1%40example.com");
         assert_eq!(search.take(&answer(200, "application/json; charset=utf-8", r#"{"sid":"s1"}"#)), None);
         assert_eq!(search.request().unwrap().path_and_query, "/userinfo?service_id=s1");
@@ -255,7 +308,7 @@ mod tests {
     #[test]
     fn only_the_documented_absence_is_one() {
         let plan = gateway();
-        let start = || Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com");
+        let start = || Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com", &BASE);
         assert_eq!(start().take(&answer(404, "application/json", r#"{"message":"none"}"#)), Some(Found::Absent));
         for undocumented in [
             answer(404, "text/html", "<html>"),
@@ -280,7 +333,9 @@ mod tests {
         let params = Vars::from([("service".into(), "acme".into())]);
         let plan = Plan::load("privo-consent", SHIPPED[1].1, &params).unwrap();
         let found = |lookup: &str, body: &str| {
-            Search::start(&plan.lookups[lookup], &params, "k").take(&answer(200, "application/json", body)).unwrap()
+            Search::start(&plan.lookups[lookup], &params, "k", &BASE)
+                .take(&answer(200, "application/json", body))
+                .unwrap()
         };
         let id = |found: Found| match found {
             Found::Record { id, .. } => Some(id),
@@ -302,7 +357,7 @@ mod tests {
     fn an_id_keeps_its_digits_or_is_none() {
         let plan = gateway();
         let named = |id: &str| {
-            let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com");
+            let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com", &BASE);
             search
                 .take(&answer(200, "application/json", &format!("{{\"sid\":{id}}}")))
                 .map_or_else(|| search.request().unwrap().path_and_query, |found| format!("{found:?}"))
@@ -327,7 +382,7 @@ mod tests {
             ("1", "\"1\"", false),
             ("{\"a\":1}", "{\"b\":1}", false),
         ] {
-            assert_eq!(same(&json(one), &json(other)), equal, "{one} {other}");
+            assert_eq!(super::super::file::same(&json(one), &json(other)), equal, "{one} {other}");
         }
     }
 
@@ -335,7 +390,7 @@ mod tests {
     fn a_key_of_dots_asks_no_other_address() {
         let params = Vars::from([("service".into(), "acme".into())]);
         let plan = Plan::load("privo-consent", SHIPPED[1].1, &params).unwrap();
-        let asks = |key: &str| Search::start(&plan.lookups["account-by-eid"], &params, key).request();
+        let asks = |key: &str| Search::start(&plan.lookups["account-by-eid"], &params, key, &BASE).request();
         for dots in [".", ".."] {
             assert!(asks(dots).is_err(), "{dots}");
         }
@@ -345,7 +400,7 @@ mod tests {
             assert_eq!(url.path(), path, "{key}");
         }
         let gateway = gateway();
-        let in_a_query = Search::start(&gateway.lookups["account-by-user-name"], &Vars::new(), "..").request();
+        let in_a_query = Search::start(&gateway.lookups["account-by-user-name"], &Vars::new(), "..", &BASE).request();
         assert_eq!(in_a_query.unwrap().path_and_query, "/api/v1.0/account/lookup?user_name=..");
     }
 
@@ -353,7 +408,7 @@ mod tests {
     fn a_second_step_that_shows_another_record_is_inconclusive() {
         let plan = gateway();
         for other in [r#"{"sub":"s2"}"#, r#"{"sub":1}"#] {
-            let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com");
+            let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com", &BASE);
             assert_eq!(search.take(&answer(200, "application/json", r#"{"sid":"s1"}"#)), None);
             assert!(matches!(search.take(&answer(200, "application/json", other)), Some(Found::Inconclusive(_))));
         }
@@ -362,7 +417,7 @@ mod tests {
     #[test]
     fn a_second_step_that_finds_nothing_is_inconclusive() {
         let plan = gateway();
-        let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com");
+        let mut search = Search::start(&plan.lookups["account-by-email"], &Vars::new(), "ann@example.com", &BASE);
         assert_eq!(search.take(&answer(200, "application/json", r#"{"sid":"s1"}"#)), None);
         assert!(matches!(search.take(&answer(404, "application/json", "{}")), Some(Found::Inconclusive(_))));
     }

@@ -4,7 +4,7 @@
 use url::Url;
 
 use super::file::Step;
-use super::parts::{Template, Vars, percent_decode};
+use super::template::{Template, Vars, percent_decode};
 use super::{Lookup, Reader};
 use crate::evidence::Facts;
 use crate::mask;
@@ -28,7 +28,7 @@ impl Reader<'_> {
         if facts.direction == Direction::Inbound {
             return mask::path(path);
         }
-        if let Some((_, template, _)) = self.outbound_operation(&facts.method, path) {
+        if let Some((_, template, _)) = self.outbound_operations(&facts.method, path).first() {
             return template.shown(&Vars::new());
         }
         let prefix = self.server.path().trim_end_matches('/');

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::file::{Effect as EffectPlan, Key, Source};
-use super::parts::{Path, Vars, identifier, path_literal};
+use super::file::{Effect as EffectPlan, Key, Set, Source};
+use super::parts::{Path, identifier, path_literal};
 use super::read::{Bad, SetProbe};
+use super::template::Vars;
 
 /// The first of a key's values that the entry has.
 ///
@@ -38,19 +39,28 @@ fn says_something(value: &Value) -> bool {
     value.as_str().is_none_or(|text| !text.trim().is_empty())
 }
 
+/// The fields that are written, as far as the request has them.
+///
+/// # Errors
+/// When it has none of them.
 pub(super) fn set_probes(plan: &EffectPlan, element: &Value, vars: &Vars) -> Result<Vec<SetProbe>, Bad> {
-    plan.sets
-        .iter()
-        .map(|set| {
+    let sent = |set: &Set| {
+        set.value.iter().find_map(|source| match source {
+            Source::Body(path) => path.first(element).filter(|value| says_something(value)).cloned(),
+            Source::Url(template) => template.fill(vars, str::to_owned).map(Value::String).filter(says_something),
+        })
+    };
+    let given: Vec<(&Set, Value)> = plan.sets.iter().filter_map(|set| Some((set, sent(set)?))).collect();
+    if let (true, Some(set)) = (given.is_empty(), plan.sets.first()) {
+        return Err(format!("`body` lacks the new value of `{}`", set.field));
+    }
+    given
+        .into_iter()
+        .map(|(set, sent)| {
             let path =
                 set.record.fill(vars, path_literal).ok_or_else(|| format!("field `{}` lacks a variable", set.field))?;
             let record =
                 Path::try_from(path).map_err(|_| format!("field `{}` names no place in a record", set.field))?;
-            let sent = set.value.iter().find_map(|source| match source {
-                Source::Body(path) => path.first(element).filter(|value| says_something(value)).cloned(),
-                Source::Url(template) => template.fill(vars, str::to_owned).map(Value::String).filter(says_something),
-            });
-            let sent = sent.ok_or_else(|| format!("`body` lacks the new value of `{}`", set.field))?;
             Ok(SetProbe { field: set.field.clone(), record, form: set.form, sent, before: set.before.clone() })
         })
         .collect()

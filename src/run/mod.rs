@@ -156,7 +156,7 @@ pub async fn run_over<T: Transport>(
     let summary = Summary { run: id.0, ..Summary::default() };
     let mut run = Run { ledger, config, reader: &reader, lookups, watcher, clock, id, summary };
     let result = run.passes(options, halt).await;
-    run.summary.requests = lookups.pace().requests();
+    run.summary.requests = lookups.requests();
     let controls = serde_json::to_string(&lookups.last_controls().await)?;
     let summary = run.summary.clone();
     let trouble = match &result {

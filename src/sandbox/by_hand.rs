@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::consent;
 use super::mutation::Mutation;
-use super::records::{Attribute, Details, Doing, Draft, Feature, Generation, Key, Kind, Way};
+use super::records::{Attribute, Details, Doing, Draft, Feature, Generation, Key, Kind, Verified, Way};
 use super::world::World;
 
 /// The cause of accounts that are put in without naming one.
@@ -152,6 +152,17 @@ impl World {
                 feature.state = turned.to_owned();
             }
         })
+    }
+}
+
+impl World {
+    /// Somebody tries to be verified for this request, with this outcome; the attempt's id.
+    pub fn verify(&mut self, now_ms: i64, request: &str, outcome: &str) -> String {
+        self.apply_due(now_ms);
+        let attempts = self.records.verifications.entry(request.to_owned()).or_default();
+        let attempt_id = format!("{request}-{}", attempts.len() + 1);
+        attempts.push(Verified { at_ms: now_ms, attempt_id: attempt_id.clone(), outcome: outcome.to_owned() });
+        attempt_id
     }
 }
 

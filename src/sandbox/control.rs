@@ -29,6 +29,10 @@ pub(super) fn answer(world: &mut World, now_ms: i64, request: &Request, segments
             true => Reply::json(200, &json!({ "state": state })),
             false => Reply::message(404, "not found"),
         },
+        ("POST", ["verifications", request, outcome]) => {
+            let attempt_id = world.verify(now_ms, request, outcome);
+            Reply::json(201, &json!({ "attemptId": attempt_id }))
+        }
         _ => Reply::message(404, "no such control endpoint"),
     }
 }

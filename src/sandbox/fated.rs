@@ -32,8 +32,12 @@ impl World {
                 let honest = answer(self, call, call.now_ms).reply();
                 Reply::hostile(kind, honest, self.faults.big_body_bytes)
             }
-            Fate::Plain => answer(self, call, call.now_ms).reply(),
-            Fate::Lag { ms } => answer(self, call, call.now_ms.saturating_sub(ms)).reply(),
+            Fate::Plain | Fate::Lag { .. } => {
+                let behind = if let Fate::Lag { ms } = fate { ms } else { 0 };
+                let answer = answer(self, call, call.now_ms.saturating_sub(behind));
+                let found_nothing = answer.status == 404;
+                if found_nothing { self.records.habits().absent(answer.reply()) } else { answer.reply() }
+            }
             Fate::Late { .. } | Fate::Repaired { .. } | Fate::Twice | Fate::Partial(_) => {
                 misfit("this fate needs a mutation")
             }

@@ -177,7 +177,10 @@ pub(super) fn add_children(
 
 /// A key of it is taken.
 pub(super) fn refused(records: &Records, message: &str) -> Answer {
-    Answer::message(records.habits().refuses_with, message)
+    let habits = records.habits();
+    let of_a_name = message.starts_with("user_name") || message.starts_with("display_name");
+    let status = if of_a_name { habits.refuses_names_with } else { None };
+    Answer::message(status.unwrap_or(habits.refuses_with), message)
 }
 
 fn insert_children(records: &mut Records, doing: &mut Doing, parent_sid: &str, children: &[Draft]) -> Vec<Value> {
@@ -328,6 +331,7 @@ pub(super) fn answer_read(
             check(records, view_ms, Key::DisplayName, &spellings, body)
         }
         Route::UserInfo => userinfo(records, view_ms, dated, target),
+        Route::Verification(request) => verification(records, view_ms, request),
         _ => Answer::not_found(),
     }
 }
@@ -402,6 +406,25 @@ fn userinfo(records: &Records, view_ms: i64, dated: bool, target: &Target) -> An
         shown.insert("created_at".to_owned(), timestamp(account.made_ms + habits.made_ahead_ms).into());
     }
     Answer::new(200, Value::Object(shown))
+}
+
+/// In the hub's envelope: one entity per attempt.
+fn verification(records: &Records, view_ms: i64, request: &str) -> Answer {
+    let Some(attempts) = records.verifications.get(request) else {
+        return Answer::not_found();
+    };
+    let shown = attempts.iter().filter(|attempt| attempt.at_ms <= view_ms);
+    let entity: Vec<Value> = shown
+        .map(|attempt| {
+            json!({ "method": "credit-card", "outcome": attempt.outcome, "requestDate": attempt.at_ms,
+                    "attemptId": attempt.attempt_id })
+        })
+        .collect();
+    let body = json!({
+        "validationErrors": [], "status": "success", "message": "", "resultCount": -1, "totalCount": -1,
+        "entity": entity, "responseTimestamp": view_ms,
+    });
+    Answer::new(200, body)
 }
 
 fn dated_profile(habits: &Habits, account: &Account, dated: bool) -> Value {

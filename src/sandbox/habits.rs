@@ -3,6 +3,9 @@
 
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::wire::Reply;
 
 /// The habits of a server. The default is the documented one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +39,10 @@ pub struct Habits {
     pub asks_again: bool,
     /// The status by which a repeat is refused.
     pub refuses_with: u16,
+    /// The status by which a user name or a display name that is taken is refused, where it is another one.
+    pub refuses_names_with: Option<u16>,
+    /// What a read of something that is not there is answered.
+    pub absent: Absent,
     /// The status by which a second child of a parent is answered, though it was made.
     pub second_child: u16,
 }
@@ -54,12 +61,30 @@ impl Default for Habits {
             made_ahead_ms: 0,
             keeps_deleted_keys: false,
             deletes_children: false,
-            associates_parents: false,
+            associates_parents: true,
             asks_again: false,
             refuses_with: 412,
+            refuses_names_with: None,
+            absent: Absent::Message,
             second_child: 201,
         }
     }
+}
+
+/// What a read of something that is not there is answered. Which of them PRIVO answers, no source shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Absent {
+    /// 404 with a JSON message.
+    Message,
+    /// 404 without a body.
+    Empty,
+    /// 404 with a page for people.
+    Page,
+    /// 200 with an envelope that holds nothing.
+    Envelope,
+    /// 400 with a JSON message.
+    BadRequest,
 }
 
 /// How a lookup finds accounts by a key.
@@ -71,6 +96,8 @@ pub enum Search {
     Prefix,
     /// The oldest account whose key contains it.
     Part,
+    /// The oldest account that has such a key, whatever is asked for: a filter that the server does not know.
+    Ignored,
 }
 
 impl Search {
@@ -80,6 +107,7 @@ impl Search {
             Search::Exact => key == asked,
             Search::Prefix => key.starts_with(asked),
             Search::Part => key.contains(asked),
+            Search::Ignored => true,
         }
     }
 }
@@ -149,12 +177,26 @@ impl ShownDate {
 }
 
 impl Habits {
+    /// The reply to a read that finds nothing.
+    pub(super) fn absent(&self, found_nothing: Reply) -> Reply {
+        match self.absent {
+            Absent::Message => found_nothing,
+            Absent::Empty => Reply::new(404, "application/json", Vec::new()),
+            Absent::Page => Reply::html(404, "404 Not Found"),
+            Absent::Envelope => Reply::json(200, &json!({ "status": "success", "entity": null })),
+            Absent::BadRequest => Reply::message(400, "not found"),
+        }
+    }
+
     /// Says what is wrong with these numbers, if anything.
     pub(super) fn check(&self) -> Result<(), String> {
         if !(0.0..=1.0).contains(&self.shown_otherwise) {
             return Err(format!("habits.shown_otherwise must lie between 0 and 1, not {}", self.shown_otherwise));
         }
-        for (name, status) in [("refuses_with", self.refuses_with), ("second_child", self.second_child)] {
+        let of_names = self.refuses_names_with.unwrap_or(self.refuses_with);
+        for (name, status) in
+            [("refuses_with", self.refuses_with), ("refuses_names_with", of_names), ("second_child", self.second_child)]
+        {
             if !(200..500).contains(&status) {
                 return Err(format!("habits.{name} must be a status from 200 to 499, not {status}"));
             }

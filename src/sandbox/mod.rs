@@ -42,7 +42,7 @@ mod server_tests;
 
 pub use by_hand::{BY_HAND, NewAccount, Repair};
 pub use faults::{BIG_BODY_LIMIT, Fate, Faults, Flapping, Hostile};
-pub use habits::{Habits, Search, ShownDate, ShownName};
+pub use habits::{Absent, Habits, Search, ShownDate, ShownName};
 pub use records::{Account, Attribute, Consent, Details, Feature, Generation, Kind, State, Way};
 pub use server::{Sandbox, Settings};
 pub use truth::{Applied, Blocked, Mails, Truth, Upcoming};

@@ -83,9 +83,12 @@ impl Mutation {
                 Ok(Mutation::DeleteAccount { service_id })
             }
             Route::Service(_, route) => Mutation::read_service(route, body),
-            Route::Token | Route::Lookup | Route::CheckEmail | Route::CheckDisplayName | Route::UserInfo => {
-                Err(Answer::not_found())
-            }
+            Route::Token
+            | Route::Lookup
+            | Route::CheckEmail
+            | Route::CheckDisplayName
+            | Route::UserInfo
+            | Route::Verification(_) => Err(Answer::not_found()),
         }
     }
 

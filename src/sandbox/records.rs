@@ -233,12 +233,23 @@ impl Doing<'_> {
     }
 }
 
+/// One attempt of a verification.
+#[derive(Clone, Debug)]
+pub(super) struct Verified {
+    pub at_ms: i64,
+    pub attempt_id: String,
+    /// `Pass`, `Fail`, `Pending`, `Declined` or `Purged`.
+    pub outcome: String,
+}
+
 /// All records with their indexes. Accounts are never taken out, only marked as deleted.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     pub accounts: Vec<Account>,
     pub consents: Vec<Consent>,
     pub journal: Journal,
+    /// The attempts of each verification, by the id of the request for it.
+    pub verifications: HashMap<String, Vec<Verified>>,
     habits: Habits,
     by_id: HashMap<String, usize>,
     by_key: HashMap<(Generation, Key, String), Vec<usize>>,

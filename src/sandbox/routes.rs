@@ -18,6 +18,8 @@ pub(super) enum Route {
     SetConsent(String, bool),
     /// The service id stands in the path, or else in the query.
     DeleteAccount(Option<String>),
+    /// The attempts of a verification, by the id of the request for it.
+    Verification(String),
     /// An endpoint of the consent service, below the partner's service identifier.
     Service(String, ServiceRoute),
 }
@@ -56,7 +58,9 @@ impl Route {
     /// Whether the endpoint changes nothing.
     pub fn is_read(&self) -> bool {
         match self {
-            Route::Lookup | Route::CheckEmail | Route::CheckDisplayName | Route::UserInfo => true,
+            Route::Lookup | Route::CheckEmail | Route::CheckDisplayName | Route::UserInfo | Route::Verification(_) => {
+                true
+            }
             Route::Service(_, route) => matches!(
                 route,
                 ServiceRoute::AccountByEid(_) | ServiceRoute::AccountBySid(_) | ServiceRoute::Consent(_)
@@ -98,6 +102,9 @@ fn gateway_route(method: &str, segments: &[&str]) -> Option<(Route, &'static str
         }
         ("DELETE", ["api", "consent", child]) => {
             (Route::SetConsent((*child).to_owned(), false), "DELETE /api/consent/{child_service_id}")
+        }
+        ("GET", ["api", "verification", id]) => {
+            (Route::Verification((*id).to_owned()), "GET /api/verification/{requestID}")
         }
         ("DELETE", ["api", "v1.0", "account"]) => (Route::DeleteAccount(None), "DELETE /api/v1.0/account"),
         ("DELETE", ["api", "v1.0", "account", service_id]) => {

@@ -132,7 +132,8 @@ impl Undecided<'_> {
     /// The record shows that it was made before the operation was first sent.
     fn is_older(&self, account: &Account) -> bool {
         let first = self.op.attempts.iter().map(|attempt| attempt.sent_ms).min();
-        let bound = first.filter(|_| self.stage.story.dated && !self.shares_its_id_with_anything());
+        let known = !self.shares_its_id_with_anything() && !self.sent_nobody_knows_when();
+        let bound = first.filter(|_| self.stage.story.dated && known);
         bound.is_some_and(|first| account.made_ms + self.uncertain() < first)
     }
 
@@ -237,7 +238,12 @@ impl Undecided<'_> {
         }
         // Another one was seen under the key once: which of them the delete was about, neither of their ages tells.
         let runs = || self.stage.reports.iter().filter(|report| report.after_run);
-        let was_seen = |account: &&&Account| runs().any(|report| account.exists_at(report.at));
+        // A look of the run was before its end, and a replica shows what was there.
+        let earlier = |at: i64| at - self.stage.story.windows.replica_lag - MINUTE;
+        let was_seen = |account: &&&Account| {
+            let there = |at: i64| account.made_ms <= at && account.deleted_ms.is_none_or(|gone| gone > earlier(at));
+            runs().any(|report| there(report.at))
+        };
         if accounts.iter().filter(was_seen).count() > 1 {
             return true;
         }

@@ -148,5 +148,8 @@ fn exchange(reply: Reply) -> Exchange {
     let retry_after = header("retry-after").and_then(|text| text.parse().ok()).map(Span::seconds);
     let date = header("date").and_then(|text| Moment::parse_http_date(&text, Moment(time::BEGINNING)));
     let content_type = header("content-type");
-    Exchange { answer: Answer { status: reply.status, content_type, date, body: reply.body }, retry_after }
+    Exchange {
+        answer: Answer { status: reply.status, content_type, date, links: String::new(), body: reply.body },
+        retry_after,
+    }
 }

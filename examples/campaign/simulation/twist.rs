@@ -170,11 +170,12 @@ fn habits(twists: &BTreeSet<Twist>, rng: &mut Rng) -> Habits {
                 habits.dates = dates[rng.usize(..dates.len())];
                 habits.shown_otherwise = if rng.bool() { 1.0 } else { 0.5 };
             }
-            Twist::Search => habits.search = if rng.bool() { Search::Prefix } else { Search::Part },
+            Twist::Search => habits.search = [Search::Prefix, Search::Part, Search::Ignored][rng.usize(..3)],
             Twist::FoldedKeys => habits.folds_keys = true,
             Twist::SoftDeleted => habits.keeps_deleted_keys = true,
             Twist::Refusals => {
                 habits.refuses_with = [412, 208, 409][rng.usize(..3)];
+                habits.refuses_names_with = [None, Some(412), Some(409), Some(208), Some(400)][rng.usize(..5)];
                 habits.second_child = if rng.bool() { 208 } else { 201 };
                 habits.associates_parents = rng.bool();
             }

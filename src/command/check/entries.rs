@@ -28,6 +28,8 @@ struct Sample {
     /// By what is wrong with them; never a value.
     unreadable: BTreeMap<String, u64>,
     elsewhere: u64,
+    /// By operation: nothing that they do can be looked up.
+    unseen: BTreeMap<String, u64>,
     wanted: Wanted,
     facts: Vec<Facts>,
 }
@@ -62,6 +64,12 @@ pub fn check(config: &Config, ledger: &Ledger, findings: &mut Findings) -> Resul
             "{}: sent to another host or port than {} (keep one ledger and one configuration for each server)",
             of_entries(sample.elsewhere, "other-environment"),
             config.server.base_url.origin().ascii_serialization()
+        ))?;
+    }
+    for (operation, count) in &sample.unseen {
+        findings.note(format!(
+            "{}: nothing that they do can be looked up, so they end as unobservable (ask PRIVO for a key of yours that a read finds, or `close` them when you know)",
+            of_entries(*count, operation)
         ))?;
     }
     let shared = shared_ids(sample.facts);
@@ -117,6 +125,9 @@ fn sample(config: &Config, ledger: &Ledger) -> Result<Sample> {
             Class::OtherEnvironment => sample.elsewhere += 1,
             Class::Read => {}
             Class::Planned => {
+                if facts.effects.iter().all(|effect| effect.key.is_none()) {
+                    *sample.unseen.entry(facts.operation.unwrap_or_default()).or_default() += 1;
+                }
                 let mut lookups: Vec<String> = facts.effects.into_iter().filter_map(|effect| effect.lookup).collect();
                 lookups.sort_unstable();
                 lookups.dedup();

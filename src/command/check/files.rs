@@ -9,7 +9,7 @@ use anyhow::Result;
 use rustix::fs::{Access, access, statvfs};
 
 use super::findings::Findings;
-use crate::config::{Config, Credential};
+use crate::config::{Auth, Config, Credential};
 use crate::notice::Notices;
 use crate::outputs;
 
@@ -41,9 +41,9 @@ fn configuration(config: &Config, findings: &mut Findings) -> Result<()> {
             "configuration {place}: everybody may change where the credentials are sent (chmod o-w {place})"
         ))?;
     }
-    let client_id = config.auth.as_ref().and_then(|auth| auth.client_id.written());
+    let id = config.auths().flat_map(Auth::credentials).find_map(Credential::written);
     let ping = config.notices.ping.as_ref().and_then(|ping| ping.url.written());
-    for (what, written) in [("the client id", client_id), ("the ping's URL", ping)] {
+    for (what, written) in [("the client id", id), ("the ping's URL", ping)] {
         if mode & OTHERS_READ != 0 && written.is_some() {
             findings.note(format!("configuration {place}: everybody may read {what} in it (chmod o-r {place})"))?;
         }
@@ -52,7 +52,7 @@ fn configuration(config: &Config, findings: &mut Findings) -> Result<()> {
 }
 
 fn secrets(config: &Config, findings: &mut Findings) -> Result<()> {
-    let auth = config.auth.iter().flat_map(|auth| [&auth.client_id, &auth.client_secret]);
+    let auth = config.auths().flat_map(Auth::credentials);
     let ping = config.notices.ping.iter().map(|ping| &ping.url);
     for file in auth.chain(ping).filter_map(Credential::file) {
         let place = file.display();

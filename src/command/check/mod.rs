@@ -3,6 +3,7 @@
 //! It goes on after a finding wherever it can, for one mistake often hides the next. It changes nothing, and a run and its
 //! writers may go on beside it.
 
+mod assumptions;
 mod entries;
 #[cfg(unix)]
 mod files;
@@ -11,7 +12,7 @@ mod server;
 
 use anyhow::Result;
 
-use crate::cli::Cli;
+use crate::cli::{CheckArgs, Cli};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::config::places::Places;
@@ -20,13 +21,13 @@ use crate::ledger::{Ledger, VERSION};
 use crate::schedule::crontab::Line;
 use findings::Findings;
 
-pub async fn check(cli: &Cli) -> Result<u8> {
+pub async fn check(cli: &Cli, args: &CheckArgs) -> Result<u8> {
     let mut findings = Findings::new(cli.json);
-    look_around(cli, &mut findings).await?;
+    look_around(cli, args, &mut findings).await?;
     findings.end()
 }
 
-async fn look_around(cli: &Cli, findings: &mut Findings) -> Result<()> {
+async fn look_around(cli: &Cli, args: &CheckArgs, findings: &mut Findings) -> Result<()> {
     let Some(config) = configuration(cli, findings)? else { return Ok(()) };
     #[cfg(unix)]
     files::check(&config, findings)?;
@@ -36,7 +37,7 @@ async fn look_around(cli: &Cli, findings: &mut Findings) -> Result<()> {
     };
     schedule(&config, findings)?;
     // What else a configuration may have in it gets a file and a line of its own here.
-    server::check(&config, &wanted, findings).await
+    server::check(&config, &wanted, args.assumptions, findings).await
 }
 
 /// Its own schedule, if it has one.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::assumptions;
 use super::entries::Wanted;
 use super::findings::Findings;
 use crate::clock::{Moment, Span};
-use crate::config::Config;
+use crate::config::{Auth, Config};
 use crate::http::{self, Broken, Exchange, Outgoing, Transport};
 use crate::lookup::{self, Controls, Lookups, Stop};
 
@@ -20,7 +21,7 @@ const TOO_FAR: Span = Span::seconds(60);
 /// A server is asked so often whether it answers at all.
 const TRIES: u32 = 3;
 
-pub async fn check(config: &Config, wanted: &Wanted, findings: &mut Findings) -> Result<()> {
+pub async fn check(config: &Config, wanted: &Wanted, in_full: bool, findings: &mut Findings) -> Result<()> {
     for clear in sent_in_clear(config) {
         findings.bad(clear)?;
     }
@@ -55,19 +56,23 @@ pub async fn check(config: &Config, wanted: &Wanted, findings: &mut Findings) ->
             // Already said of those that the entries need.
             Ok(controls) if controls.usable() && wanted.contains_key(name) => {}
             Ok(controls) if controls.usable() => findings.note(format!(
-                "{name} has no control: its absences prove nothing (add a [[control]] with a known key)"
+                "{name} has no control, and no entry needs it yet: its absences would prove nothing (add a [[control]] with a known key)"
             ))?,
             Ok(controls) => findings.bad(format!("controls of {name}: {}", trouble(&controls)))?,
         }
     }
-    Ok(())
+    assumptions::check(config, &lookups, in_full, findings).await
 }
 
 /// What leaves this machine so that everybody on the way can read it.
 fn sent_in_clear(config: &Config) -> Vec<String> {
-    let token = config.auth.as_ref().map(|auth| ("auth.token_url", &auth.token_url, "the client's secret is"));
-    let urls = [("server.base_url", &config.server.base_url, "the token and children's data are")];
-    let clear = urls.into_iter().chain(token).filter(|(_, url, _)| url.scheme() == "http" && !http::is_loopback(url));
+    let data = "the credentials and children's data are";
+    let server = std::iter::once(("server.base_url".to_owned(), &config.server.base_url, data));
+    let hosts = config.hosts.iter().map(|(name, host)| (format!("hosts.{name}.base_url"), &host.base_url, data));
+    let tokens = config.auths().filter_map(Auth::token_url);
+    let tokens = tokens.map(|url| ("auth.token_url".to_owned(), url, "the client's secret is"));
+    let urls = server.chain(hosts).chain(tokens);
+    let clear = urls.filter(|(_, url, _)| url.scheme() == "http" && !http::is_loopback(url));
     clear.map(|(key, _, what)| format!("{key}: {what} sent in clear text (write https)")).collect()
 }
 
@@ -76,6 +81,10 @@ fn not_asked(findings: &mut Findings, why: &str) -> Result<()> {
 }
 
 fn trouble(controls: &Controls) -> String {
+    if controls.shut_out {
+        let cause = controls.cause.as_deref().unwrap_or("refused");
+        return format!("the credentials do not let this job read ({cause}); check [auth]: token, scope and audience");
+    }
     controls.contradiction().map(str::to_owned).unwrap_or_else(|| {
         format!(
             "no answer to rely on ({}); if the server answers an unknown key differently, change `absent` in the plan",
@@ -96,6 +105,11 @@ async fn answers(config: &Config, findings: &mut Findings) -> Result<bool> {
         Err(Broken { cause, .. }) => {
             findings.bad(format!("server {origin}: {cause} (is base_url right, and may this host reach it?)"))?;
             Ok(false)
+        }
+        Ok((exchange, ..)) if exchange.answer.status >= 500 => {
+            let status = exchange.answer.status;
+            findings.bad(format!("server {origin} answers {status}: it, or what stands before it, is not well"))?;
+            Ok(true)
         }
         Ok((exchange, asked, answered)) => {
             match exchange.answer.date {
@@ -188,7 +202,8 @@ mod tests {
         assert!(sent_in_clear(&config("http://127.0.0.1:1", "http://[::1]:2")).is_empty());
         let clear = sent_in_clear(&config("http://a.example", "http://b.example"));
         assert!(
-            clear[0].starts_with("server.base_url: the token") && clear[1].starts_with("auth.token_url: the client")
+            clear[0].starts_with("server.base_url: the credentials")
+                && clear[1].starts_with("auth.token_url: the client")
         );
     }
 }

@@ -18,6 +18,8 @@ const LONG_AGO: Span = Span::seconds(30 * 86_400);
 /// The email, user name and external id of the account that is known to be there.
 pub const CANARY_EMAIL: &str = "canary@partner.example";
 pub const CANARY: &str = "canary";
+/// A verification that is known to be there.
+pub const VERIFIED: &str = "verified-canary";
 /// The name and birth date of the canary's child.
 pub const CHICK: (&str, &str) = ("Chick", "20150401");
 
@@ -109,6 +111,7 @@ impl Stage<'_> {
             parent_email: Some(CANARY_EMAIL.to_owned()),
             ..NewAccount::default()
         })?;
+        self.world.verify(self.now.0, VERIFIED, "Pass");
         Ok(Canary { service_id, child, sid: asked.sid, consent: asked.consent })
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::cast::{CANARY, CANARY_EMAIL, CHICK, Canary};
+use super::cast::{CANARY, CANARY_EMAIL, CHICK, Canary, VERIFIED};
 use crate::config::Config;
 use crate::exit::Refused;
 use crate::sandbox::Generation;
@@ -114,12 +114,15 @@ fn control(lookup: &str, key: &str) -> String {
 fn gateway(url: &str, client: &str, canary: &Canary) -> String {
     let mut text = "plan = \"privo-gateway\"\n\n[ledger]\npath = \"ledger.db\"\n".to_owned();
     text += &common(url, client, "/oauth/token", "PRIVOLOCK TRUST");
+    // PRIVO's hub shows what became of a verification; the sandbox is both.
+    text += &format!("\n[hosts.hub]\nbase_url = \"{url}\"\n");
     for (lookup, key) in [
         ("account-by-email", CANARY_EMAIL),
         ("account-by-user-name", CANARY),
         ("account-by-display-name", CANARY),
         ("account-by-external-id", CANARY),
         ("account-by-service-id", &canary.service_id),
+        ("verification", VERIFIED),
         ("children-of-parent", CANARY_EMAIL),
     ] {
         text += &control(lookup, key);

@@ -83,7 +83,10 @@ impl<'a> Judge<'a> {
     }
 
     fn satisfied(&self, case: &Case) -> Judgement {
-        if case.played.wish.wants.iter().any(|want| matches!(want, Want::ConsentKnown(_) | Want::AccountKnown(_))) {
+        let of_a_state = |want: &Want| {
+            matches!(want, Want::ConsentKnown(_) | Want::AccountKnown(_) | Want::VerificationKnown { .. })
+        };
+        if case.played.wish.wants.iter().any(of_a_state) {
             return self.state_told(case);
         }
         wrong_if(case.reals.iter().any(|real| !real.holds), "it is not as wanted on the server")?;
@@ -133,6 +136,7 @@ impl<'a> Judge<'a> {
                 let features = state.map_or(&[][..], |state| state.features.as_slice());
                 features.iter().map(|feature| format!("{}={}", feature.identifier, feature.state)).collect()
             }
+            Want::VerificationKnown { attempt, outcome } => vec![format!("{attempt}={outcome}")],
             _ => Vec::new(),
         }
     }

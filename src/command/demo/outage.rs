@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cast::{Asked, Cast, locked};
 use super::draw::Script;
@@ -56,6 +56,9 @@ pub async fn play(
     locked(world).set_faults(incident(dated));
     let in_outage = partner.go(script.outage, did).await;
     all.extend(missed_webhooks(world, &cast.asked, rng));
+    all.extend(
+        (0..cast.asked.len() / 4 + 1).flat_map(|n| [missed_verification(world, n, rng), missed_decision(n, rng)]),
+    );
     locked(world).set_faults(calm(dated));
     let after = partner.go(script.after, did).await;
     all.extend(partner.go_on_with(in_outage).await);
@@ -66,6 +69,27 @@ pub async fn play(
 /// Granters decide while the partner's own endpoint is down; a few events come through at last.
 fn missed_webhooks(world: &Arc<Mutex<World>>, asked: &[Asked], rng: &mut Rng) -> Vec<Played> {
     asked.iter().enumerate().map(|(n, asked)| missed(world, n, asked, rng)).collect()
+}
+
+/// Somebody is verified while the partner's endpoint is down: the gateway's webhook, whose state the hub shows.
+fn missed_verification(world: &Arc<Mutex<World>>, n: usize, rng: &mut Rng) -> Played {
+    let outcome = ["Pass", "Fail", "Declined"][rng.usize(..3)];
+    let request = format!("verification-{n}");
+    let attempt = locked(world).verify(Moment::now().0, &request, outcome);
+    let event = json!({
+        "webhookId": 1234,
+        "event": if outcome == "Pass" { "VERIFY_VERIFIED" } else { "VERIFY_FAILED" },
+        "data": { "verified": outcome == "Pass", "matchOutcome": outcome, "requestID": request, "attemptId": attempt },
+        "timestamp": Moment::now().0,
+    });
+    let want = Want::VerificationKnown { attempt, outcome };
+    undelivered(format!("verify-{n}"), Generation::Gateway, event, vec![want], rng)
+}
+
+/// The gateway's webhook for a consent, whose body no source shows and whose state no answer.
+fn missed_decision(n: usize, rng: &mut Rng) -> Played {
+    let event = json!({ "event": "CONSENT_ALL", "id": format!("decision-{n}"), "type": "APPROVED" });
+    undelivered(format!("decide-{n}"), Generation::Gateway, event, vec![Want::Unseen("consent decided")], rng)
 }
 
 fn missed(world: &Arc<Mutex<World>>, n: usize, asked: &Asked, rng: &mut Rng) -> Played {
@@ -79,13 +103,19 @@ fn missed(world: &Arc<Mutex<World>>, n: usize, asked: &Asked, rng: &mut Rng) -> 
         "granter_sid": [asked.granter],
         "consent_identifiers": [asked.consent],
     });
+    let wants = vec![Want::ConsentKnown(asked.consent.clone()), Want::AccountKnown(asked.sid.clone())];
+    undelivered(format!("hook-{n}"), Generation::Consent, event, wants, rng)
+}
+
+/// A webhook that the partner's endpoint answers with an error, up to three times; now and then it is taken at last.
+fn undelivered(operation: String, generation: Generation, event: Value, wants: Vec<Want>, rng: &mut Rng) -> Played {
     let wish = Wish {
-        operation: format!("hook-{n}"),
+        operation: operation.clone(),
         method: "POST",
         path: "/webhooks/privo".to_owned(),
         body: Some(event.to_string()),
-        wants: vec![Want::ConsentKnown(asked.consent.clone()), Want::AccountKnown(asked.sid.clone())],
-        generation: Generation::Consent,
+        wants,
+        generation,
         repeatable: true,
         seed: 0,
     };
@@ -97,7 +127,7 @@ fn missed(world: &Arc<Mutex<World>>, n: usize, asked: &Asked, rng: &mut Rng) -> 
             true => (Failure::Answered, 200),
             false => (Failure::Http, 503),
         };
-        let request_id = format!("hook-{n}-{delivery}");
+        let request_id = format!("{operation}-{delivery}");
         let now = Moment::now();
         played.attempts.push(Attempt {
             request_id,

@@ -95,7 +95,9 @@ impl<'a> Facts<'a> {
             Want::Assured { sid, attribute, ial } => {
                 simple(&count("assurance set", Some(sid)), self.is_assured(sid, attribute, ial))
             }
-            Want::Nothing | Want::ConsentKnown(_) | Want::AccountKnown(_) => simple(&[], true),
+            Want::Nothing | Want::ConsentKnown(_) | Want::AccountKnown(_) | Want::VerificationKnown { .. } => {
+                simple(&[], true)
+            }
         }
     }
 

@@ -48,6 +48,8 @@ pub enum Want {
     ConsentKnown(String),
     /// The partner knows the state of this account.
     AccountKnown(String),
+    /// The partner knows how this attempt of a verification ended.
+    VerificationKnown { attempt: String, outcome: &'static str },
 }
 
 /// Somebody who should have an account.

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const KINDS: [Kind; 6] = [Kind::Create, Kind::Member, Kind::Blind, Kind::Delete, Kind::Update, Kind::Inbound];
+const KINDS: [Kind; 7] =
+    [Kind::Create, Kind::Member, Kind::Blind, Kind::Delete, Kind::Update, Kind::Upsert, Kind::Inbound];
 
 fn bad() -> Class {
     Class::BadRow { why: "body".into() }

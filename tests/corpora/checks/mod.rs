@@ -22,7 +22,7 @@ mod row;
 
 use std::sync::OnceLock;
 
-use privo_reconcile::plan::parts::Vars;
+use privo_reconcile::plan::template::Vars;
 use privo_reconcile::plan::{Plan, Reader, SHIPPED};
 use url::Url;
 

@@ -1,9 +1,8 @@
 //! Any text as a JSON path over any document, as a template, as a key: `PATH`, the document, one more text.
 
 use privo_reconcile::plan::compare::Form;
-use privo_reconcile::plan::parts::{
-    Normalisation, Path, Template, Vars, moment, normalise, path_literal, percent_decode, percent_encode,
-};
+use privo_reconcile::plan::parts::{Normalisation, Path, moment, normalise, path_literal};
+use privo_reconcile::plan::template::{Template, Vars, percent_decode, percent_encode};
 use privo_reconcile::words::Compared;
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 //! Any text as a plan: it is refused with the file's name, or all that it says can be done.
 
 use privo_reconcile::clock::Moment;
-use privo_reconcile::plan::parts::Vars;
 use privo_reconcile::plan::search::Search;
+use privo_reconcile::plan::template::Vars;
 use privo_reconcile::plan::{Plan, Reader, Row, text_cell};
 use privo_reconcile::words::Direction;
 use url::Url;
@@ -31,7 +31,7 @@ fn every_part_works(plan: &Plan) {
     let server = Url::parse("https://privo.example").unwrap();
     let reader = Reader { plan, server: &server, salt: b"salt" };
     for lookup in plan.lookups.values() {
-        let request = Search::start(lookup, plan.params(), "ann+1@exämple.com/../?#&").request();
+        let request = Search::start(lookup, plan.params(), "ann+1@exämple.com/../?#&", &server).request();
         let Ok(request) = request else { continue };
         let path = &request.path_and_query;
         assert!(path.starts_with('/'), "a lookup that asks {path}");

@@ -3,7 +3,7 @@
 
 use privo_reconcile::clock::Moment;
 use privo_reconcile::evidence::{Class, Facts};
-use privo_reconcile::plan::parts::Vars;
+use privo_reconcile::plan::template::Vars;
 use privo_reconcile::plan::{NoText, Reader, Row};
 use privo_reconcile::words::Direction;
 
