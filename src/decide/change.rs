@@ -224,13 +224,16 @@ fn equivalent() -> Decision {
         .because("every sent field is equal; what made it so cannot be known".into())
 }
 
-/// The fields hold what they held before: they can have it only from before, or an earlier look saw the same values, and
-/// no other write is known since. Who changed the record since may have written over what was sent.
+/// The fields hold what they held before: they can have it only from before, or the record was changed last before the update
+/// was sent, or an earlier look saw the same values, and no other write is known since. Who changed the record since may have
+/// written over what was sent.
 fn as_before(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record) -> bool {
     let first = group.first_sent(identity);
-    let since = || changed(group, identity, look, record) != Age::Before;
-    if record.equals() || look.seen != Seen::Present || (record.changed.is_some() && since()) {
+    if record.equals() || look.seen != Seen::Present {
         return false;
+    }
+    if record.changed.is_some() {
+        return changed(group, identity, look, record) == Age::Before;
     }
     let (Some(key), Some(first)) = (effect.key, first) else { return record.as_before };
     record.as_before

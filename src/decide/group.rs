@@ -121,14 +121,20 @@ impl<'a> Group<'a> {
     }
 
     /// Every attempt of the operation that left its sender was answered with a content error. What a delete is refused for
-    /// may be that there is nothing to remove.
+    /// may be that there is nothing to remove; and what is said to be there already, this very request may have made, when
+    /// something on the way sent it twice.
     pub fn all_were_refused(&self, attempt: &Attempt) -> bool {
-        let content_error = |status: u16| (400..500).contains(&status);
-        let deletes = attempt.facts.effects.iter().any(|effect| effect.kind == Kind::Delete);
-        let refused = |other: &Attempt| {
-            other.answered() && !other.facts.key_is_there && other.facts.http_status.is_some_and(content_error)
-        };
+        let makes = |effect: &Effect| matches!(effect.kind, Kind::Create | Kind::Member | Kind::Upsert);
+        let effects = &attempt.facts.effects;
+        let deletes = effects.iter().any(|effect| effect.kind == Kind::Delete);
+        let may_be_there = |other: &Attempt| other.facts.already_there && effects.iter().any(makes);
+        let refused = |other: &Attempt| is_refused(other) && !may_be_there(other);
         !deletes && self.left(attempt, refused)
+    }
+
+    /// The same, whatever the content error was: nothing of it is to be sent again as it is.
+    pub fn none_was_taken(&self, attempt: &Attempt) -> bool {
+        self.left(attempt, is_refused)
     }
 
     fn left(&self, attempt: &Attempt, all: impl Fn(&Attempt) -> bool) -> bool {
@@ -479,6 +485,11 @@ pub fn maybe_succeeded(attempt: &Attempt) -> bool {
 /// In doubt, or perhaps told that it succeeded.
 pub fn maybe_applied(attempt: &Attempt) -> bool {
     in_doubt(attempt) || maybe_succeeded(attempt)
+}
+
+/// It was answered with a content error.
+fn is_refused(attempt: &Attempt) -> bool {
+    attempt.answered() && attempt.facts.http_status.is_some_and(|status| (400..500).contains(&status))
 }
 
 /// The id of what a look found under the entry's own spelling.

@@ -169,8 +169,21 @@ fn decide_attempt(group: &Group, whose: &Matchings, attempt: &Attempt) -> Decisi
         Class::Planned => {
             let parts: Vec<Decision> =
                 attempt.facts.effects.iter().enumerate().map(|(i, effect)| decide_effect(group, whose, attempt, i, effect)).collect();
-            expired(group, attempt, fold::fold(&attempt.facts.effects, parts))
+            let decision = expired(group, attempt, fold::fold(&attempt.facts.effects, parts));
+            if group.none_was_taken(attempt) { to_be_corrected(decision) } else { decision }
         }
+    }
+}
+
+/// Every attempt was refused, the last word on it being that something is there already; what it asked for is not there.
+fn to_be_corrected(decision: Decision) -> Decision {
+    match decision {
+        Decision::Settle(verdict) if verdict.action == Action::Resend => {
+            settle(Status::Resolved, Outcome::NotApplied, Reason::NeverSent, Action::Review).because(
+                "every attempt of this operation that left its sender was refused, and what it asked for is not there; correct it and send it anew".into(),
+            )
+        }
+        decision => decision,
     }
 }
 

@@ -38,7 +38,7 @@ impl World {
                 let found_nothing = answer.status == 404;
                 if found_nothing { self.records.habits().absent(answer.reply()) } else { answer.reply() }
             }
-            Fate::Late { .. } | Fate::Repaired { .. } | Fate::Twice | Fate::Partial(_) => {
+            Fate::Late { .. } | Fate::Repaired { .. } | Fate::Twice | Fate::Repeated | Fate::Partial(_) => {
                 misfit("this fate needs a mutation")
             }
         }
@@ -99,6 +99,7 @@ impl World {
                 self.execute(call, cause, read, Way::Twice);
                 lost()
             }
+            Fate::Repeated => self.execute(call, cause, read, Way::Twice).reply(),
             Fate::Cut => cut(honest),
             Fate::Hostile(kind) => Reply::hostile(kind, honest, self.faults.big_body_bytes),
             _ => honest,

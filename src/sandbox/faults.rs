@@ -194,6 +194,8 @@ pub enum Fate {
     Repaired { ms: i64 },
     /// Applied twice, the answer is lost.
     Twice,
+    /// Sent once more by what stands before the server; the sender gets the second answer.
+    Repeated,
     /// A parent and only the first `n` of its children (drawn when absent); 500.
     Partial(Option<usize>),
     /// A definite 400, not applied.
@@ -240,6 +242,7 @@ impl Fate {
             "error-before" => Fate::ErrorBefore,
             "error-after" => Fate::ErrorAfter,
             "twice" => Fate::Twice,
+            "repeated" => Fate::Repeated,
             "refused" => Fate::Refused,
             "too-many" => Fate::TooMany,
             "unauthorised" => Fate::Unauthorised,

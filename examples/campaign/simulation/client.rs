@@ -248,7 +248,9 @@ impl Stage {
                 _ => "error-after".to_owned(),
             };
         }
+        let repeats = self.story.has(Twist::Refusals);
         match rng.u8(..100) {
+            0..4 if repeats => "repeated".to_owned(),
             0..13 => "plain".to_owned(),
             13..27 => "lost-before".to_owned(),
             27..42 => "lost-after".to_owned(),

@@ -458,3 +458,57 @@ fn delete_present_the_same_by_creation_time_beside_a_create_in_doubt() {
     let undated = [DAY + 20, DAY + 31].map(|minute| present_at(minute, undated("a")));
     assert_eq!(said([delete().saw(undated), create()])[0], "duplicate-risk unknown ambiguous-match review");
 }
+
+/// A record that shows another value than was sent.
+fn another(values: u8) -> Record {
+    let fields = vec![("name".to_owned(), Compared::Differs)];
+    Record { changed: None, fields, values: Some(link(values)), ..record("a", -99) }
+}
+
+/// A PUT that makes or replaces: absent as a create, present as an update.
+#[test]
+fn upsert_is_made_replaced_or_neither() {
+    let upsert = || attempt(Kind::Upsert);
+    let absent = |minutes: &[i64]| {
+        said([upsert().told(|a| a.looks = minutes.iter().map(|m| absent_at(*m)).collect())])[0].clone()
+    };
+    assert_eq!(absent(&[1]), "pending unsettled wait");
+    assert_eq!(absent(&[16]), "pending unconfirmed wait");
+    assert_eq!(absent(&CONFIRMED), "resolved not-applied confirmed-absent resend");
+    let equal = Record { changed: None, ..record("a", 1) };
+    assert_eq!(said([upsert().saw([present_at(16, equal.clone())])]), ["resolved satisfied equivalent none"]);
+    let changed = Record { changed: Some(at(2)), ..equal.clone() };
+    assert_eq!(said([upsert().saw([present_at(16, changed)])]), ["resolved applied updated none"]);
+    assert_eq!(said([upsert().saw([present_at(16, another(7))])]), [OVERWRITTEN]);
+    // It was there once, or something known may have removed it.
+    let gone = [present_at(3, equal), absent_at(16), absent_at(27)];
+    assert_eq!(said([upsert().saw(gone)]), ["duplicate-risk unknown removed-since review"]);
+    let deleted = [upsert().saw(CONFIRMED.map(absent_at)), attempt(Kind::Delete).op(2).sent(3).answered(200)];
+    assert_eq!(said(deleted)[0], "duplicate-risk unknown removed-since review");
+}
+
+/// What replaces a record writes all of it, and makes it where there was none.
+#[test]
+fn upsert_explains_what_others_find() {
+    let put = || attempt(Kind::Upsert).op(2).sent(1).answered(200);
+    let created = [attempt(Kind::Create).saw([present_at(16, record("a", 2))]), put()];
+    assert_eq!(said(created)[0], "resolved satisfied present store-id");
+    let looks = CONFIRMED.map(|m| present_at(m, Record { as_before: true, ..another(7) }));
+    assert_eq!(said([update().saw(looks.clone())])[0], "resolved not-applied not-updated resend");
+    assert_eq!(said([update().saw(looks), put()])[0], OVERWRITTEN);
+}
+
+/// Nothing was written since before the update was sent, by the server's word.
+#[test]
+fn update_of_a_record_that_was_changed_last_before_it_was_sent_is_not_updated() {
+    let looks = |changed: i64| CONFIRMED.map(|m| present_at(m, Record { changed: Some(at(changed)), ..another(7) }));
+    assert_eq!(said([update().saw(looks(-9))]), ["resolved not-applied not-updated resend"]);
+    assert_eq!(
+        said([update().saw([present_at(16, Record { changed: Some(at(-9)), ..another(7) })])]),
+        ["pending unconfirmed wait"]
+    );
+    assert_eq!(said([update().saw(looks(0))]), [OVERWRITTEN]);
+    assert_eq!(said([update().saw(looks(2))]), [OVERWRITTEN]);
+    let other = update().op(2).sent(3).answered(200);
+    assert_eq!(said([update().saw(looks(-9)), other])[0], OVERWRITTEN);
+}

@@ -84,6 +84,19 @@ fn together_the_answers_of_all_that_left_say_it() {
     assert_eq!(said(doubt)[0], "duplicate-risk unknown unobservable ask-privo");
 }
 
+/// What stands before the server may have sent it twice: the second answer says that something is there already.
+#[test]
+fn together_what_is_said_to_be_there_is_looked_up() {
+    let there = || create().sent(1).answered(412).told(|a| a.facts.already_there = true);
+    let saw = |looks: &[Look]| {
+        let seen = |attempt: Attempt| attempt.told(|a| a.looks = looks.to_vec());
+        said([seen(create().not_sent()), seen(there())])[0].clone()
+    };
+    assert_eq!(saw(&[present_at(3, record("a", 1))]), "resolved satisfied present store-id");
+    assert_eq!(saw(&CONFIRMED.map(absent_at)), "resolved not-applied never-sent review");
+    assert_eq!(saw(&[absent_at(3)]), "pending unconfirmed wait");
+}
+
 /// Of one delivery a later one that was taken is known, of the other not: the state is to be applied.
 #[test]
 fn together_a_state_that_was_fetched_is_applied() {
