@@ -68,6 +68,10 @@ pub struct Asked {
     /// With its query.
     pub path: String,
     pub authorization: String,
+    /// All headers as they came.
+    pub head: String,
+    /// But for its last byte.
+    pub body: String,
 }
 
 impl Asked {
@@ -81,7 +85,8 @@ impl Asked {
             found.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
         };
         let length = header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
-        Some((Asked { method, path, authorization: header("authorization").unwrap_or_default() }, length))
+        let authorization = header("authorization").unwrap_or_default();
+        Some((Asked { method, path, authorization, head: head.to_owned(), body: String::new() }, length))
     }
 
     pub fn for_token(&self) -> bool {
@@ -217,10 +222,11 @@ impl Wire {
             }
             head.push(byte[0]);
         }
-        let asked = Asked::of(&String::from_utf8_lossy(&head));
-        if let Some((_, length)) = asked.as_ref().filter(|(_, length)| *length > 0) {
+        let mut asked = Asked::of(&String::from_utf8_lossy(&head));
+        if let Some((asked, length)) = asked.as_mut().filter(|(_, length)| *length > 0) {
             let mut rest = vec![0; *length];
             self.read_exact(&mut rest)?;
+            asked.body = String::from_utf8_lossy(&rest).trim_start().to_owned();
         }
         Ok(asked.map(|(asked, _)| asked))
     }
