@@ -6,7 +6,7 @@ use std::ops::Range;
 use anyhow::{Context, Result, anyhow, bail};
 use toml::Spanned;
 
-use super::file::{Effect, EffectKind, Key, Lookup, Operation, Pages, PlanFile, RecordShape, Source, Step};
+use super::file::{Effect, EffectKind, Key, Lookup, Operation, Pages, PlanFile, Source, Step};
 use super::parts::{Path, header_name, is_header_value, names_one_place};
 use super::template::{Template, Vars};
 use super::{known_lookup, or_none};
@@ -182,7 +182,7 @@ fn check_lookup(lookup: &Lookup, params: &Vars) -> Result<()> {
     if lookup.steps[0].absent.is_empty() {
         bail!("step 1: `absent` is missing (without a documented absent answer nothing can be found absent)");
     }
-    check_list(&lookup.record)
+    check_list(lookup)
 }
 
 fn check_step(step: &Step, first: bool, params: &Vars) -> Result<()> {
@@ -237,29 +237,30 @@ fn is_a_path(path: &Template, params: &Vars) -> Result<()> {
 }
 
 /// A list says how it is known to be whole: an absence from a part of it proves nothing.
-fn check_list(record: &RecordShape) -> Result<()> {
+fn check_list(lookup: &Lookup) -> Result<()> {
+    let Lookup { record, pages, complete, .. } = lookup;
     if record.list.is_none() {
-        if record.pages.is_some() || record.complete.is_some() || record.whole {
-            bail!("`pages`, `complete` and `whole` belong to a list (give the record `list`, or take them out)");
+        if pages.is_some() || complete.is_some() || record.whole {
+            bail!("`pages`, `complete` and `record.whole` belong to a list (give the record `list`, or take them out)");
         }
         return Ok(());
     }
     if record.id.is_none() {
         bail!("a list needs `record.id` (records are told apart by it)");
     }
-    if record.pages.is_none() && record.complete.is_none() && !record.whole {
+    if pages.is_none() && complete.is_none() && !record.whole {
         bail!(
-            "a list needs `pages`, `complete` or `whole = true` in its record: an absence from a part of a list proves nothing \
+            "a list needs `pages` or `complete` in its lookup, or `whole = true` in its record: an absence from a part of a list proves nothing \
              (say how the next page is found, or what an answer shows that has all, or that every answer has all)"
         );
     }
-    if let Some(Pages { next, token, param, link, most }) = &record.pages {
+    if let Some(Pages { next, token, param, link, most }) = pages {
         let ways = [next.is_some(), token.is_some(), *link];
         if ways.iter().filter(|way| **way).count() != 1 || token.is_some() != param.is_some() || *most == 0 {
             bail!("`pages` needs one of `next`, `token` with `param`, or `link = true`, and `most` of at least 1");
         }
     }
-    if record.complete.as_ref().is_some_and(|complete| complete.null.is_empty() && complete.count.is_none()) {
+    if complete.as_ref().is_some_and(|complete| complete.null.is_empty() && complete.count.is_none()) {
         bail!("`complete` needs `null` or `count`");
     }
     Ok(())

@@ -101,6 +101,10 @@ pub struct Lookup {
     pub steps: Vec<Step>,
     #[serde(default)]
     pub record: RecordShape,
+    /// How the rest of the record's list is fetched, that comes in pages.
+    pub pages: Option<Pages>,
+    /// What an answer shows that has the whole list.
+    pub complete: Option<Complete>,
 }
 
 impl Lookup {
@@ -243,10 +247,6 @@ pub struct RecordShape {
     pub shared: Option<Spanned<String>>,
     /// The array that lists the owner's records.
     pub list: Option<Path>,
-    /// How the rest of a list is fetched, that comes in pages.
-    pub pages: Option<Pages>,
-    /// What an answer shows that has the whole list.
-    pub complete: Option<Complete>,
     /// PRIVO documents that every answer has the whole list.
     #[serde(default)]
     pub whole: bool,
@@ -279,8 +279,6 @@ impl RecordShape {
         RecordShape {
             shared: None,
             list: self.list.or_else(|| shared.list.clone()),
-            pages: self.pages.or_else(|| shared.pages.clone()),
-            complete: self.complete.or_else(|| shared.complete.clone()),
             whole: self.whole || shared.whole,
             id: self.id.or_else(|| shared.id.clone()),
             key: self.key.or_else(|| shared.key.clone()),

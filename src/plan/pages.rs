@@ -3,7 +3,7 @@
 use serde_json::Value;
 use url::Url;
 
-use super::file::{Complete, Pages, RecordShape};
+use super::file::{Complete, Lookup, Pages};
 use super::parts::scalar;
 use super::search::{Answer, Request};
 use super::template::percent_encode;
@@ -37,32 +37,32 @@ impl Gathered {
     /// Why nothing may be concluded from this list.
     pub fn turn(
         mut self,
-        record: &RecordShape,
+        lookup: &Lookup,
         base: &Url,
         request: Request,
         answer: &Answer,
         page: Value,
     ) -> Result<Turned, String> {
-        let next = match &record.pages {
+        let next = match &lookup.pages {
             None => None,
             Some(pages) => next(pages, base, &request, answer, &page)?,
         };
         if self.asked.is_empty() {
             self.document = page;
         } else {
-            append(record, &mut self.document, page)?;
+            append(lookup, &mut self.document, page)?;
         }
         self.asked.push(request);
         match next {
             Some(next) if self.asked.contains(&next) => {
                 Err("the pages of the list lead back to one another".to_owned())
             }
-            Some(_) if record.pages.as_ref().is_some_and(|pages| self.asked.len() >= pages.most) => {
+            Some(_) if lookup.pages.as_ref().is_some_and(|pages| self.asked.len() >= pages.most) => {
                 Err(format!("the list has more than {} pages", self.asked.len()))
             }
             Some(next) => Ok(Turned::Next(next, self)),
             None => {
-                is_complete(record, &self.document)?;
+                is_complete(lookup, &self.document)?;
                 Ok(Turned::Whole(self.document))
             }
         }
@@ -70,13 +70,13 @@ impl Gathered {
 }
 
 /// Puts a later page's elements behind those of the first. A count that changed meanwhile says that the list did.
-fn append(record: &RecordShape, document: &mut Value, page: Value) -> Result<(), String> {
-    let count = |page: &Value| record.complete.as_ref()?.count.as_ref()?.first(page).cloned();
+fn append(lookup: &Lookup, document: &mut Value, page: Value) -> Result<(), String> {
+    let count = |page: &Value| lookup.complete.as_ref()?.count.as_ref()?.first(page).cloned();
     if count(document) != count(&page) {
         return Err("the list changed while its pages were fetched".to_owned());
     }
     let not_there = || "a page does not show the documented list".to_owned();
-    let list = record.list.as_ref().ok_or_else(not_there)?;
+    let list = lookup.record.list.as_ref().ok_or_else(not_there)?;
     let more = list.first(&page).and_then(Value::as_array).cloned().ok_or_else(not_there)?;
     let place = list.places(document).into_iter().next().ok_or_else(not_there)?;
     match document.pointer_mut(&place) {
@@ -87,13 +87,13 @@ fn append(record: &RecordShape, document: &mut Value, page: Value) -> Result<(),
 }
 
 /// Whether an answer shows that it has the whole list, where the plan says how it would.
-fn is_complete(record: &RecordShape, document: &Value) -> Result<(), String> {
-    let Some(Complete { null, count }) = &record.complete else { return Ok(()) };
+fn is_complete(lookup: &Lookup, document: &Value) -> Result<(), String> {
+    let Some(Complete { null, count }) = &lookup.complete else { return Ok(()) };
     if null.iter().any(|path| path.first(document).is_some()) {
         return Err("the answer does not have the whole list: it shows that there is more".to_owned());
     }
     let Some(count) = count else { return Ok(()) };
-    let elements = record.list.as_ref().and_then(|list| list.first(document)?.as_array()).map_or(0, Vec::len);
+    let elements = lookup.record.list.as_ref().and_then(|list| list.first(document)?.as_array()).map_or(0, Vec::len);
     match count.first(document).and_then(scalar) {
         Some(said) if said == elements.to_string() => Ok(()),
         Some(_) => Err("the answer does not have the whole list: it counts other than it shows".to_owned()),

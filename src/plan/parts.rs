@@ -60,6 +60,11 @@ impl Path {
         self.0.query(document).all().into_iter().filter(|value| !value.is_null()).collect()
     }
 
+    /// It is the document itself.
+    pub fn is_root(&self) -> bool {
+        self.0.to_string() == "$"
+    }
+
     /// Where the values stand, as JSON pointers.
     pub fn places(&self, document: &Value) -> Vec<String> {
         let located = self.0.query_located(document);

@@ -103,7 +103,10 @@ impl<'p> Search<'p> {
     /// Takes the answer to [`Search::request`]. `None`: there is another request to make.
     pub fn take(&mut self, answer: &Answer) -> Option<Found> {
         let last = self.step + 1 == self.lookup.steps.len();
-        match interpret(&self.lookup.steps[self.step], answer, self.vars.get("key").map(String::as_str)) {
+        // A list that stands at the root is an array.
+        let is_list = last && self.lookup.record.list.as_ref().is_some_and(Path::is_root);
+        let key = self.vars.get("key").map(String::as_str);
+        match interpret(&self.lookup.steps[self.step], answer, key, is_list) {
             Read::Absent if self.step == 0 && self.list.is_none() => Some(Found::Absent),
             Read::Absent if self.list.is_some() => {
                 Some(Found::Inconclusive("a page of the list was not found".to_owned()))
@@ -136,15 +139,14 @@ impl<'p> Search<'p> {
         if shown_keys(self.lookup, &document).is_some_and(|keys| !keys.contains(&self.key())) {
             return Some(Found::Inconclusive(ANOTHER.to_owned()));
         }
-        let record = &self.lookup.record;
-        let document = if record.list.is_none() {
+        let document = if self.lookup.record.list.is_none() {
             document
         } else {
             let (request, list) = match self.list.take() {
                 Some(under_way) => under_way,
                 None => (self.first_request().unwrap_or_default(), Gathered::nothing()),
             };
-            match list.turn(record, self.base, request, answer, document) {
+            match list.turn(self.lookup, self.base, request, answer, document) {
                 Ok(Turned::Whole(document)) => document,
                 Ok(Turned::Next(request, list)) => {
                     self.list = Some((request, list));
@@ -216,7 +218,7 @@ enum Read {
     Inconclusive(String),
 }
 
-fn interpret(step: &Step, answer: &Answer, key: Option<&str>) -> Read {
+fn interpret(step: &Step, answer: &Answer, key: Option<&str>, is_list: bool) -> Read {
     let documented = |shape: &&Shape| shape.status == answer.status;
     let present = Some(&step.present).filter(documented);
     let absent: Vec<&Shape> = step.absent.iter().filter(documented).collect();
@@ -237,7 +239,8 @@ fn interpret(step: &Step, answer: &Answer, key: Option<&str>) -> Read {
     if absent.iter().any(|shape| fits(shape, &document, key)) {
         return Read::Absent;
     }
-    match present.filter(|present| fits(present, &document, key)) {
+    let whole_list = is_list && document.is_array();
+    match present.filter(|present| fits(present, &document, key) || (whole_list && names_nothing(present))) {
         Some(Shape { id: None, .. }) => Read::Present { id: None, document },
         Some(Shape { id: Some(path), any, .. }) => match id_at(path, &document) {
             Ok(Some(id)) => Read::Present { id: Some(id), document },
@@ -261,14 +264,17 @@ pub(super) fn id_at(path: &Path, document: &Value) -> Result<Option<String>, Str
     }
 }
 
+fn names_nothing(shape: &Shape) -> bool {
+    shape.conditions.is_empty() && shape.any.is_empty() && shape.id.is_none()
+}
+
 /// Whether a document has what the shape asks for. A bare array is one where the shape names something of it; a text or a number
 /// alone is none.
 fn fits(shape: &Shape, document: &Value, key: Option<&str>) -> bool {
     let any = || shape.any.is_empty() || shape.any.iter().any(|path| path.first(document).is_some());
-    let names_something = || !shape.conditions.is_empty() || !shape.any.is_empty() || shape.id.is_some();
     shape.conditions.iter().all(|condition| condition.holds(document, key))
         && any()
-        && (document.is_object() || document.is_null() || (document.is_array() && names_something()))
+        && (document.is_object() || document.is_null() || (document.is_array() && !names_nothing(shape)))
 }
 
 fn is_json(content_type: &str) -> bool {

@@ -157,6 +157,7 @@ impl Truth {
                 Search::Exact => self.habits.folds_keys && asked == key,
                 Search::Prefix => key.starts_with(&asked),
                 Search::Part => key.contains(&asked),
+                Search::Ignored => true,
             }
         };
         let other = |asked: &str, key: &str| asked.trim() != key.trim() && found(asked, key);
