@@ -325,7 +325,9 @@ fn settled_entries_are_untouched_when_the_watch_is_over() {
 fn a_server_that_finds_every_key_is_not_believed() {
     let platform = Platform::start();
     let dir = Dir::of(&platform);
-    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
+    // By a key that answers do not show.
+    let entry = Entry::new("r1", "POST", &format!("{}/api/v1.0/account", platform.url));
+    dir.insert(&entry.body(r#"{"user_name":"ann","first_name":"Ann"}"#));
     // A search that ignores what it is asked for.
     let habits = Habits { search: Search::Ignored, ..Habits::default() };
     platform.set_faults(Faults { habits, ..Faults::default() });

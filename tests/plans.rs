@@ -255,6 +255,48 @@ fn a_list_in_pages_is_walked_to_its_end_or_says_nothing() {
     }
 }
 
+/// An owner that is absent is no empty list, unless the plan says that the absent answer is an empty list.
+#[test]
+fn a_list_whose_owner_is_not_there_is_no_empty_one() {
+    let gone = "duplicate-risk unknown removed-since review";
+    let five = [(1, "Rex"), (2, "Ada"), (3, "Bo"), (4, "Cy"), (5, "Dot")];
+    for (record, expected) in [("whole = true", gone), ("whole = true\nabsent_is_empty = true", ABSENT)] {
+        let server = Hostile::start(move |asked, _| pets(asked, "", &five, "all"));
+        let controls = "[[control]]\nlookup = \"pets-of\"\nowner = \"known-owner\"\nmember = \"5\"\n";
+        let dir = dir(&server, &PETS.replace("RECORD", record), "", controls);
+        let entry = Entry::new("r1", "POST", &format!("{}/owners/somebody/pets", server.url));
+        assert_eq!(ends_as(&dir, &entry.body(r#"{"name":"Rex"}"#)), expected, "{record}");
+    }
+}
+
+/// The plan names the lookup of the owner, so that a delete of the owner in the ledger is known to take the list with it.
+#[test]
+fn a_recorded_delete_of_the_owner_takes_its_list_with_it() {
+    let owners = "\n[lookup.owner]\nby = \"owner\"\nrandom = \"nobody-{random}\"\n[[lookup.owner.step]]\nget = \"/owners/{key}\"\n\
+                  present = { status = 200 }\nabsent = { status = 404 }\n[[operation]]\nname = \"delete-owner\"\nmethod = \"DELETE\"\n\
+                  paths = [\"/owners/{owner}\"]\n[[operation.effect]]\nname = \"owner\"\nkind = \"delete\"\n\
+                  keys = [{ lookup = \"owner\", value = [\"{owner}\"] }]\n";
+    let five = [(1, "Rex"), (2, "Ada"), (3, "Bo"), (4, "Cy"), (5, "Dot")];
+    for (owner, expected) in [("owner = \"owner\"\n", "duplicate-risk unknown removed-since review"), ("", ABSENT)] {
+        let plan = PETS.replace("RECORD", "whole = true\nabsent_is_empty = true") + owners;
+        let plan = plan.replace(
+            "by = \"owner\"\nrandom = \"nobody-{random}\"\n\n",
+            &format!("by = \"owner\"\n{owner}random = \"nobody-{{random}}\"\n\n"),
+        );
+        let server = Hostile::start(move |asked, _| match asked.path.as_str() {
+            "/owners/known" => ok(&json!({})),
+            path if path.ends_with("/pets") => pets(asked, "", &five, "all"),
+            _ => nobody(),
+        });
+        let controls = "[[control]]\nlookup = \"pets-of\"\nowner = \"known-owner\"\nmember = \"5\"\n\
+                        [[control]]\nlookup = \"owner\"\nkey = \"known\"\n";
+        let dir = dir(&server, &plan, "", controls);
+        dir.insert(&Entry::new("d1", "DELETE", &format!("{}/owners/somebody", server.url)).http(502));
+        let entry = Entry::new("r1", "POST", &format!("{}/owners/somebody/pets", server.url));
+        assert_eq!(ends_as(&dir, &entry.body(r#"{"name":"Rex"}"#)), expected, "{owner}");
+    }
+}
+
 #[test]
 fn an_absence_has_the_shapes_that_the_plan_documents() {
     let search = r#"get = "/users"

@@ -124,11 +124,8 @@ impl<'a> Group<'a> {
     /// may be that there is nothing to remove; and what is said to be there already, this very request may have made, when
     /// something on the way sent it twice.
     pub fn all_were_refused(&self, attempt: &Attempt) -> bool {
-        let makes = |effect: &Effect| matches!(effect.kind, Kind::Create | Kind::Member | Kind::Upsert);
-        let effects = &attempt.facts.effects;
-        let deletes = effects.iter().any(|effect| effect.kind == Kind::Delete);
-        let may_be_there = |other: &Attempt| other.facts.already_there && effects.iter().any(makes);
-        let refused = |other: &Attempt| is_refused(other) && !may_be_there(other);
+        let deletes = attempt.facts.effects.iter().any(|effect| effect.kind == Kind::Delete);
+        let refused = |other: &Attempt| is_refused(other) && !is_said_to_be_there(other);
         !deletes && self.left(attempt, refused)
     }
 
@@ -430,7 +427,7 @@ fn settled<'a>(
 /// How long after its end an attempt may still become applied; `None` when it never can have been.
 fn window(windows: &Windows, attempt: &Attempt) -> Option<Span> {
     match attempt.facts.window {
-        Window::None => maybe_succeeded(attempt).then_some(Span::ZERO),
+        Window::None => maybe_applied(attempt).then_some(Span::ZERO),
         Window::Network => Some(windows.network),
         Window::ServerError => Some(windows.server_error),
         Window::Intent => Some(windows.intent + windows.network),
@@ -482,9 +479,19 @@ pub fn maybe_succeeded(attempt: &Attempt) -> bool {
         && attempt.facts.http_status.is_none_or(may_have_said_so)
 }
 
-/// In doubt, or perhaps told that it succeeded.
+/// In doubt, or perhaps told that it succeeded; or told that something is there already, which may be what it made itself, when
+/// something on the way sent it twice.
 pub fn maybe_applied(attempt: &Attempt) -> bool {
-    in_doubt(attempt) || maybe_succeeded(attempt)
+    in_doubt(attempt) || maybe_succeeded(attempt) || is_said_to_be_there(attempt)
+}
+
+/// It makes something, and was told that it, or another of its keys, is there already.
+fn is_said_to_be_there(attempt: &Attempt) -> bool {
+    let makes = |effect: &Effect| matches!(effect.kind, Kind::Create | Kind::Member | Kind::Upsert);
+    attempt.facts.already_there
+        && attempt.facts.failure == Some(Failure::Answered)
+        && reached_server(attempt)
+        && attempt.facts.effects.iter().any(makes)
 }
 
 /// It was answered with a content error.

@@ -18,14 +18,20 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize) -> Decision {
     }
     let over = attempt.facts.ended + group.windows.webhook;
     let looks = view::in_order(&attempt.looks, index);
+    let unsettled = || {
+        defer(Reason::Unsettled, Action::Wait)
+            .because(format!("until {over} PRIVO itself may deliver the event again"))
+            .not_before(over)
+    };
+    if looks.is_empty() {
+        return unsettled();
+    }
     let look = match view::believed(&looks, |look| look.seen == Seen::Absent) {
         Ok(look) => look,
         Err(doubt) => return doubt,
     };
     if look.surely_asked() <= over {
-        return defer(Reason::Unsettled, Action::Wait)
-            .because(format!("until {over} PRIVO itself may deliver the event again"))
-            .not_before(over);
+        return unsettled();
     }
     let state = match look.seen {
         Seen::Absent => "missing",

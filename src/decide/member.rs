@@ -19,6 +19,11 @@ pub fn decide(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize,
     }
     let looks = group.looks(attempt, index);
     let settled = group.settled_longest;
+    if looks.is_empty() {
+        return defer(Reason::Unsettled, Action::Wait)
+            .because(format!("the list is looked at when nothing more can be made, after {settled}"))
+            .not_before(settled);
+    }
     let none = |look: &Look| conclusive(look) && candidates(group, identity, look).next().is_none();
     let look = match view::view(&looks, settled, group.windows, none) {
         View::Nothing(decision) => return decision,
@@ -97,9 +102,10 @@ fn absent(
     ))
 }
 
-/// The same request makes the owner: where the owner is not, neither is what would be listed under it.
+/// The same request makes the owner: where the owner is not, neither is what would be listed under it. Where no lookup finds
+/// the owner, nothing shows that.
 fn makes_owner(attempt: &Attempt, effect: &Effect) -> bool {
-    let Some(owner) = effect.owner_record else { return true };
+    let Some(owner) = effect.owner_record else { return false };
     let makes = |other: &Effect| other.kind == Kind::Create && other.keys().any(|key| key == owner);
     attempt.facts.effects.iter().any(makes)
 }

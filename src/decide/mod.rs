@@ -131,6 +131,18 @@ pub fn told_apart(rows: impl IntoIterator<Item = Facts>) -> Vec<usize> {
     operations(&Case { windows: Windows::default(), attempts, removals: Vec::new() })
 }
 
+/// When the lists of a group can be looked at for the first time: before that more may still be made, by whichever attempt, and
+/// nothing that they show decides anything.
+pub fn lists_settled(case: &Case) -> Moment {
+    Group::of(&requests::apart(case)).settled_longest
+}
+
+/// An attempt with one effect of this kind, and nothing else known.
+#[cfg(test)]
+pub fn attempt_of(kind: Kind) -> Attempt {
+    table::attempt(kind)
+}
+
 /// When an attempt was sent that may have been applied, at the earliest and at the latest; `None` when it never was.
 pub fn may_apply(facts: &Facts, windows: &Windows) -> Option<(Moment, Moment)> {
     let sent = facts.sending(windows);

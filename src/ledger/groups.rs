@@ -73,18 +73,20 @@ impl Group {
 }
 
 impl Ledger {
-    /// The next entries whose look is due at `now`, after `after`.
+    /// The next entries whose look is due at `now`, after `after`: those that it can settle, or, when `watched`, the others,
+    /// whose verdicts are watched.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn due(&self, now: Moment, after: Option<Due>, limit: usize) -> Result<Vec<Due>> {
+    pub fn due(&self, now: Moment, watched: bool, after: Option<Due>, limit: usize) -> Result<Vec<Due>> {
         let after = after.unwrap_or(Due { due: Moment(i64::MIN), entry: i64::MIN });
         let mut statement = self.connection.prepare_cached(
             "SELECT due_ms, entry_id FROM standings
              WHERE due_ms IS NOT NULL AND due_ms <= ?1 AND (due_ms, entry_id) > (?2, ?3)
+               AND (status IS NOT 'pending' AND joined IS NULL) = ?5
              ORDER BY due_ms, entry_id LIMIT ?4",
         )?;
-        let due = statement.query_map(params![now.0, after.due.0, after.entry, limit], |row| {
+        let due = statement.query_map(params![now.0, after.due.0, after.entry, limit, watched], |row| {
             Ok(Due { due: Moment(row.get(0)?), entry: row.get(1)? })
         })?;
         Ok(due.collect::<rusqlite::Result<_>>()?)

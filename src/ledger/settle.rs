@@ -270,7 +270,7 @@ mod tests {
         ledger.write_row(&row("r1", body)).unwrap();
         while ledger.take_in(&reader, now).unwrap() {}
         let mut fellows = ledger.fellows(1).unwrap();
-        let due = ledger.due(now, None, 1).unwrap();
+        let due = ledger.due(now, false, None, 1).unwrap();
         let blank = Case { windows, attempts: Vec::new(), removals: Vec::new() };
         let group = ledger.groups_of(&due, now, (&fellows, &blank), &mut HashSet::new()).unwrap().remove(0);
         ledger.write_row(&row("r2", came)).unwrap();

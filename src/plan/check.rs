@@ -71,6 +71,12 @@ impl Mistake {
 pub fn plan(file: &PlanFile, params: &Vars, place: &str, at: &dyn Fn(Range<usize>) -> String) -> Result<()> {
     for (name, lookup) in &file.lookups {
         check_lookup(lookup, params).with_context(|| format!("{place}, lookup `{name}`"))?;
+        if let Some(owner) = &lookup.owner {
+            let of = known_lookup(&file.lookups, owner.as_ref()).with_context(|| at(owner.span()))?;
+            if of.record.list.is_some() {
+                bail!("{}: `owner` names a lookup that finds one record, not a list", at(owner.span()));
+            }
+        }
     }
     for assumption in &file.assumptions {
         if let Some(lookup) = &assumption.lookup {
@@ -240,8 +246,10 @@ fn is_a_path(path: &Template, params: &Vars) -> Result<()> {
 fn check_list(lookup: &Lookup) -> Result<()> {
     let Lookup { record, pages, complete, .. } = lookup;
     if record.list.is_none() {
-        if pages.is_some() || complete.is_some() || record.whole {
-            bail!("`pages`, `complete` and `record.whole` belong to a list (give the record `list`, or take them out)");
+        if pages.is_some() || complete.is_some() || record.whole || record.absent_is_empty || lookup.owner.is_some() {
+            bail!(
+                "`pages`, `complete`, `owner`, `record.whole` and `record.absent_is_empty` belong to a list (give the record `list`, or take them out)"
+            );
         }
         return Ok(());
     }

@@ -97,6 +97,8 @@ pub struct Lookup {
     /// A key that no account bears, with `{random}`.
     #[serde(default = "random_key")]
     pub random: Template,
+    /// Of a list: the lookup that finds the owner's own record, by the same key.
+    pub owner: Option<Spanned<String>>,
     #[serde(rename = "step")]
     pub steps: Vec<Step>,
     #[serde(default)]
@@ -250,6 +252,9 @@ pub struct RecordShape {
     /// PRIVO documents that every answer has the whole list.
     #[serde(default)]
     pub whole: bool,
+    /// The absent answer says that the list is empty, and not that its owner is not there: it is a search.
+    #[serde(default)]
+    pub absent_is_empty: bool,
     pub id: Option<Path>,
     /// Where the whole answer shows the key that it was looked up by.
     pub key: Option<Path>,
@@ -280,6 +285,7 @@ impl RecordShape {
             shared: None,
             list: self.list.or_else(|| shared.list.clone()),
             whole: self.whole || shared.whole,
+            absent_is_empty: self.absent_is_empty || shared.absent_is_empty,
             id: self.id.or_else(|| shared.id.clone()),
             key: self.key.or_else(|| shared.key.clone()),
             made: self.made.or_else(|| shared.made.clone()),

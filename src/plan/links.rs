@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::compare::Form;
-use super::file::{Effect, Key};
+use super::file::{Effect, Key, Lookup};
 use super::parts::normalise;
 use super::read::{Bad, LONGEST_KEY, Reader, SetProbe};
 use super::template::Vars;
@@ -39,10 +39,13 @@ impl Reader<'_> {
         Ok(values)
     }
 
-    /// The link of an owner's own record, where the plan has a lookup that finds it by the same request as its list.
+    /// The link of an owner's own record, where the plan names a lookup that finds it, or has one that finds it by the same
+    /// request as its list.
     pub(super) fn owner_record(&self, key: &Key, raw: &str) -> Option<Link> {
         let list = &self.plan.lookups[key.lookup.as_ref()];
-        let (name, _) = self.plan.lookups.iter().find(|(_, lookup)| lookup.finds_owner_of(list))?;
+        let named = |name: &String| list.owner.as_ref().is_some_and(|owner| owner.as_ref() == name);
+        let finds_it = |(name, lookup): &(&String, &Lookup)| named(name) || lookup.finds_owner_of(list);
+        let (name, _) = self.plan.lookups.iter().find(finds_it)?;
         self.link_in(name, raw)
     }
 

@@ -87,7 +87,8 @@ pub fn look(
         (None, None) if sightings.is_empty() => look.cause = Some("not looked up".to_owned()),
         (None, None) => {
             look.seen = Seen::Absent;
-            look.cause = (kind == Kind::Member).then(|| OWNER_ABSENT.to_owned());
+            let of_an_owner = kind == Kind::Member && !lookup.record.absent_is_empty;
+            look.cause = of_an_owner.then(|| OWNER_ABSENT.to_owned());
         }
     }
     look

@@ -199,7 +199,7 @@ fn request(step: &Step, host: Option<&String>, vars: &Vars) -> Result<Request, &
     if path.contains(['?', '#', '\\', ' ']) || path.contains("//") || path.chars().any(char::is_control) {
         return Err("no path can carry this key as it is");
     }
-    let value = |template: &Template| template.fill(vars, percent_encode).unwrap_or_default();
+    let value = |text: &Template| percent_encode(&text.fill(vars, str::to_owned).unwrap_or_default());
     let query: Vec<String> =
         step.query.iter().map(|(name, text)| format!("{}={}", percent_encode(name), value(text))).collect();
     let json = || step.json.as_ref().map_or_else(|| Value::Object(Map::new()), |json| json.fill(vars)).to_string();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Moment;
-use crate::decide::{Decision, Deferral, Verdict, decide, operations};
+use crate::decide::{Decision, Deferral, Verdict, decide, lists_settled, operations};
 use crate::evidence::{Attempt, Class, Effect, Kind, Link, Look, Settled, Windows};
 use crate::http::Transport;
 use crate::ledger::{Group, Member, Stored, Told};
@@ -34,13 +34,19 @@ pub struct Turn {
     probes: Vec<Vec<(Effect, Option<Probe>)>>,
     /// Per member: it is decided this time.
     open: Vec<bool>,
+    /// Lists are looked at later than this.
+    lists_settled: Moment,
+    now: Moment,
 }
 
 impl Turn {
     /// Prepares a group: reads the raw keys of its rows and finds out who is to be decided.
     pub fn prepare(group: Group, reader: &Reader, now: Moment) -> Turn {
         let open = group.members.iter().map(|m| m.pending() || m.watched(now) || m.reopened()).collect();
-        let mut turn = Turn { group, probes: Vec::new(), open };
+        let lists = |attempt: &Attempt| attempt.facts.effects.iter().any(|effect| effect.kind == Kind::Member);
+        let any = group.case.attempts.iter().any(lists);
+        let lists_settled = if any { lists_settled(&group.case) } else { Moment(i64::MIN) };
+        let mut turn = Turn { group, probes: Vec::new(), open, lists_settled, now };
         // Where all that is open can be said without a look, no key is wanted.
         if !turn.settles_unseen() {
             turn.probes = turn.group.members.iter().map(|member| reader.probes(&member.row, now)).collect();
@@ -99,6 +105,9 @@ impl Turn {
                 }
                 for (e, (effect, probe)) in probes.iter().enumerate() {
                     let (Some(key), Some(probe)) = (effect.key, probe) else { continue };
+                    if self.too_early(attempt, effect) {
+                        continue;
+                    }
                     let listed = effect.owner.is_some_and(|owner| wanted.contains_key(&owner));
                     let beside = listed && !names_its_record(attempt, e);
                     if open || beside {
@@ -111,6 +120,15 @@ impl Turn {
             }
         }
         wanted
+    }
+
+    /// Whatever a look would show decides nothing yet.
+    fn too_early(&self, attempt: &Attempt, effect: &Effect) -> bool {
+        match effect.kind {
+            Kind::Member => self.now <= self.lists_settled,
+            Kind::Inbound => self.now <= attempt.facts.ended + self.group.case.windows.webhook,
+            Kind::Create | Kind::Delete | Kind::Update | Kind::Upsert | Kind::Blind => false,
+        }
     }
 
     /// Makes the looks.
@@ -178,6 +196,8 @@ impl Looked {
     /// As [`Stored::of`].
     pub fn tell(self, now: Moment) -> anyhow::Result<Stored> {
         let windows = &self.group.case.windows;
+        let ended = self.group.case.attempts.iter().map(|attempt| attempt.facts.ended).max().unwrap_or(now);
+        let times = Times { windows, ended, now };
         let beside: BTreeSet<(&str, Link)> = self.unusable.iter().flat_map(|(l, _)| self.owners(l)).collect();
         let beside = |attempt: &Attempt, lookup: &str| {
             let effects = attempt.facts.effects.iter().filter(|effect| effect.kind == Kind::Member);
@@ -201,9 +221,9 @@ impl Looked {
                 None => decision.clone(),
             };
             match member.pending() {
-                true => of_pending(decision, &attempt.looks, windows, now),
-                false if member.reopened() => of_reopened(attempt, decision, pending(attempt), windows, now),
-                false => of_watched((member, attempt), decision, windows, now),
+                true => of_pending(decision, attempt, &times),
+                false if member.reopened() => of_reopened(attempt, decision, pending(attempt), &times),
+                false => of_watched((member, attempt), decision, &times),
             }
         });
         let mut told: Vec<Told> = told.collect();
@@ -276,14 +296,32 @@ fn held_back(decision: Decision, lookup: &str, controls: &Controls) -> Decision 
     Decision::Defer(Deferral { reason, action, not_before: None, explanation })
 }
 
-fn of_pending(decision: Decision, looks: &[Look], windows: &Windows, now: Moment) -> Told {
+/// What the next look depends on beside the entry itself.
+struct Times<'a> {
+    windows: &'a Windows,
+    /// When the last request of the group had ended.
+    ended: Moment,
+    now: Moment,
+}
+
+impl Times<'_> {
+    fn of_watched(&self, before: &Settled) -> Option<Moment> {
+        due::of_watched(before.outcome, before.reason, before.decided, self.windows.watch, self.now)
+    }
+
+    fn of_pending(&self, deferral: &Deferral, attempt: &Attempt) -> Moment {
+        due::of_pending(deferral, attempt, self.ended, self.windows, self.now)
+    }
+}
+
+fn of_pending(decision: Decision, attempt: &Attempt, times: &Times) -> Told {
     match decision {
         Decision::Settle(verdict) => {
-            let due = due::of_watched(verdict.outcome, verdict.reason, now, windows.watch, now);
+            let due = due::of_watched(verdict.outcome, verdict.reason, times.now, times.windows.watch, times.now);
             Told::Verdict { verdict, due }
         }
         Decision::Defer(deferral) => {
-            let due = due::of_pending(&deferral, looks, windows, now);
+            let due = times.of_pending(&deferral, attempt);
             Told::Deferral { deferral, due }
         }
     }
@@ -292,22 +330,21 @@ fn of_pending(decision: Decision, looks: &[Look], windows: &Windows, now: Moment
 /// A verdict whose group another entry joined is decided again. Where it cannot be said yet, only what was to be sent again
 /// waits, what is of one operation with an attempt that waits, and `preexisting`, which was said before the request's window
 /// was over; all else stands until more is known.
-fn of_reopened(attempt: &Attempt, decision: Decision, pending: bool, windows: &Windows, now: Moment) -> Told {
-    let Some(before) = &attempt.verdict else { return of_pending(decision, &attempt.looks, windows, now) };
+fn of_reopened(attempt: &Attempt, decision: Decision, pending: bool, times: &Times) -> Told {
+    let Some(before) = &attempt.verdict else { return of_pending(decision, attempt, times) };
     let falls = before.action == Action::Resend || before.reason == Reason::Preexisting || pending;
     match decision {
         // An attempt of the operation that has no verdict yet gets this one, and all of an operation get the same.
         Decision::Settle(verdict)
             if says_the_same(before, &verdict) || (!pending && only_vanished(before, &verdict)) =>
         {
-            let due = due::of_watched(before.outcome, before.reason, before.decided, windows.watch, now);
-            Told::Stands { due, open: false }
+            Told::Stands { due: times.of_watched(before), open: false }
         }
         Decision::Defer(deferral) if !falls => {
-            let due = due::of_pending(&deferral, &attempt.looks, windows, now);
+            let due = times.of_pending(&deferral, attempt);
             Told::Stands { due: Some(due), open: true }
         }
-        decision => of_pending(decision, &attempt.looks, windows, now),
+        decision => of_pending(decision, attempt, times),
     }
 }
 
@@ -326,16 +363,16 @@ fn only_vanished(before: &Settled, verdict: &Verdict) -> bool {
 }
 
 /// A watched verdict falls only to a record that turned up (or, for a webhook, to another state).
-fn of_watched((member, attempt): (&Member, &Attempt), decision: Decision, windows: &Windows, now: Moment) -> Told {
+fn of_watched((member, attempt): (&Member, &Attempt), decision: Decision, times: &Times) -> Told {
     let Some(before) = &attempt.verdict else {
-        return of_pending(decision, &attempt.looks, windows, now);
+        return of_pending(decision, attempt, times);
     };
-    let due = due::of_watched(before.outcome, before.reason, before.decided, windows.watch, now);
+    let due = times.of_watched(before);
     let stands = Told::Stands { due, open: false };
     let Decision::Settle(verdict) = decision else {
         // Nothing was learned by this look: the watch does not end with it.
-        let longer = windows.watch + windows.watch;
-        let next = due::of_watched(before.outcome, before.reason, before.decided, longer, now);
+        let (watch, now) = (times.windows.watch, times.now);
+        let next = due::of_watched_in_vain(before.outcome, before.reason, before.decided, watch, now);
         // Its own configuration is to look at it: it stays due.
         let elsewhere = attempt.facts.class == Class::OtherEnvironment;
         return Told::Stands { due: if elsewhere { next.and(member.due) } else { next }, open: false };

@@ -336,12 +336,14 @@ impl<T: Transport> Run<'_, T> {
     }
 }
 
-/// The due groups in their order, each once.
+/// The due groups in their order, each once: what can be settled before what is watched.
 struct Queue {
     /// The pass began then; what became due later is the next pass's.
     now: Moment,
     page: VecDeque<Due>,
     after: Option<Due>,
+    /// What can be settled was all read; now it is the turn of what is watched.
+    watched: bool,
     ended: bool,
     /// Loaded, and not looked at yet.
     groups: VecDeque<Group>,
@@ -355,7 +357,17 @@ struct Queue {
 impl Queue {
     fn new(now: Moment, fellows: Fellows, blank: Case) -> Queue {
         let (page, groups) = (VecDeque::new(), VecDeque::new());
-        Queue { now, page, after: None, ended: false, groups, in_flight: HashSet::new(), fellows, blank }
+        Queue {
+            now,
+            page,
+            after: None,
+            watched: false,
+            ended: false,
+            groups,
+            in_flight: HashSet::new(),
+            fellows,
+            blank,
+        }
     }
 
     fn next(&mut self, ledger: &Ledger, reader: &Reader) -> Result<Option<Turn>> {
@@ -367,9 +379,12 @@ impl Queue {
                 if self.ended {
                     return Ok(None);
                 }
-                let page = ledger.due(self.now, self.after, PAGE)?;
-                self.ended = page.len() < PAGE;
+                let page = ledger.due(self.now, self.watched, self.after, PAGE)?;
                 self.after = page.last().copied().or(self.after);
+                if page.len() < PAGE {
+                    self.ended = self.watched;
+                    (self.watched, self.after) = (true, None);
+                }
                 self.page.extend(page);
             }
             let ahead: Vec<Due> = self.page.drain(..AHEAD.min(self.page.len())).collect();

@@ -61,6 +61,8 @@ impl Undecided<'_> {
             // Another record is answered for this key; or there is no owner any more whose list could be read.
             // Until it goes, when the last look found nothing; or the clock was set within the look before.
             Reason::Unconfirmed => self.answered_for() || self.stage.story.steps,
+            // Every key finds the same record, which shows another key.
+            Reason::Inconclusive if habits.search == Search::Ignored => true,
             Reason::Inconclusive if self.stage.story.steps && self.told.explanation.contains("clock was set") => true,
             Reason::Inconclusive => self.answered_for() || self.waits_for_sibling() || self.owner_gone(),
             _ => false,

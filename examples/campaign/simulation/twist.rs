@@ -175,7 +175,7 @@ fn habits(twists: &BTreeSet<Twist>, rng: &mut Rng) -> Habits {
             Twist::SoftDeleted => habits.keeps_deleted_keys = true,
             Twist::Refusals => {
                 habits.refuses_with = [412, 208, 409][rng.usize(..3)];
-                habits.refuses_names_with = [None, Some(412), Some(409), Some(208), Some(400)][rng.usize(..5)];
+                habits.refuses_names_with = [None, Some(412), Some(409), Some(208)][rng.usize(..4)];
                 habits.second_child = if rng.bool() { 208 } else { 201 };
                 habits.associates_parents = rng.bool();
             }

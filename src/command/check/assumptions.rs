@@ -54,6 +54,10 @@ pub async fn check<T: Transport>(
 
 async fn borne<T: Transport>(config: &Config, lookups: &Lookups<'_, T>, assumption: &Assumption) -> Borne {
     let Some(lookup) = &assumption.lookup else { return Borne::Unseen("no read can show it") };
+    let host = config.plan.lookups.get(lookup).and_then(|lookup| lookup.host.as_deref());
+    if config.base_of(host).is_none() {
+        return Borne::Unseen("the configuration does not name its host");
+    }
     let Ok(controls) = lookups.controls(lookup).await else { return Borne::Unseen("the server gave no answer") };
     if assumption.shows.is_empty() {
         return match controls.random {

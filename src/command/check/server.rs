@@ -44,7 +44,15 @@ pub async fn check(config: &Config, wanted: &Wanted, in_full: bool, findings: &m
     if !answers {
         return not_asked(findings, "the server gave no answer");
     }
-    for name in config.plan.lookups.keys() {
+    for (name, lookup) in &config.plan.lookups {
+        if let Some(host) = lookup.host.as_ref().filter(|host| config.base_of(Some(host)).is_none()) {
+            if wanted.contains_key(name) {
+                findings.bad(format!(
+                    "{name} is asked at the plan's host `{host}`, which the configuration does not name (give it [hosts.{host}] with a base_url)"
+                ))?;
+            }
+            continue;
+        }
         let configured = config.controls.iter().any(|control| control.lookup == *name);
         if !configured && !config.plan.looks_up_by(name) {
             continue;

@@ -169,7 +169,7 @@ fn member_ambiguous_match() {
 #[test]
 fn member_waits_until_every_sibling_was_looked_at() {
     let two = [member().saw([list_at(SETTLED, [record("a", 0)])]), member().op(2)];
-    assert_eq!(said(two), ["pending inconclusive wait", "pending inconclusive wait"]);
+    assert_eq!(said(two), ["pending inconclusive wait", "pending unsettled wait"]);
 }
 
 /// What a twin saw before the record was made, or with a void control, does not say that the record is not its.
