@@ -230,7 +230,7 @@ struct Nobody;
 
 impl Watcher for Nobody {
     fn begins(&mut self, _: u64) {}
-    fn did(&mut self, _: u64) {}
+    fn did(&mut self, _: u64, _: u64) {}
     fn waits(&mut self, _: Moment) {}
     fn says(&mut self, _: &'static str, _: &str) {}
 }
@@ -293,11 +293,15 @@ impl Play {
 
     /// Ten minutes in which every answer is lost.
     async fn break_down(&mut self) -> Result<()> {
-        let token = self.token();
+        let mut token = self.token();
         let mut rows = Vec::new();
         for number in 0..self.outage.entries {
             let sent = time::BEGINNING + 10 * MINUTE * number as i64 / self.outage.entries as i64;
             time::until(sent).await;
+            // A token does not last for the whole outage.
+            if number % 100 == 0 {
+                token = self.token();
+            }
             let (id, email) = (format!("r{number}"), format!("person{number}@mail.example"));
             let applied = self.rng.u32(..self.outage.one_in) == 0;
             let fate = match (self.outage.server_error, applied) {

@@ -103,7 +103,7 @@ fn a_server_lets_the_job_in_by_its_own_way() {
     let basic = format!("Basic {}", "am9iOnBhc3Mgd29yZA==");
     for (auth, name, value) in [
         ("[auth]\ntoken = { file = \"secret\" }", "authorization", "Bearer sandbox".to_owned()),
-        ("[auth]\nbasic = { user = { value = \"job\" }, password = { file = \"password\" } }", "authorization", basic),
+        ("[auth]\nbasic = { user = \"job\", password = { file = \"password\" } }", "authorization", basic),
         ("[auth]\nheaders = { \"X-Api-Key\" = { file = \"secret\" } }", "x-api-key", "sandbox".to_owned()),
         ("[auth]\nheaders = { Authorization = { file = \"secret\" } }", "authorization", "sandbox".to_owned()),
         ("headers = { \"X-Tenant\" = \"acme\" }", "x-tenant", "acme".to_owned()),

@@ -283,3 +283,22 @@ fn the_help_tells_every_exit_code() {
         assert!(help.contains(code), "{code}: {help}");
     }
 }
+
+/// What `scripts/prove-the-oracle` takes away is still there to be taken away.
+#[test]
+fn every_mutation_changes_the_code() {
+    let folder = root().join("scripts/mutations");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("twists\t"));
+        for (path, expression) in lines.filter_map(|line| line.split_once('\t')) {
+            let before = std::fs::read(root().join(path)).unwrap();
+            let Ok(sed) = Command::new("sed").arg(expression).arg(root().join(path)).output() else {
+                eprintln!("skipped: there is no sed");
+                return;
+            };
+            assert!(sed.status.success() && sed.stdout != before, "{} changes nothing in {path}", file.display());
+        }
+    }
+}

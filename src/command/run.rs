@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tracing::Instrument;
 
 use crate::cli::RunArgs;
-use crate::clock::Moment;
+use crate::clock::{Moment, Span, Tick, tick};
 use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
@@ -263,6 +263,10 @@ fn would_be_json(row: &[String; 5]) -> Value {
 /// Progress on a terminal; elsewhere only what a person must hear of.
 pub struct Bar {
     bar: ProgressBar,
+    /// Entries that this pass has still to look at.
+    left: u64,
+    /// When the pass began, and how many it has looked at.
+    pass: (Tick, u64),
     /// What the run did, once it has ended.
     did: Option<Summary>,
 }
@@ -272,10 +276,19 @@ impl Bar {
     pub fn new() -> Bar {
         let target = if log::is_plain() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} entries {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos} of {len} entries settled{msg}") {
             bar.set_style(style);
         }
-        Bar { bar, did: None }
+        Bar { bar, left: 0, pass: (tick(), 0), did: None }
+    }
+
+    /// What this pass has still to look at, with the time that it takes at the rate so far.
+    fn looks_left(&self) -> String {
+        let (began, looked) = self.pass;
+        let a_look = began.elapsed().as_secs_f64() / looked.max(1) as f64;
+        let left = Span::seconds((a_look * self.left as f64).ceil() as i64);
+        let time = if looked == 0 { String::new() } else { format!(", about {left}") };
+        if self.left == 0 { String::new() } else { format!("; {} to be looked at{time}", self.left) }
     }
 
     /// Takes the bar away.
@@ -286,16 +299,23 @@ impl Bar {
 
 impl Watcher for Bar {
     fn begins(&mut self, due: u64) {
-        self.bar.set_message("");
-        self.bar.set_length(self.bar.position() + due);
+        // What waits for another look is among those that were counted before.
+        let known = self.bar.length().unwrap_or_default();
+        self.bar.set_length(known.max(self.bar.position() + due));
+        (self.left, self.pass) = (due, (tick(), 0));
+        self.bar.set_message(self.looks_left());
     }
 
-    fn did(&mut self, entries: u64) {
-        self.bar.inc(entries);
+    fn did(&mut self, entries: u64, settled: u64) {
+        self.left = self.left.saturating_sub(entries);
+        self.pass.1 += entries;
+        self.bar.set_length(self.bar.length().unwrap_or_default().max(self.bar.position() + settled));
+        self.bar.set_message(self.looks_left());
+        self.bar.inc(settled);
     }
 
     fn waits(&mut self, until: Moment) {
-        self.bar.set_message(format!("waiting until {until}"));
+        self.bar.set_message(format!("; waiting until {until}"));
     }
 
     fn says(&mut self, event: &'static str, what: &str) {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
-use super::credential::{Credential, Secret};
+use super::credential::{Credential, Secret, UserName};
 use super::values::WebAddress;
 use crate::plan::parts::header_name;
 
@@ -99,7 +99,7 @@ pub(super) struct AuthFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table, { user = \"…\", password = { env = \"…\" } }")]
 struct BasicFile {
-    user: Spanned<Secret>,
+    user: Spanned<UserName>,
     password: Spanned<Secret>,
 }
 
@@ -150,7 +150,8 @@ impl AuthFile {
             }
             (None, Some(token), _) => Way::Token(credential(&token, false)?),
             (None, None, Some(basic)) => {
-                Way::Basic { user: credential(&basic.user, true)?, password: credential(&basic.password, false)? }
+                let user = Credential::of(&basic.user.as_ref().0, folder, true, at(basic.user.span()))?;
+                Way::Basic { user, password: credential(&basic.password, false)? }
             }
             (None, None, None) if headers.is_empty() => {
                 bail!("{here}: [auth] has no way in (give it token_url, token, basic or headers, or take it out)")

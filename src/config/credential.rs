@@ -46,6 +46,59 @@ impl Secret {
     }
 }
 
+/// A name that no secret is: what was pasted into the wrong place by mistake is not told on.
+struct Name<'a> {
+    what: &'static str,
+    text: &'a str,
+    is_name: bool,
+}
+
+impl<'a> Name<'a> {
+    fn of_variable(name: &'a str) -> Name<'a> {
+        let upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        let is_name = name.len() <= 64 && name.bytes().all(upper) && !name.starts_with(|c: char| c.is_ascii_digit());
+        Name { what: "that is named there", text: name, is_name }
+    }
+
+    fn of_file(file: &'a Path) -> Name<'a> {
+        let text = file.to_str().unwrap_or_default();
+        let of_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+        let last = text.rsplit('/').next().unwrap_or_default();
+        Name { what: "file", text, is_name: last.len() <= 64 && text.bytes().all(of_path) }
+    }
+}
+
+impl std::fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_name { self.text } else { self.what })
+    }
+}
+
+/// A name: a text, or where it comes from.
+pub(super) struct UserName(pub(super) Secret);
+
+impl<'de> Deserialize<'de> for UserName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<UserName, D::Error> {
+        struct Either;
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = UserName;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a name, or where it comes from, like { env = \"…\" }")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<UserName, E> {
+                Ok(UserName(Secret::written(text.to_owned())))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<UserName, A::Error> {
+                Secret::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(UserName)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
 impl Credential {
     /// Checks where a credential is to come from; `place` is the file and line that name it.
     pub(crate) fn of(secret: &Secret, folder: &Path, may_be_written: bool, place: String) -> Result<Credential> {
@@ -95,6 +148,7 @@ impl Credential {
     pub fn read(&self) -> Result<SecretString> {
         match &self.source {
             CredentialSource::Environment(name) => environment(name).map(SecretString::from).ok_or_else(|| {
+                let name = Name::of_variable(name);
                 anyhow!(
                     "{}: the environment variable {name} is not set (set it, or use {{ file = \"…\" }})",
                     self.place
@@ -117,11 +171,11 @@ impl Credential {
     fn read_file(&self, file: &Path) -> Result<SecretString> {
         let text = inputs::read_text(file, inputs::LARGEST_CREDENTIAL).with_context(|| {
             let remedy = "is the path right, and may this user read it?";
-            format!("{}: failed to read the credential {} ({remedy})", self.place, file.display())
+            format!("{}: failed to read the credential {} ({remedy})", self.place, Name::of_file(file))
         })?;
         let text = text.trim_end_matches(['\r', '\n']);
         if text.is_empty() {
-            bail!("{}: the credential {} is empty (write it into the file)", self.place, file.display());
+            bail!("{}: the credential {} is empty (write it into the file)", self.place, Name::of_file(file));
         }
         Ok(SecretString::from(text.to_owned()))
     }

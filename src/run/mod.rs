@@ -59,8 +59,8 @@ pub struct Options {
 pub trait Watcher {
     /// A pass begins over so many due entries.
     fn begins(&mut self, due: u64);
-    /// So many entries were dealt with.
-    fn did(&mut self, entries: u64);
+    /// So many entries were looked at, and so many of them are settled now.
+    fn did(&mut self, entries: u64, settled: u64);
     /// Waiting until then.
     fn waits(&mut self, until: Moment);
     /// Something that a person must hear of at once: a correction, a server that is left alone. `event` names its kind.
@@ -308,7 +308,7 @@ impl<T: Transport> Run<'_, T> {
     }
 
     fn count(&mut self, stored: &Stored) {
-        let mut did = 0;
+        let (mut did, before) = (0, self.summary.settled);
         for new in stored.members.iter().flat_map(|member| &member.looks) {
             *self.summary.seen.entry(new.look.seen).or_default() += 1;
         }
@@ -332,7 +332,7 @@ impl<T: Transport> Run<'_, T> {
             did += u64::from(member.status != Some(Status::DuplicateRisk));
             self.summary.examined += 1;
         }
-        self.watcher.did(did);
+        self.watcher.did(did, self.summary.settled - before);
     }
 }
 

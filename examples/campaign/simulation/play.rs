@@ -30,7 +30,7 @@ struct Nobody;
 
 impl Watcher for Nobody {
     fn begins(&mut self, _: u64) {}
-    fn did(&mut self, _: u64) {}
+    fn did(&mut self, _: u64, _: u64) {}
     fn waits(&mut self, _: Moment) {}
     fn says(&mut self, _: &'static str, _: &str) {}
 }
