@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example requests
 //! cargo run --release --example requests -- --entries 50000
+//! cargo run --release --example requests -- --server limited       # or flapping: how the pace gets on with it
 //! ```
 //!
 //! An outage of ten minutes leaves so many registrations in doubt. The job runs every 15 minutes, at 5 requests a second, until
@@ -12,8 +13,8 @@
 #[path = "campaign/simulation/time.rs"]
 mod time;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -53,6 +54,28 @@ struct Arguments {
     entries: usize,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How the server answers reads: well, limited (429 to more than two a second) or flapping (down half of each minute).
+    #[arg(long, default_value = "well")]
+    server: String,
+}
+
+/// How the server answers reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Well,
+    Limited,
+    Flapping,
+}
+
+impl Health {
+    fn parse(text: &str) -> Result<Health> {
+        Ok(match text {
+            "well" => Health::Well,
+            "limited" => Health::Limited,
+            "flapping" => Health::Flapping,
+            other => anyhow::bail!("no such server: {other} (write well, limited or flapping)"),
+        })
+    }
 }
 
 /// One outage.
@@ -63,12 +86,16 @@ struct Outage {
     server_error: bool,
     /// Of so many, one was applied.
     one_in: u32,
+    health: Health,
 }
 
 fn main() -> Result<ExitCode> {
-    let Arguments { entries, seed } = Arguments::parse();
-    let outage = |name, server_error, one_in| Outage { name, entries, server_error, one_in };
-    println!("{entries} entries, 5 requests a second, a run every 15 minutes, seed {seed}; requests per entry:\n");
+    let Arguments { entries, seed, server } = Arguments::parse();
+    let health = Health::parse(&server)?;
+    let outage = |name, server_error, one_in| Outage { name, entries, server_error, one_in, health };
+    println!(
+        "A server that is {server}, {entries} entries, 5 requests a second, a run every 15 minutes, seed {seed}; requests per entry:\n"
+    );
     println!(
         "| outage | first look | early | confirming | watch | second step | controls | token | all | verdict after, p50 | p99 | wrong | late |"
     );
@@ -83,7 +110,14 @@ fn main() -> Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         let figures = runtime.block_on(Play::of(outage, seed)?.to_the_end())?;
         figures.print(outage);
-        good &= figures.wrong == 0 && figures.late == 0;
+        good &= figures.wrong == 0 && (figures.late == 0 || health != Health::Well);
+        if health != Health::Well {
+            println!(
+                "\nanswered 429: {}, 5xx: {}; all were looked at once after {}",
+                figures.refused, figures.failed, figures.looked
+            );
+            break;
+        }
     }
     Ok(ExitCode::from(u8::from(!good)))
 }
@@ -115,12 +149,43 @@ struct Server {
     entries: RefCell<HashMap<String, Seen>>,
     canary: String,
     counts: RefCell<BTreeMap<Kind, u64>>,
+    health: Health,
+    /// When the latest requests came, and how many were answered 429 and 5xx.
+    latest: RefCell<VecDeque<i64>>,
+    refused: Cell<u64>,
+    failed: Cell<u64>,
+    /// When the last entry was looked at for the first time.
+    looked: Cell<i64>,
 }
 
 impl Server {
     fn count(&self, request: &Request, for_token: bool) {
         let kind = if for_token { Kind::Token } else { self.kind(&request.path_and_query) };
         *self.counts.borrow_mut().entry(kind).or_default() += 1;
+    }
+
+    /// The status of a server that is not well.
+    fn unwell(&self) -> Option<u16> {
+        let now = time::true_ms();
+        match self.health {
+            Health::Well => None,
+            Health::Flapping => (now / 1000 % 60 < 30).then(|| {
+                self.failed.set(self.failed.get() + 1);
+                503
+            }),
+            Health::Limited => {
+                let mut latest = self.latest.borrow_mut();
+                while latest.front().is_some_and(|at| *at <= now - 1000) {
+                    latest.pop_front();
+                }
+                if latest.len() >= 2 {
+                    self.refused.set(self.refused.get() + 1);
+                    return Some(429);
+                }
+                latest.push_back(now);
+                None
+            }
+        }
     }
 
     fn kind(&self, path_and_query: &str) -> Kind {
@@ -135,6 +200,9 @@ impl Server {
         seen.looks += 1;
         let settled = time::true_ms() > seen.settled;
         seen.looks_settled += u32::from(settled);
+        if seen.looks == 1 {
+            self.looked.set(time::true_ms());
+        }
         match (settled, seen.looks) {
             (_, 1) => Kind::First,
             (false, _) => Kind::Early,
@@ -161,6 +229,11 @@ impl Transport for Net {
             headers: authorization.map(|value| ("authorization".to_owned(), value)).into_iter().collect(),
             body: body.unwrap_or_default().into_bytes(),
         };
+        if let Some(status) = self.server.unwell() {
+            sleep(Duration::from_millis(20)).await;
+            let answer = Answer { status, ..Answer::default() };
+            return Ok(Exchange { answer, retry_after: (status == 429).then_some(Span::seconds(1)) });
+        }
         self.server.count(&request, outgoing.form.is_some());
         let reply = self.server.world.borrow_mut().answer(time::true_ms(), &request);
         sleep(Duration::from_millis(80)).await;
@@ -187,13 +260,29 @@ struct Entry {
 }
 
 /// What came of an outage.
-#[derive(Default)]
 struct Figures {
     counts: BTreeMap<Kind, u64>,
     /// From the end of the request to its last verdict, in milliseconds.
     waits: Vec<i64>,
     wrong: usize,
     late: usize,
+    refused: u64,
+    failed: u64,
+    looked: Span,
+}
+
+impl Default for Figures {
+    fn default() -> Figures {
+        Figures {
+            counts: BTreeMap::new(),
+            waits: Vec::new(),
+            wrong: 0,
+            late: 0,
+            refused: 0,
+            failed: 0,
+            looked: Span::ZERO,
+        }
+    }
 }
 
 impl Figures {
@@ -259,6 +348,11 @@ impl Play {
             entries: RefCell::default(),
             canary,
             counts: RefCell::default(),
+            health: outage.health,
+            latest: RefCell::default(),
+            refused: Cell::default(),
+            failed: Cell::default(),
+            looked: Cell::default(),
         });
         let rng = Rng::with_seed(seed);
         Ok(Play { outage, rng, server, config, ledger, _folder: folder, entries: BTreeMap::new() })
@@ -382,7 +476,13 @@ impl Play {
     }
 
     fn judge(self) -> Result<Figures> {
-        let mut figures = Figures { counts: self.server.counts.borrow().clone(), ..Figures::default() };
+        let mut figures = Figures {
+            counts: self.server.counts.borrow().clone(),
+            refused: self.server.refused.get(),
+            failed: self.server.failed.get(),
+            looked: Span((self.server.looked.get() - time::BEGINNING) / 1000 * 1000),
+            ..Figures::default()
+        };
         let entries = &self.entries;
         self.ledger.each_row(&Filter::default(), Entries::Unread, |row| {
             let entry = entries.get(&row.request_id).context("a row that nobody wrote")?;

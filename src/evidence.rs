@@ -130,6 +130,9 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// A stamp is cut to the millisecond, and what it is made of may be a little off.
+const STAMPED: Span = Span(2);
+
 impl Facts {
     /// When it was sent, if that can be believed.
     pub fn sent(&self) -> Option<Moment> {
@@ -142,7 +145,7 @@ impl Facts {
         let Some(sent) = self.sent() else { return Sending { latest, ..Sending::UNKNOWN } };
         let error = self.clock_error.unwrap_or(windows.writer_error);
         let ended = self.ended.max(sent);
-        if self.arrived.is_some_and(|arrived| ended - error > arrived) {
+        if self.arrived.is_some_and(|arrived| ended - error > arrived + STAMPED) {
             // Dated later than it came: that clock is further off than it may be, and by how much nothing says. Nor do its
             // times say how long the attempt lasted, for it may have been set meanwhile.
             return Sending { latest, ..Sending::UNKNOWN };
@@ -158,7 +161,8 @@ impl Facts {
 
     /// When it had been sent and had ended, at the latest, by the row's arrival: an intent may have been queued.
     fn told_by(&self) -> Moment {
-        self.arrived.filter(|_| self.failure != Some(Failure::Intent)).unwrap_or(Moment(i64::MAX))
+        let arrived = self.arrived.filter(|_| self.failure != Some(Failure::Intent));
+        arrived.map_or(Moment(i64::MAX), |arrived| arrived + STAMPED)
     }
 
     /// What it is decided together by, in order: who shares one of these is of its group.

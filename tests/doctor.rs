@@ -104,7 +104,7 @@ fn what_everybody_may_read_or_write_is_told() {
     let healthy = dir.run(&["check"]);
     assert_eq!((healthy.code, lines(&healthy, "BAD").len()), (0, 0), "{}", healthy.out);
     for (name, mode, weight, words) in [
-        ("privo-reconcile.toml", 0o644, "note", ["client id", "chmod o-r"]),
+        ("privo-reconcile.toml", 0o644, "note", ["name to log in with", "chmod o-r"]),
         ("privo-reconcile.toml", 0o642, "BAD", ["everybody may change", "chmod o-w"]),
         ("secret", 0o604, "BAD", ["credential", "chmod 0600"]),
         ("ledger.db", 0o644, "note", ["children's data", "chmod o-r"]),
@@ -280,7 +280,7 @@ fn old_rows_that_no_plan_matches_are_found_behind_many_new_ones() {
 #[test]
 fn a_check_stands_in_nobodys_way() {
     let platform = Platform::start();
-    let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "1h")]));
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "5m")]));
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     let run = dir.command(&["run", "--wait", "10m"]).spawn().unwrap();
     until("the first look", || dir.count("SELECT count(*) FROM observations") > 0);

@@ -79,6 +79,7 @@ fn every_section_of_the_page_is_checked() {
         "forget",
         "import",
         "init",
+        "plan try",
         "prune",
         "record begin, record end",
         "report",
@@ -103,6 +104,11 @@ fn a_ledgers_life_in_documents() {
     assert_eq!(told(&dir, "init", &["init"], 0)["made"], true);
     assert_eq!(told(&dir, "init", &["init"], 0)["made"], false);
     told(&dir, "check", &["check"], 0);
+    // It shows the values that it is given.
+    let body = r#"{"email":"a@b"}"#;
+    let url = format!("{}/api/v1.0/account", platform.url);
+    let tried = util::wait(dir.command(&["plan", "try", "--json", "--url", &url, "--body", body]).spawn().unwrap());
+    is_as_documented("plan try", &document(&tried), 0);
     platform.add(NewAccount { email: Some("ann@example.com".to_owned()), ..NewAccount::default() });
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     dir.insert(&Entry::new("r2", "POST", &format!("{}/unknown", platform.url)));

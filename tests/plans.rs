@@ -5,6 +5,7 @@
 
 mod util;
 
+use privo_reconcile::clock::Moment;
 use privo_reconcile::plan::template::percent_decode;
 use serde_json::{Value, json};
 use util::{Answer, Asked, Dir, Entry, Hostile, said};
@@ -274,7 +275,7 @@ fn a_list_whose_owner_is_not_there_is_no_empty_one() {
 fn a_recorded_delete_of_the_owner_takes_its_list_with_it() {
     let owners = "\n[lookup.owner]\nby = \"owner\"\nrandom = \"nobody-{random}\"\n[[lookup.owner.step]]\nget = \"/owners/{key}\"\n\
                   present = { status = 200 }\nabsent = { status = 404 }\n[[operation]]\nname = \"delete-owner\"\nmethod = \"DELETE\"\n\
-                  paths = [\"/owners/{owner}\"]\n[[operation.effect]]\nname = \"owner\"\nkind = \"delete\"\n\
+                  paths = [\"/owners/{owner}\"]\n[[operation.effect]]\nname = \"owner\"\nkind = \"delete\"\nonly_known = true\n\
                   keys = [{ lookup = \"owner\", value = [\"{owner}\"] }]\n";
     let five = [(1, "Rex"), (2, "Ada"), (3, "Bo"), (4, "Cy"), (5, "Dot")];
     for (owner, expected) in [("owner = \"owner\"\n", "duplicate-risk unknown removed-since review"), ("", ABSENT)] {
@@ -294,6 +295,27 @@ fn a_recorded_delete_of_the_owner_takes_its_list_with_it() {
         dir.insert(&Entry::new("d1", "DELETE", &format!("{}/owners/somebody", server.url)).http(502));
         let entry = Entry::new("r1", "POST", &format!("{}/owners/somebody/pets", server.url));
         assert_eq!(ends_as(&dir, &entry.body(r#"{"name":"Rex"}"#)), expected, "{owner}");
+    }
+}
+
+/// Of a delete by the server's id nothing tells whose record it was, however the creates are looked up: none that was sent
+/// before it is sent again, unless the plan says that only what is known is deleted so.
+#[test]
+fn a_delete_by_an_id_holds_back_what_was_made_by_another_key() {
+    let by_id = "\n[lookup.by-id]\nby = \"id\"\nrandom = \"nobody-{random}\"\n[[lookup.by-id.step]]\nget = \"/ids/{key}\"\n\
+                 present = { status = 200 }\nabsent = { status = 404 }\n[[operation]]\nname = \"delete-user\"\nmethod = \"DELETE\"\n\
+                 paths = [\"/ids/{id}\"]\n[[operation.effect]]\nname = \"user\"\nkind = \"delete\"\n\
+                 keys = [{ lookup = \"by-id\", value = [\"{id}\"] }]\n";
+    for (known, expected) in [("", "duplicate-risk unknown removed-since review"), ("only_known = true\n", ABSENT)] {
+        let plan = format!("{PLAN}{by_id}").replace("kind = \"delete\"\n", &format!("kind = \"delete\"\n{known}"));
+        let server = Hostile::start(|asked, _| match asked.path.as_str() {
+            "/ids/known" => ok(&json!({})),
+            _ => users(asked, &[KNOWN]),
+        });
+        let controls = format!("{}[[control]]\nlookup = \"by-id\"\nkey = \"known\"\n", control());
+        let dir = dir(&server, &plan, "", &controls);
+        dir.insert(&Entry::new("d1", "DELETE", &format!("{}/ids/7", server.url)).sent(Moment::now()));
+        assert_eq!(ends_as(&dir, &create(&server, "ann")), expected, "{known}");
     }
 }
 
@@ -425,6 +447,38 @@ fn operations_of_one_path_are_told_apart_by_their_bodies() {
     dir.insert(&Entry::new("r2", "POST", &format!("{}/users", server.url)).body(r#"{"type":"ping"}"#));
     dir.run(&["run"]);
     assert_eq!(dir.says("r2"), "resolved not-applied no-effect none");
+}
+
+/// The examples for other people's servers, which `tests/peers` plays against them.
+#[test]
+fn every_example_plan_is_taken() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plans");
+    let plans = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let plans: Vec<_> = plans.filter(|file| file.extension().is_some_and(|end| end == "toml")).collect();
+    assert!(plans.len() >= 4, "{plans:?}");
+    for file in plans {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let place = file.display().to_string();
+        let wants = |param: &&str| text.contains(&format!("params = [\"{param}\"]"));
+        let params =
+            ["server"].iter().filter(|param| wants(param)).map(|param| ((*param).to_owned(), "a.example".to_owned()));
+        let loaded = privo_reconcile::plan::Plan::load(&place, &text, &params.collect());
+        assert!(loaded.is_ok(), "{:#}", loaded.err().unwrap());
+    }
+}
+
+/// The examples of the docs are plans.
+#[test]
+fn what_the_docs_show_is_taken() {
+    let page = include_str!("../docs/PLANS.md");
+    let parts: Vec<&str> = page.split("```toml\n").skip(1).map(|part| part.split("```").next().unwrap()).collect();
+    let example = parts.iter().position(|part| part.starts_with("name = \"users\"")).unwrap();
+    // The step-by-step plan comes in two parts.
+    let plan = format!("{}\n{}", parts[example], parts[example + 1]);
+    for text in [parts.iter().find(|part| part.starts_with("name = \"acme\"")).unwrap().to_string(), plan] {
+        let loaded = privo_reconcile::plan::Plan::load("the page", &text, &std::collections::BTreeMap::new());
+        assert!(loaded.is_ok(), "{:#}", loaded.err().unwrap());
+    }
 }
 
 /// Each mistake by what is put where, and what is said of it.

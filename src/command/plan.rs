@@ -31,12 +31,14 @@ pub async fn plan(cli: &Cli, args: &PlanArgs, json: bool) -> Result<u8> {
         Some(_) => error,
         None => anyhow::Error::new(Refused(format!("{error:#}"))),
     })?;
+    // For scripts: what the plan can make something of.
+    let code = if told["operation"].is_null() && told["read"] != true { exit::FAILED } else { exit::DONE };
     if json {
-        document::print("plan-try", exit::DONE, &told)?;
+        document::print("plan", code, &told)?;
     } else {
         print(&told)?;
     }
-    Ok(exit::DONE)
+    Ok(code)
 }
 
 async fn tried(cli: &Cli, args: &TryArgs) -> Result<Value> {
@@ -70,7 +72,7 @@ async fn tried(cli: &Cli, args: &TryArgs) -> Result<Value> {
     }
     let mut told = json!({
         "class": class(&facts.class), "operation": facts.operation, "path": facts.path, "effects": effects,
-        "repeat_blocked": facts.repeat_blocked,
+        "repeat_blocked": facts.repeat_blocked, "read": facts.class == Class::Read, "base_url": base.as_str(),
     });
     if args.send {
         let config = config.as_ref().context("--send needs a configuration (see `init`)")?;
@@ -195,6 +197,7 @@ async fn sent(config: &Config, probes: &[Option<Probe>], effects: &[Effect], bas
             .iter()
             .map(|record| {
                 json!({ "id": record.id, "made": record.made.map(|made| made.to_string()),
+                        "changed": record.changed.map(|changed| changed.to_string()),
                     "compared": record.fields.iter().map(compared).collect::<Vec<_>>() })
             })
             .collect();
@@ -226,6 +229,7 @@ fn print(told: &Value) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     writeln!(out, "{}", text(&told["class"]))?;
+    writeln!(out, "server     {} (paths of the plan stand below it)", text(&told["base_url"]))?;
     if !told["operation"].is_null() {
         writeln!(out, "operation  {} ({})", text(&told["operation"]), text(&told["path"]))?;
     }
@@ -249,7 +253,11 @@ fn print(told: &Value) -> Result<()> {
     for answer in told["answers"].as_array().into_iter().flatten() {
         writeln!(out, "answered   {}: {}", text(&answer["effect"]), text(&answer["seen"]))?;
         let controls = &answer["controls"];
-        let control = |name: &str| format!("{name} {}", text(&controls[name]));
+        let control = |name: &str| match (name, text(&controls[name]).as_str()) {
+            ("near", "missing") => "near not asked (the record shows its key, or no control is long enough)".to_owned(),
+            (name, "missing") => format!("{name} not configured"),
+            (name, how) => format!("{name} {how}"),
+        };
         writeln!(out, "           controls: {}", ["known", "random", "near", "fields"].map(control).join(", "))?;
         if let Some(cause) = controls["cause"].as_str() {
             writeln!(out, "           a control got no answer to rely on: {cause}")?;
@@ -259,11 +267,13 @@ fn print(told: &Value) -> Result<()> {
         }
         for record in answer["records"].as_array().into_iter().flatten() {
             let compared: Vec<String> = record["compared"].as_array().into_iter().flatten().map(text).collect();
+            let shown = |name: &str| if record[name].is_null() { "not shown".to_owned() } else { text(&record[name]) };
             writeln!(
                 out,
-                "           record {}, made {}: {}",
-                text(&record["id"]),
-                text(&record["made"]),
+                "           record: id {}, made {}, changed {}; {}",
+                shown("id"),
+                shown("made"),
+                shown("changed"),
                 compared.join(", ")
             )?;
         }

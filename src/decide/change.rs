@@ -184,9 +184,12 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
                     .because(still_there(group, identity, absence, true))
             })
         }
-        _ => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Overwritten, Action::Review).because(
+        Some(_) => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Overwritten, Action::Review).because(
             "the record shows neither what was sent nor surely what was there before, or another write touched it"
                 .into(),
+        ),
+        None => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::Overwritten, Action::Review).because(
+            "there is no record with this key: it is not known whether it was written and is gone, or never was".into(),
         ),
     };
     match record {

@@ -298,6 +298,14 @@ impl<'a> Group<'a> {
         })
     }
 
+    /// Another operation that writes what this one would have, and may have been applied since it was to be sent.
+    pub fn written_since(&self, attempt: &Attempt) -> bool {
+        let identity = attempt.facts.identity;
+        let writes = |effect: &&Effect| matches!(effect.kind, Kind::Update | Kind::Upsert);
+        let first = self.first_sent(identity).or(attempt.facts.sent());
+        attempt.facts.effects.iter().filter(writes).any(|effect| self.also_written(identity, effect, first))
+    }
+
     /// A record of this key was seen under another id, by whichever attempt's look or verdict.
     pub fn seen_otherwise(&self, key: Link, id: Option<&str>) -> bool {
         self.keys.get(&key).is_some_and(|of| of.seen_otherwise(id))

@@ -166,8 +166,14 @@ fn decide_attempt(group: &Group, whose: &Matchings, attempt: &Attempt) -> Decisi
         Class::NoPlan => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::NoPlan, Action::Review)
             .because("no operation of the plan matches it (by method and path; a webhook by its body); add it to the plan, or review it by hand".into()),
         Class::Planned if group.never_sent(attempt) => {
-            settle(Status::Resolved, Outcome::NotApplied, Reason::NeverSent, Action::Resend)
-                .because("no byte of any attempt of this operation left its sender".into())
+            let never_sent = |action| settle(Status::Resolved, Outcome::NotApplied, Reason::NeverSent, action);
+            match group.written_since(attempt) {
+                true => never_sent(Action::Review).because(
+                    "no byte of any attempt of this operation left its sender, but the ledger holds a later write to the same: sending this one now would put an older value back".into(),
+                ),
+                false => never_sent(Action::Resend)
+                    .because("no byte of any attempt of this operation left its sender".into()),
+            }
         }
         Class::Planned if group.all_were_answered(attempt) => {
             settle(Status::Resolved, Outcome::Satisfied, Reason::Present, Action::None)

@@ -29,7 +29,7 @@ pub(super) struct Newcomers {
     entries: BTreeSet<i64>,
     /// Which of them has a link, and whether it is its operation's.
     links: BTreeMap<Link, (i64, bool)>,
-    /// Deletes by a server's own id that may have been applied, and when they were sent, at the earliest and at the latest.
+    /// Deletes by a key that nothing is made with that may have been applied, and when they were sent, at the earliest and at the latest.
     removals: Vec<(i64, (Moment, Moment))>,
 }
 
@@ -108,12 +108,10 @@ impl Newcomers {
     }
 }
 
-/// Whether an entry is a delete by a server's own id.
+/// Whether an entry is a delete by a key that nothing is made with, as a server's own id is: whose record it removed, nothing
+/// in the ledger tells.
 pub(super) fn removes_by_id(facts: &Facts, reader: &Reader) -> bool {
-    let by_id = |lookup: &String| {
-        let lookups = &reader.plan.lookups;
-        lookups.get(lookup).is_some_and(|lookup| lookup.is_by_server_id(lookups))
-    };
+    let by_id = |lookup: &String| !reader.plan.makes_by(lookup);
     let named = |operation: &&Operation| Some(operation.name.as_ref()) == facts.operation.as_ref();
     let operation = reader.plan.operations.iter().find(named);
     let only_known = operation.is_some_and(|operation| operation.effects.iter().any(|effect| effect.only_known));

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::compare::Form;
 use super::parts::{Normalisation, Path, is_whole, scalar};
-use super::template::{Json, Template, Vars};
+use super::template::{Json, Template};
 use crate::clock::{Length, Span};
 use crate::words::{Compared, Direction};
 
@@ -116,21 +116,6 @@ impl Lookup {
         let same =
             own.get == others.get && own.post == others.post && own.query == others.query && own.json == others.json;
         same && self.record.list.is_none() && list.record.list.is_some()
-    }
-
-    /// Its key is the server's own id of a record: it begins with the request by which another lookup goes on from an id.
-    pub fn is_by_server_id(&self, others: &BTreeMap<String, Lookup>) -> bool {
-        let Some(own) = self.steps.first() else { return false };
-        let shown = |template: &Option<Template>| template.as_ref().map(|template| template.shown(&Vars::new()));
-        let goes_on = |step: &Step| {
-            let key = |text: String| text.replace("{id}", "{key}");
-            let query = |step: &Step| -> Vec<(String, String)> {
-                step.query.iter().map(|(name, value)| (name.clone(), key(value.shown(&Vars::new())))).collect()
-            };
-            shown(&step.get).map(key) == shown(&own.get) && step.get.is_some() && query(step) == query(own)
-        };
-        let later = |lookup: &&Lookup| lookup.steps.iter().skip(1).any(goes_on);
-        self.record.list.is_none() && others.values().any(|lookup| later(&lookup))
     }
 }
 

@@ -34,7 +34,7 @@ pub use file::{Assumption, Lookup, Operation, Statuses};
 pub use read::{Probe, Reader, Reading};
 pub use row::{Cell, NoText, Row, operation, text_cell};
 
-use file::PlanFile;
+use file::{EffectKind, PlanFile};
 use template::Vars;
 
 /// The plans that come with the binary, by name.
@@ -108,6 +108,13 @@ impl Plan {
     pub fn looks_up_by(&self, lookup: &str) -> bool {
         let effects = self.operations.iter().flat_map(|operation| &operation.effects);
         effects.flat_map(|effect| effect.keys.iter().chain(&effect.owner)).any(|key| key.lookup.as_ref() == lookup)
+    }
+
+    /// Whether anything is made that is looked up by this, as its own record: not as the owner of a list.
+    pub fn makes_by(&self, lookup: &str) -> bool {
+        let effects = self.operations.iter().flat_map(|operation| &operation.effects);
+        let makes = effects.filter(|effect| matches!(effect.kind, EffectKind::Create | EffectKind::Upsert));
+        makes.flat_map(|effect| &effect.keys).any(|key| key.lookup.as_ref() == lookup)
     }
 
     /// The other hosts than the server that lookups are asked at, by the plan's names for them.

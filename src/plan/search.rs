@@ -257,7 +257,10 @@ fn interpret(step: &Step, answer: &Answer, key: Option<&str>, is_list: bool) -> 
 /// # Errors
 /// What stands there instead of an id that can be stored and asked for, in words that follow "with".
 pub(super) fn id_at(path: &Path, document: &Value) -> Result<Option<String>, String> {
+    let mut each: Vec<&Value> = path.all(document);
+    each.dedup();
     match path.identifier(document) {
+        Ok(Some(_)) if each.len() > 1 => Err("more than one id".to_owned()),
         Ok(Some(id)) if id.len() > LONGEST_ID => Err(format!("an id of {} bytes", id.len())),
         Ok(id) => Ok(id),
         Err(what) => Err(format!("an id that is {what}")),

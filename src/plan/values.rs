@@ -51,8 +51,13 @@ pub(super) fn set_probes(plan: &EffectPlan, element: &Value, vars: &Vars) -> Res
         })
     };
     let given: Vec<(&Set, Value)> = plan.sets.iter().filter_map(|set| Some((set, sent(set)?))).collect();
-    if let (true, Some(set)) = (given.is_empty(), plan.sets.first()) {
-        return Err(format!("`body` lacks the new value of `{}`", set.field));
+    if given.is_empty() && !plan.sets.is_empty() {
+        let fields: Vec<&str> = plan.sets.iter().map(|set| set.field.as_str()).collect();
+        return Err(format!(
+            "`body` has none of the fields that the plan knows of `{}`: {}",
+            plan.name,
+            fields.join(", ")
+        ));
     }
     given
         .into_iter()

@@ -46,6 +46,9 @@ const AHEAD: usize = 64;
 /// Waiting never polls more often than this.
 const SHORTEST_NAP: Span = Span(200);
 
+/// While it waits for what will be due, a run looks for new rows at least so often.
+const LONGEST_NAP: Span = Span::seconds(60);
+
 /// What a run is asked to do.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -198,7 +201,12 @@ impl<T: Transport> Run<'_, T> {
                 return self.said_trouble();
             };
             self.watcher.waits(next);
-            nap(next.since(now), &mut halt).await?;
+            // Rows that come meanwhile are not to wait for what others wait for.
+            let longest = match self.lookups.pace().breaker_open() {
+                true => TRIAL_EVERY,
+                false => LONGEST_NAP.min(self.config.windows.confirm_after.max(SHORTEST_NAP)),
+            };
+            nap(next.since(now).min(longest), &mut halt).await?;
             if self.lookups.pace().breaker_open() {
                 tokio::select! {
                     code = halt.asked() => return Err(anyhow::Error::new(Stopped(code))),

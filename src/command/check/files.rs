@@ -43,7 +43,7 @@ fn configuration(config: &Config, findings: &mut Findings) -> Result<()> {
     }
     let id = config.auths().flat_map(Auth::credentials).find_map(Credential::written);
     let ping = config.notices.ping.as_ref().and_then(|ping| ping.url.written());
-    for (what, written) in [("the client id", id), ("the ping's URL", ping)] {
+    for (what, written) in [("a name to log in with", id), ("the ping's URL", ping)] {
         if mode & OTHERS_READ != 0 && written.is_some() {
             findings.note(format!("configuration {place}: everybody may read {what} in it (chmod o-r {place})"))?;
         }

@@ -512,3 +512,18 @@ fn update_of_a_record_that_was_changed_last_before_it_was_sent_is_not_updated() 
     let other = update().op(2).sent(3).answered(200);
     assert_eq!(said([update().saw(looks(-9)), other])[0], OVERWRITTEN);
 }
+
+/// It never left, and a later write of the same field did: sent now it would put the older value back.
+#[test]
+fn an_update_that_never_left_is_not_sent_over_a_later_one() {
+    let never = || update().not_sent();
+    assert_eq!(said([never()]), ["resolved not-applied never-sent resend"]);
+    let review = "resolved not-applied never-sent review";
+    assert_eq!(said([never(), update().op(2).sent(3)])[0], review);
+    assert_eq!(said([never(), update().op(2).sent(3).answered(200)])[0], review);
+    assert_eq!(said([never(), attempt(Kind::Upsert).op(2).sent(3)])[0], review);
+    let refused = update().op(2).sent(3).answered(400);
+    assert_eq!(said([never(), refused])[0], "resolved not-applied never-sent resend");
+    let earlier = update().op(2).sent(-99).answered(200);
+    assert_eq!(said([never(), earlier])[0], "resolved not-applied never-sent resend");
+}

@@ -47,6 +47,11 @@ fn literals_stay_in_their_quotes(key: &str) {
 fn templates_come_back(text: &str, key: &str) {
     assert_eq!(percent_decode(&percent_encode(key)).as_deref(), Some(key));
     let Ok(template) = Template::try_from(text.to_owned()) else { return };
+    // A brace that is written twice stands for itself, and an escape is not shown.
+    let plain = !text.contains("{{") && !text.contains("}}") && !text.contains('|');
+    if !plain {
+        return;
+    }
     assert_eq!(template.shown(&Vars::new()), text);
     let names: std::collections::BTreeSet<&str> = template.variables().collect();
     let vars: Vars = names.iter().map(|name| ((*name).to_owned(), key.to_owned())).collect();
