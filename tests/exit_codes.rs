@@ -329,7 +329,7 @@ fn sigterm_is_143_and_loses_nothing() {
 #[test]
 fn a_run_that_waits_is_interrupted_at_once() {
     let platform = Platform::start();
-    let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "1h"), ("confirm_after", "1h")]));
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "5m"), ("confirm_after", "1h")]));
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com").sent(privo_reconcile::clock::Moment::now()));
     let run = dir.command(&["run", "--wait", "10m"]).spawn().unwrap();
     until("the first look", || dir.count("SELECT count(*) FROM observations") > 0);

@@ -102,7 +102,7 @@ fn a_run_that_fails_pings_too_and_what_is_no_run_does_not() {
 fn a_run_that_is_stopped_pings_its_code() {
     let server = taken();
     let platform = Platform::start();
-    let setup = Setup { rest: ping(&server), ..Setup::of(&platform).windows(&[("network", "1h")]) };
+    let setup = Setup { rest: ping(&server), ..Setup::of(&platform).windows(&[("network", "5m")]) };
     let dir = Dir::new(&setup);
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     let run = dir.command(&["run", "--wait", "10m"]).spawn().unwrap();

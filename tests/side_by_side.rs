@@ -73,7 +73,7 @@ fn two_ledgers_are_run_at_once_and_neither_hinders_the_other() {
 #[test]
 fn two_configurations_of_one_ledger_keep_each_other_out() {
     let platform = Platform::start();
-    let setup = Setup::of(&platform).windows(&[("network", "1h")]);
+    let setup = Setup::of(&platform).windows(&[("network", "5m")]);
     let dir = Dir::new(&setup);
     // Named through another folder, so that only the file itself can tell that it is the same.
     std::fs::create_dir(dir.file("other")).unwrap();

@@ -20,7 +20,7 @@ pub struct Login<T> {
 
 enum Secrets<T> {
     Nothing,
-    Client(Tokens<T>),
+    Client(Box<Tokens<T>>),
     Token(SecretString),
     Basic(SecretString, SecretString),
 }
@@ -44,7 +44,7 @@ impl<T: Transport> Login<T> {
         });
         let headers = headers.collect::<Result<_>>()?;
         let way = match (&auth.way, http) {
-            (Way::Client(client), Some(http)) => Secrets::Client(Tokens::new(client, http, clock)?),
+            (Way::Client(client), Some(http)) => Secrets::Client(Box::new(Tokens::new(client, http, clock)?)),
             (Way::Headers | Way::Client(_), _) => Secrets::Nothing,
             (Way::Token(token), _) => {
                 let value = token.read()?;
