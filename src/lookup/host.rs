@@ -70,18 +70,18 @@ impl<T: Transport> Host<T> {
             }
             match sent {
                 Err(Broken { cause, .. }) => {
-                    self.pace.failed(sent_at, &cause);
+                    self.pace.failed(&cause);
                     return Err(Stop::Failed(cause));
                 }
                 Ok(exchange) => match (exchange.answer.status, &token) {
                     (429, _) => self.pace.refused(sent_at, exchange.retry_after),
                     (401, Some(token)) if !renewed && self.login.renews(token).await => {
-                        self.pace.answered(sent_at.untimed());
+                        self.pace.answered(sent_at);
                         renewed = true;
                     }
                     (status, _) => {
                         if status >= 500 {
-                            self.pace.failed(sent_at, &format!("status {status}"));
+                            self.pace.failed(&format!("status {status}"));
                         } else {
                             self.pace.answered(sent_at);
                         }

@@ -1,12 +1,12 @@
-//! How much is asked of the server: at most so many requests at once and a second, less while it seems to bear less, nothing
-//! while it asks to be left alone, and next to nothing while it is down. docs/PACE.md has the rules and a picture.
+//! How much is asked of the server: at most so many requests at once and a second, half of that after a 429, nothing
+//! while it asks to be left alone, and next to nothing while it is down. docs/PACE.md has the rules.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::adapt::{Adapt, Change, Limits, Outcome};
+use super::adapt::{Adapt, Change, Limits};
 use crate::clock::{Span, Tick, tick};
 
 /// After so many failed looks in a row the breaker opens.
@@ -28,9 +28,6 @@ const REFUSALS: u32 = 12;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftAlone(pub String);
 
-/// An easing is logged when less than this of what was logged last is left: a pace that hovers is not news.
-const WORTH_TELLING: f64 = 0.8;
-
 /// The pace of one server. Permit, then pause, then rate, in this order, all by the timer: a step of the wall clock
 /// changes no rate, is no latency and makes no pause longer.
 pub struct Pace {
@@ -41,8 +38,6 @@ pub struct Pace {
     surplus: Cell<usize>,
     spacing: Cell<Duration>,
     adapt: RefCell<Adapt>,
-    /// The share of the limits that was logged last.
-    told: Cell<f64>,
     /// Times of the timer's clock are counted from here.
     began: Tick,
     next_slot: RefCell<Option<Tick>>,
@@ -60,12 +55,9 @@ pub struct Permit<'a> {
     sent: Sent,
 }
 
-/// When a request was sent, for the pace to hear of with what became of it.
+/// When a request was sent, for the pace to hear of with its answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent {
-    at: Duration,
-    timed: bool,
-}
+pub struct Sent(Duration);
 
 impl Permit<'_> {
     /// The request has ended; the next one may go.
@@ -83,13 +75,6 @@ impl Drop for Permit<'_> {
     }
 }
 
-impl Sent {
-    /// Of another kind than lookups, such as a token's: how long its answer took says nothing about them.
-    pub fn untimed(self) -> Sent {
-        Sent { timed: false, ..self }
-    }
-}
-
 impl Pace {
     /// At most `concurrency` requests at once and `requests_per_second`.
     pub fn new(concurrency: usize, requests_per_second: f64) -> Pace {
@@ -100,7 +85,6 @@ impl Pace {
             surplus: Cell::new(0),
             spacing: Cell::new(adapt.spacing()),
             adapt: RefCell::new(adapt),
-            told: Cell::new(1.0),
             began: tick(),
             next_slot: RefCell::new(None),
             paused_until: Cell::new(None),
@@ -118,7 +102,7 @@ impl Pace {
     /// When the server is left alone.
     pub async fn admit(&self) -> Result<Permit<'_>, LeftAlone> {
         self.permits.acquire().await.map_err(|_| LeftAlone("shutting down".to_owned()))?.forget();
-        let mut permit = Permit { pace: self, sent: Sent { at: Duration::ZERO, timed: true } };
+        let mut permit = Permit { pace: self, sent: Sent(Duration::ZERO) };
         loop {
             self.may_ask()?;
             match self.paused_until.get() {
@@ -134,7 +118,7 @@ impl Pace {
         self.may_ask()?;
         self.trial.set(false);
         self.requests.set(self.requests.get() + 1);
-        permit.sent.at = slot.saturating_duration_since(self.began);
+        permit.sent.0 = slot.saturating_duration_since(self.began);
         Ok(permit)
     }
 
@@ -156,9 +140,7 @@ impl Pace {
 
     /// The server answered something.
     pub fn answered(&self, sent: Sent) {
-        if sent.timed {
-            self.hear(Outcome::Answered, sent);
-        }
+        self.adapts(|adapt, now| adapt.answered(sent.0, now));
         if self.breaker_open() {
             *self.left_alone.borrow_mut() = None;
         }
@@ -167,8 +149,7 @@ impl Pace {
     }
 
     /// A look failed: 5xx, timeout, no connection. `cause` says it in words for people.
-    pub fn failed(&self, sent: Sent, cause: &str) {
-        self.hear(Outcome::Failed, sent);
+    pub fn failed(&self, cause: &str) {
         self.failures.set(self.failures.get().saturating_add(1));
         if self.breaker_open() && self.left_alone.borrow().is_none() {
             let why = format!(
@@ -180,7 +161,7 @@ impl Pace {
 
     /// The server asks to be asked later (429). Everything waits; a wait that is too long ends the run.
     pub fn refused(&self, sent: Sent, retry_after: Option<Span>) {
-        self.hear(Outcome::Refused, sent);
+        self.adapts(|adapt, now| adapt.refused(sent.0, now));
         let now = tick();
         if self.paused_until.get().is_none_or(|until| until <= now) {
             // Those that were under way when the pause began count as one.
@@ -199,14 +180,11 @@ impl Pace {
         self.paused_until.set(self.paused_until.get().max(Some(until)));
     }
 
-    fn hear(&self, outcome: Outcome, sent: Sent) {
-        let now = tick().saturating_duration_since(self.began);
+    fn adapts(&self, hear: impl FnOnce(&mut Adapt, Duration) -> Option<Change>) {
         let mut adapt = self.adapt.borrow_mut();
-        let (before, change) = (adapt.share(), adapt.hear(outcome, sent.at, now));
-        if adapt.share() != before {
-            self.set_places(adapt.in_flight());
-            self.spacing.set(adapt.spacing());
-        }
+        let change = hear(&mut adapt, tick().saturating_duration_since(self.began));
+        self.set_places(adapt.in_flight());
+        self.spacing.set(adapt.spacing());
         if let Some(change) = change {
             self.tell(change, &adapt);
         }
@@ -228,19 +206,16 @@ impl Pace {
     fn tell(&self, change: Change, adapt: &Adapt) {
         let in_flight = adapt.in_flight();
         match change {
-            Change::Eased(why) if adapt.share() < self.told.get() * WORTH_TELLING => {
-                self.told.set(adapt.share());
+            Change::Eased => {
                 let percent = (adapt.share() * 100.0).round();
                 tracing::debug!(
                     event = "pace-eased",
                     in_flight,
                     percent,
-                    "the pace eases to {percent} % of its limits: {why}"
+                    "the pace eases to {percent} % of its limits: the server asked for fewer requests (429)"
                 );
             }
-            Change::Eased(_) => {}
             Change::Restored => {
-                self.told.set(1.0);
                 tracing::debug!(event = "pace-restored", in_flight, "the pace is back at its limits");
             }
         }
@@ -301,14 +276,14 @@ mod tests {
         let pace = pace(1e6);
         let sent = sent(&pace).await;
         for _ in 0..9 {
-            pace.failed(sent, "timeout");
+            pace.failed("timeout");
         }
         pace.answered(sent);
         for _ in 0..9 {
-            pace.failed(sent, "timeout");
+            pace.failed("timeout");
         }
         assert!(pace.admit().await.is_ok());
-        pace.failed(sent, "timeout");
+        pace.failed("timeout");
         assert!(pace.admit().await.is_err());
         pace.allow_trial();
         assert!(pace.admit().await.is_ok());

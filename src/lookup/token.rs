@@ -129,12 +129,12 @@ impl<T: Transport> Tokens<T> {
         loop {
             let permit = pace.admit().await.map_err(|LeftAlone(why)| Stop::Alone(why))?;
             let sent = self.http.send(&outgoing).await;
-            let sent_at = permit.done().untimed();
+            let sent_at = permit.done();
             let exchange = match sent {
                 Ok(exchange) => exchange,
                 Err(broken) => {
                     let cause = format!("no token: {}", broken.cause);
-                    pace.failed(sent_at, &cause);
+                    pace.failed(&cause);
                     return Err(Stop::Failed(cause));
                 }
             };
@@ -143,7 +143,7 @@ impl<T: Transport> Tokens<T> {
                 429 => pace.refused(sent_at, exchange.retry_after),
                 408 | 500..=599 => {
                     let cause = format!("no token: status {}", exchange.answer.status);
-                    pace.failed(sent_at, &cause);
+                    pace.failed(&cause);
                     return Err(Stop::Failed(cause));
                 }
                 status => {
@@ -160,7 +160,7 @@ impl<T: Transport> Tokens<T> {
         let Ok(answer) = serde_json::from_slice::<TokenAnswer>(body) else {
             // A page for people, as in maintenance: not a word about the credentials.
             let cause = why_none(body);
-            pace.failed(sent_at, &cause);
+            pace.failed(&cause);
             return Err(Stop::Failed(cause));
         };
         pace.answered(sent_at);
