@@ -54,7 +54,7 @@ struct Arguments {
     entries: usize,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How the server answers reads: well, limited (429 to more than two a second) or flapping (down half of each minute).
+    /// How the server answers reads: well, limited (429 to more than two a second) or flapping (down 40 of every 97 seconds).
     #[arg(long, default_value = "well")]
     server: String,
 }
@@ -108,7 +108,7 @@ fn main() -> Result<ExitCode> {
         outage("5xx, a tenth applied", true, 10),
     ] {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-        let figures = runtime.block_on(Play::of(outage, seed)?.to_the_end())?;
+        let figures = runtime.block_on(Play::of(outage, seed)?.played_out())?;
         figures.print(outage);
         good &= figures.wrong == 0 && (figures.late == 0 || health != Health::Well);
         if health != Health::Well {
@@ -169,7 +169,7 @@ impl Server {
         let now = time::true_ms();
         match self.health {
             Health::Well => None,
-            Health::Flapping => (now / 1000 % 60 < 30).then(|| {
+            Health::Flapping => (now / 1000 % 97 < 40).then(|| {
                 self.failed.set(self.failed.get() + 1);
                 503
             }),
@@ -358,7 +358,7 @@ impl Play {
         Ok(Play { outage, rng, server, config, ledger, _folder: folder, entries: BTreeMap::new() })
     }
 
-    async fn to_the_end(mut self) -> Result<Figures> {
+    async fn played_out(mut self) -> Result<Figures> {
         time::begin();
         // The host's clock is right.
         time::set_offset(0);

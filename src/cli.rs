@@ -274,6 +274,7 @@ pub struct CheckArgs {
 
 /// Options of `plan`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::PLAN_TRY)]
 pub struct PlanArgs {
     #[command(subcommand)]
     pub command: PlanCommand,

@@ -210,12 +210,15 @@ fn pets(asked: &Asked, url: &str, pets: &[(usize, &str)], lead: &str) -> Answer 
     }
 }
 
+/// How the server leads on, what the plan says of it, the pets there, the name that is asked for, and how that ends.
+type Walk<'a> = (&'a str, String, &'a [(usize, &'static str)], &'a str, &'a str);
+
 #[test]
 fn a_list_in_pages_is_walked_to_its_end_or_says_nothing() {
     let five = [(1, "Rex"), (2, "Ada"), (3, "Bo"), (4, "Cy"), (5, "Dot")];
     let twice = [(1, "Rex"), (2, "Ada"), (2, "Bo"), (4, "Cy"), (5, "Dot")];
     let next = "[lookup.pets-of.pages]\nnext = \"$.next\"";
-    let cases: &[(&str, String, &[(usize, &str)], &str, &str)] = &[
+    let cases: &[Walk<'_>] = &[
         ("url", next.to_owned(), &five, "Dot", PRESENT),
         ("url", next.to_owned(), &five, "Eve", ABSENT),
         ("path", next.to_owned(), &five, "Dot", PRESENT),

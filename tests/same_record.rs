@@ -119,9 +119,13 @@ fn an_id_of_before_under_another_plan_is_no_other_record() {
     assert!(dir.says("c1").starts_with("resolved "), "{}", dir.says("c1"));
     platform.world().set_faults(Faults::default());
     let plan = std::fs::read_to_string("plans/privo-gateway.toml").unwrap();
-    let (head, tail) = plan.split_once("[lookup.account-by-email.record]").unwrap();
-    let plan = format!("{head}[lookup.account-by-email.record]\nid = \"$.email\"{tail}");
-    std::fs::write(dir.file("mine.toml"), plan).unwrap();
+    let changed = plan.replacen(
+        r#"{ use = "account", key = "$.email" }"#,
+        r#"{ use = "account", key = "$.email", id = "$.email" }"#,
+        1,
+    );
+    assert_ne!(changed, plan);
+    std::fs::write(dir.file("mine.toml"), changed).unwrap();
     let setup = Setup { plan: "mine.toml".to_owned(), ..Setup::of(&platform) };
     dir.configure(&setup);
     hours_ago(&platform, 1);

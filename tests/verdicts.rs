@@ -292,8 +292,8 @@ fn an_absence_is_believed_when_seen_twice_far_enough_apart_across_restarts() {
 #[test]
 fn a_late_application_is_found_before_its_window_is_over() {
     let platform = Platform::dated();
-    let dir = Dir::new(&Setup::of(&platform).windows(&[("server_error", "1h")]));
-    platform.set_back(Span::seconds(1800));
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("server_error", "12h")]));
+    platform.set_back(Span::seconds(2 * 3600));
     dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "late:900000");
     dir.run_then(&platform);
     assert_eq!(dir.says("r1"), "pending . unsettled may-resend");
@@ -346,6 +346,7 @@ fn an_entry_undecided_for_too_long_expires() {
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     dir.runs(4);
     assert_eq!(dir.says("r1"), "pending . unsettled may-resend");
+    dir.due();
     dir.runs(3);
     assert_eq!(dir.says("r1"), "duplicate-risk unknown expired ask-privo");
 }
