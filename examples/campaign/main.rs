@@ -176,6 +176,7 @@ fn print(figures: &Figures, arguments: &Arguments) {
     println!("worlds by twist (and how many of them went wrong): {}", twisted(figures));
     println!("undecidable: {}", list(&figures.by_reason));
     println!("corrections {}, unknowable {}", figures.corrections, figures.unknowable);
+    print_requests(figures);
     if arguments.break_windows {
         let rate = figures.late as f64 * 100.0 / figures.verdicts.max(1) as f64;
         println!("late {} ({rate:.2} % of verdicts), missed by the watch {}", figures.late, figures.missed);
@@ -192,6 +193,25 @@ fn print(figures: &Figures, arguments: &Arguments) {
     for wrong in figures.wrongs.iter().take(arguments.show) {
         println!("  {wrong}");
     }
+}
+
+/// Whom the server served, and what the schedule of looks cost in time.
+fn print_requests(figures: &Figures) {
+    let looks = &figures.looks;
+    println!(
+        "requests: tokens {}, controls {}, lookups {}; looks: first {}, before the verdict {}, after it {}",
+        figures.tokens,
+        figures.controls,
+        figures.requests - figures.tokens - figures.controls,
+        looks.first,
+        looks.before,
+        looks.after
+    );
+    let mean = Span((looks.later_ms / looks.later.max(1)).cast_signed() / 60_000 * 60_000);
+    println!(
+        "found after an absence {}, of them {} later than by an untiring schedule, by {mean} on average at the most",
+        looks.turned_up, looks.later
+    );
 }
 
 fn twisted(figures: &Figures) -> String {

@@ -67,7 +67,7 @@ pub use record::NewEntry;
 pub use recorder::Recorder;
 pub use runs::{RunEnd, RunId, RunStart};
 pub use settle::{Close, NewLook, Stored, StoredMember, Told};
-pub use simulated::WrittenRow;
+pub use simulated::{LooksCounted, WrittenRow};
 
 const SCHEMA: &str = include_str!("../../schema.sql");
 

@@ -23,6 +23,48 @@ pub struct WrittenRow {
     pub error: Option<String>,
 }
 
+/// Looks at entries, and what they found after an absence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LooksCounted {
+    /// The first at an effect of an entry.
+    pub first: u64,
+    /// Further ones, before the entry's first verdict.
+    pub before: u64,
+    /// Those after it: the watch, and what else makes an entry due again.
+    pub after: u64,
+    /// Looks that found what the one before did not.
+    pub turned_up: u64,
+    /// Those of them that an untiring schedule may have made in an earlier run: one that asks again after a quarter of the time
+    /// that was looked for so far, and under watch after half of the time since the verdict, but not within a minute nor later
+    /// than after six hours.
+    pub later: u64,
+    /// How much sooner at the most, in milliseconds, together.
+    pub later_ms: u64,
+}
+
+const COUNT_LOOKS: &str = "
+    WITH looks AS (
+      SELECT run_id, seen, asked_ms, row_number() OVER effect AS place, first_value(asked_ms) OVER effect AS first_ms,
+             lag(asked_ms) OVER effect AS last_ms, lag(seen) OVER effect AS last_seen,
+             (SELECT min(decided_ms) FROM verdicts
+              WHERE verdicts.entry_id = observations.entry_id AND status <> 'pending') AS decided_ms
+      FROM observations WINDOW effect AS (PARTITION BY entry_id, effect ORDER BY id)
+    ), judged AS (
+      SELECT run_id, place = 1 AS is_first, coalesce(asked_ms > decided_ms, 0) AS is_after,
+             seen = 'present' AND coalesce(last_seen = 'absent', 0) AS turned_up,
+             last_ms + min(21600000, max(60000,
+               iif(coalesce(last_ms > decided_ms, 0), (last_ms - decided_ms) / 2, (last_ms - first_ms) / 4))) AS sooner_ms
+      FROM looks
+    ), compared AS (
+      SELECT *, iif(turned_up, (SELECT started_ms FROM runs WHERE id = run_id)
+                               - (SELECT min(started_ms) FROM runs WHERE started_ms >= sooner_ms AND id <= run_id), 0) AS later_ms
+      FROM judged
+    )
+    SELECT coalesce(sum(is_first), 0), coalesce(sum(NOT is_first AND NOT is_after), 0),
+           coalesce(sum(NOT is_first AND is_after), 0), coalesce(sum(turned_up), 0),
+           coalesce(sum(coalesce(later_ms, 0) > 0), 0), coalesce(sum(max(coalesce(later_ms, 0), 0)), 0)
+    FROM compared";
+
 impl Ledger {
     /// A ledger in memory whose salt follows from a seed, so that a simulation replays exactly.
     ///
@@ -87,6 +129,25 @@ impl Ledger {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The looks at all entries, counted.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn count_looks(&self) -> Result<LooksCounted> {
+        let count = |row: &rusqlite::Row<'_>| {
+            let [first, before, after, turned_up, later, later_ms] = [0, 1, 2, 3, 4, 5].map(|column| row.get(column));
+            Ok(LooksCounted {
+                first: first?,
+                before: before?,
+                after: after?,
+                turned_up: turned_up?,
+                later: later?,
+                later_ms: later_ms?,
+            })
+        };
+        Ok(self.connection.query_row(COUNT_LOOKS, [], count)?)
     }
 
     /// Says when a simulated row came: its triggers stamp it by the clock of the machine that simulates.

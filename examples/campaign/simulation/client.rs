@@ -7,7 +7,7 @@ use privo_reconcile::sandbox::{Delivery, Reply};
 
 use super::ops::{Attempt, Kind};
 use super::stage::{BASE, Event, Stage, ask, fetch_token};
-use super::story::{HOUR, MINUTE, SECOND};
+use super::story::{HOUR, MINUTE, SECOND, Trouble};
 use super::time;
 use super::twist::Twist;
 
@@ -145,7 +145,10 @@ impl Stage {
                 if self.rng.u8(..5) > 0 {
                     row.ended_at = Some(self.host(op, now + took));
                 }
-                if self.rng.u8(..100) == 0 && !self.story.has(Twist::Hosts) && !self.story.has(Twist::LateRows) {
+                // Its window would be open while a stale snapshot is shown, which is shown after all windows only.
+                let may_jump = self.story.trouble != Trouble::StaleBursts;
+                let may_jump = may_jump && !self.story.has(Twist::Hosts) && !self.story.has(Twist::LateRows);
+                if self.rng.u8(..100) == 0 && may_jump {
                     // A client whose clock had jumped, so far that the job reads the row before that time.
                     row.sent_at = self.host(op, now + 48 * HOUR);
                     self.ops[op].attempts[number].jumped = true;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use privo_reconcile::ledger::LooksCounted;
+
 /// One row of the table by kind.
 #[derive(Clone, Debug, Default)]
 pub struct OfKind {
@@ -20,6 +22,10 @@ pub struct Figures {
     pub entries: u64,
     pub verdicts: u64,
     pub requests: u64,
+    /// Requests for tokens, and those of controls.
+    pub tokens: u64,
+    pub controls: u64,
+    pub looks: LooksCounted,
     /// Entries that lost their personal fields.
     pub pruned: u64,
     pub false_not_applied: u64,
@@ -57,6 +63,14 @@ impl Figures {
         self.entries += other.entries;
         self.verdicts += other.verdicts;
         self.requests += other.requests;
+        self.tokens += other.tokens;
+        self.controls += other.controls;
+        self.looks.first += other.looks.first;
+        self.looks.before += other.looks.before;
+        self.looks.after += other.looks.after;
+        self.looks.turned_up += other.looks.turned_up;
+        self.looks.later += other.looks.later;
+        self.looks.later_ms += other.looks.later_ms;
         self.pruned += other.pruned;
         self.false_not_applied += other.false_not_applied;
         self.false_applied += other.false_applied;

@@ -47,6 +47,9 @@ pub fn judge(stage: &mut Stage) -> Result<Figures> {
     let mut figures = Figures {
         worlds: 1,
         requests: stage.server.requests.get(),
+        tokens: stage.server.tokens.get(),
+        controls: stage.server.controls.get(),
+        looks: stage.ledger.count_looks()?,
         broken: stage.story.breaks_windows,
         ..Figures::default()
     };

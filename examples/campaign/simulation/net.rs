@@ -39,6 +39,9 @@ pub struct Server {
     /// Ids and keys of control accounts.
     pub canaries: RefCell<Vec<String>>,
     pub requests: Cell<u64>,
+    /// Of them: those for tokens, and those of controls.
+    pub tokens: Cell<u64>,
+    pub controls: Cell<u64>,
 }
 
 /// One client of the server.
@@ -54,7 +57,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Transport for Net {
     async fn send(&self, outgoing: &Outgoing<'_>) -> Result<Exchange, Broken> {
-        self.server.requests.set(self.server.requests.get() + 1);
+        self.server.count(outgoing);
         self.server.step_clock();
         let request = self.request(outgoing);
         let reply = self.server.answer(&request, outgoing.form.is_none());
@@ -92,6 +95,16 @@ impl Net {
 }
 
 impl Server {
+    fn count(&self, outgoing: &Outgoing<'_>) {
+        let one_more = |counter: &Cell<u64>| counter.set(counter.get() + 1);
+        one_more(&self.requests);
+        if outgoing.form.is_some() {
+            one_more(&self.tokens);
+        } else if self.is_of_a_control(outgoing.path_and_query) {
+            one_more(&self.controls);
+        }
+    }
+
     fn step_clock(&self) {
         match self.step.get() {
             Some((0, offset)) => {

@@ -141,6 +141,8 @@ impl Stage {
             step: Cell::new(None),
             canaries: RefCell::default(),
             requests: Cell::new(0),
+            tokens: Cell::new(0),
+            controls: Cell::new(0),
         });
         let ledger = Ledger::simulated(story.seed)?;
         let (keys, seeded) = seed(&server, &story)?;
