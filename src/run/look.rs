@@ -327,12 +327,12 @@ fn of_pending(decision: Decision, attempt: &Attempt, times: &Times) -> Told {
     }
 }
 
-/// A verdict whose group another entry joined is decided again. Where it cannot be said yet, only what was to be sent again
-/// waits, what is of one operation with an attempt that waits, and `preexisting`, which was said before the request's window
-/// was over; all else stands until more is known.
+/// A verdict whose group another entry joined is decided again. Where it cannot be said yet, what was not applied waits, for
+/// what joined may have applied it, and so does what is of one operation with an attempt that waits; all else stands until
+/// more is known.
 fn of_reopened(attempt: &Attempt, decision: Decision, pending: bool, times: &Times) -> Told {
     let Some(before) = &attempt.verdict else { return of_pending(decision, attempt, times) };
-    let falls = before.action == Action::Resend || before.reason == Reason::Preexisting || pending;
+    let falls = before.outcome == Outcome::NotApplied || pending;
     match decision {
         // An attempt of the operation that has no verdict yet gets this one, and all of an operation get the same.
         Decision::Settle(verdict)
