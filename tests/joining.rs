@@ -159,6 +159,22 @@ fn a_run_that_cannot_reach_the_server_leaves_the_advice_taken_back() {
     waits_for(&dir, &["a/1"], "a/2");
 }
 
+/// Not only what was to be sent again: no absence outlives the success of another attempt.
+#[test]
+fn what_is_to_be_reviewed_waits_too_when_an_attempt_of_it_was_answered_and_nothing_can_be_seen() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform));
+    let others = Entry::register("a/0", &platform.url, "bob@example.com").operation("a");
+    assert_eq!(answered(&dir, &platform, others), 201);
+    dir.insert(&long_ago(register("a/1", &platform).operation("a")));
+    settle(&dir);
+    assert_eq!(dir.says("a/1"), "resolved not-applied confirmed-absent review");
+    assert_eq!(answered(&dir, &platform, register("a/2", &platform).operation("a")), 201);
+    platform.set_faults(Faults { hostile: 1.0, ..Faults::default() });
+    dir.runs(4);
+    assert_eq!(dir.says("a/1"), "pending . inconclusive wait");
+}
+
 #[test]
 fn a_dry_run_and_an_export_in_json_take_the_advice_back_too() {
     let platform = Platform::start();
