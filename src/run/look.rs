@@ -43,9 +43,7 @@ impl Turn {
     /// Prepares a group: reads the raw keys of its rows and finds out who is to be decided.
     pub fn prepare(group: Group, reader: &Reader, now: Moment) -> Turn {
         let open = group.members.iter().map(|m| m.pending() || m.watched(now) || m.reopened()).collect();
-        let lists = |attempt: &Attempt| attempt.facts.effects.iter().any(|effect| effect.kind == Kind::Member);
-        let any = group.case.attempts.iter().any(lists);
-        let lists_settled = if any { lists_settled(&group.case) } else { Moment(i64::MIN) };
+        let lists_settled = lists_settled(&group.case);
         let mut turn = Turn { group, probes: Vec::new(), open, lists_settled, now };
         // Where all that is open can be said without a look, no key is wanted.
         if !turn.settles_unseen() {
@@ -208,7 +206,11 @@ impl Looked {
         let waiting: BTreeSet<usize> = places.map(|(_, operation)| *operation).collect();
         let of: BTreeMap<i64, usize> =
             self.group.case.attempts.iter().map(|attempt| attempt.entry).zip(operations).collect();
-        let pending = |attempt: &Attempt| of.get(&attempt.entry).is_some_and(|operation| waiting.contains(operation));
+        let answered = self.group.case.attempts.iter().filter(|attempt| attempt.answered());
+        let answered: BTreeSet<usize> = answered.filter_map(|attempt| of.get(&attempt.entry).copied()).collect();
+        let among = |operations: &BTreeSet<usize>, attempt: &Attempt| {
+            of.get(&attempt.entry).is_some_and(|operation| operations.contains(operation))
+        };
         let decisions = decide(&self.group.case);
         let told = self.group.each().zip(&decisions).zip(&self.open);
         let told = told.map(|(((member, attempt), decision), open)| {
@@ -222,7 +224,10 @@ impl Looked {
             };
             match member.pending() {
                 true => of_pending(decision, attempt, &times),
-                false if member.reopened() => of_reopened(attempt, decision, pending(attempt), &times),
+                false if member.reopened() => {
+                    let others = Others { wait: among(&waiting, attempt), answered: among(&answered, attempt) };
+                    of_reopened(attempt, decision, others, &times)
+                }
                 false => of_watched((member, attempt), decision, &times),
             }
         });
@@ -327,16 +332,26 @@ fn of_pending(decision: Decision, attempt: &Attempt, times: &Times) -> Told {
     }
 }
 
-/// A verdict whose group another entry joined is decided again. Where it cannot be said yet, what was not applied waits, for
-/// what joined may have applied it, and so does what is of one operation with an attempt that waits; all else stands until
-/// more is known.
-fn of_reopened(attempt: &Attempt, decision: Decision, pending: bool, times: &Times) -> Told {
+/// The other attempts of an operation.
+#[derive(Clone, Copy)]
+struct Others {
+    /// One of them is pending.
+    wait: bool,
+    /// One of them was answered, and may have applied what was not applied before.
+    answered: bool,
+}
+
+/// A verdict whose group another entry joined is decided again. Where it cannot be said yet, what was to be sent again waits;
+/// what was not applied, if another attempt of it was answered; what is of one operation with an attempt that waits; and
+/// `preexisting`, which was said before the request's window was over. All else stands until more is known.
+fn of_reopened(attempt: &Attempt, decision: Decision, others: Others, times: &Times) -> Told {
     let Some(before) = &attempt.verdict else { return of_pending(decision, attempt, times) };
-    let falls = before.outcome == Outcome::NotApplied || pending;
+    let answered = others.answered && before.outcome == Outcome::NotApplied;
+    let falls = before.action == Action::Resend || before.reason == Reason::Preexisting || others.wait || answered;
     match decision {
         // An attempt of the operation that has no verdict yet gets this one, and all of an operation get the same.
         Decision::Settle(verdict)
-            if says_the_same(before, &verdict) || (!pending && only_vanished(before, &verdict)) =>
+            if says_the_same(before, &verdict) || (!others.wait && only_vanished(before, &verdict)) =>
         {
             Told::Stands { due: times.of_watched(before), open: false }
         }
