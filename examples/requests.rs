@@ -28,7 +28,7 @@ use privo_reconcile::ledger::{Ledger, NewEntry};
 use privo_reconcile::lookup::Lookups;
 use privo_reconcile::plan::search::Answer;
 use privo_reconcile::run::halt::Halt;
-use privo_reconcile::run::{Options, Watcher, run_over};
+use privo_reconcile::run::{Options, run_over};
 use privo_reconcile::sandbox::{CAUSE_HEADER, FATE_HEADER, Faults, Partner, Request, World};
 use privo_reconcile::standing::{Entries, Filter};
 use privo_reconcile::words::{Direction, Failure, Outcome};
@@ -260,6 +260,7 @@ struct Entry {
 }
 
 /// What came of an outage.
+#[derive(Default)]
 struct Figures {
     counts: BTreeMap<Kind, u64>,
     /// From the end of the request to its last verdict, in milliseconds.
@@ -269,20 +270,6 @@ struct Figures {
     refused: u64,
     failed: u64,
     looked: Span,
-}
-
-impl Default for Figures {
-    fn default() -> Figures {
-        Figures {
-            counts: BTreeMap::new(),
-            waits: Vec::new(),
-            wrong: 0,
-            late: 0,
-            refused: 0,
-            failed: 0,
-            looked: Span::ZERO,
-        }
-    }
 }
 
 impl Figures {
@@ -313,15 +300,6 @@ struct Play {
     ledger: Ledger,
     _folder: tempfile::TempDir,
     entries: BTreeMap<String, Entry>,
-}
-
-struct Nobody;
-
-impl Watcher for Nobody {
-    fn begins(&mut self, _: u64) {}
-    fn did(&mut self, _: u64, _: u64) {}
-    fn waits(&mut self, _: Moment) {}
-    fn says(&mut self, _: &'static str, _: &str) {}
 }
 
 const BASE: &str = "http://sandbox.example";
@@ -465,8 +443,7 @@ impl Play {
         let net = |prefix| Net { server: Rc::clone(&self.server), prefix };
         let lookups = Lookups::over(&self.config, net(""), Some(net("/oauth/token")), time::host_now)?;
         let options = Options::default();
-        run_over(&lookups, &self.config, &mut self.ledger, &options, &mut Nobody, time::host_now, Halt::never())
-            .await?;
+        run_over(&lookups, &self.config, &mut self.ledger, &options, &mut (), time::host_now, Halt::never()).await?;
         Ok(())
     }
 

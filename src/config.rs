@@ -264,10 +264,13 @@ impl Config {
 
     /// The environment variables that hold credentials: no program that the job starts gets to see them.
     pub fn secret_variables(&self) -> Vec<&str> {
-        let auth = self.auths().flat_map(Auth::credentials);
+        self.credentials().filter_map(Credential::variable).collect()
+    }
+
+    fn credentials(&self) -> impl Iterator<Item = &Credential> {
         let ping = self.notices.ping.iter().map(|ping| &ping.url);
         let pseudonym = self.pseudonym.iter().flat_map(|keys| std::iter::once(&keys.key).chain(&keys.previous));
-        auth.chain(ping).chain(pseudonym).filter_map(Credential::variable).collect()
+        self.auths().flat_map(Auth::credentials).chain(ping).chain(pseudonym)
     }
 
     /// How each server lets the job in.

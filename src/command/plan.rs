@@ -42,20 +42,14 @@ pub async fn plan(cli: &Cli, args: &PlanArgs, json: bool) -> Result<u8> {
 }
 
 async fn tried(cli: &Cli, args: &TryArgs) -> Result<Value> {
-    let config = match (&args.plan, args.send) {
-        (Some(_), false) => None,
-        _ => Some(super::load(cli)?),
-    };
-    let mut config = config;
-    let own = args.plan.as_deref().map(|file| load(file, &args.params)).transpose()?;
+    let mut config = if args.plan.is_none() || args.send { Some(super::load(cli)?) } else { None };
+    let mut own = args.plan.as_deref().map(|file| load(file, &args.params)).transpose()?;
     // The configuration's server, with the plan that is tried.
-    let own = match (own, &mut config) {
-        (Some(own), Some(config)) => {
-            config.plan = own;
-            None
-        }
-        (own, _) => own,
-    };
+    if let Some(config) = &mut config
+        && let Some(plan) = own.take()
+    {
+        config.plan = plan;
+    }
     let Some(plan) = own.as_ref().or(config.as_ref().map(|config| &config.plan)) else { bail!("no plan to try") };
     let base = base(args, config.as_ref())?;
     let row = row(args)?;

@@ -21,10 +21,7 @@ impl Config {
         if let Some(file) = &self.server.ca_file {
             protected.file(file, "server.ca_file");
         }
-        let auth = self.auths().flat_map(super::Auth::credentials);
-        let ping = self.notices.ping.iter().map(|ping| &ping.url);
-        let pseudonym = self.pseudonym.iter().flat_map(|keys| std::iter::once(&keys.key).chain(&keys.previous));
-        for file in auth.chain(ping).chain(pseudonym).filter_map(super::Credential::file) {
+        for file in self.credentials().filter_map(super::Credential::file) {
             protected.file(&file, "the credential");
         }
         if let Some(program) = self.notices.hook.as_ref().and_then(|hook| hook.command.first()) {

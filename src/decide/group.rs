@@ -47,7 +47,7 @@ impl<'a> Group<'a> {
             removals: &case.removals,
             settled: settled(windows, all(), |attempt| window(windows, attempt)),
             settled_apart: settled_apart(case),
-            settled_longest: settled(windows, all(), |attempt| longest(windows, attempt)),
+            settled_longest: settled_longest(case),
             replicated: settled(windows, all(), |attempt| match attempt.facts.window {
                 Window::Intent => Some(windows.intent),
                 _ => Some(Span::ZERO),
@@ -421,6 +421,11 @@ pub fn alone_settled_longest(windows: &Windows, attempt: &Attempt) -> Moment {
 }
 
 /// Later than this, none of these attempts can do anything any more, and what they did shows on every replica.
+/// Later than this, none of these attempts can become applied any more, if each waits for the longest window.
+pub fn settled_longest(case: &Case) -> Moment {
+    settled(&case.windows, case.attempts.iter(), |attempt| longest(&case.windows, attempt))
+}
+
 fn settled<'a>(
     windows: &Windows,
     attempts: impl Iterator<Item = &'a Attempt>,

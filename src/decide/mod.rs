@@ -134,7 +134,7 @@ pub fn told_apart(rows: impl IntoIterator<Item = Facts>) -> Vec<usize> {
 /// When the lists of a group can be looked at for the first time: before that more may still be made, by whichever attempt, and
 /// nothing that they show decides anything.
 pub fn lists_settled(case: &Case) -> Moment {
-    Group::of(&requests::apart(case)).settled_longest
+    group::settled_longest(case)
 }
 
 /// An attempt with one effect of this kind, and nothing else known.

@@ -169,7 +169,7 @@ fn take_in_page(
         if !anew || (row.revision > 0 && earlier.is_none()) {
             newcomers.add(*entry, facts, reader);
         }
-        if joining::removes_by_id(facts, reader) {
+        if joining::removes_unknown(facts, reader) {
             removes.execute([entry])?;
         }
         let its = facts.links();

@@ -44,7 +44,7 @@ impl Newcomers {
             let of = self.links.entry(link).or_insert((entry, false));
             of.1 |= link == facts.identity;
         }
-        if removes_by_id(facts, reader) {
+        if removes_unknown(facts, reader) {
             // How far a writer's clock may be off, only a run knows.
             self.removals.extend(may_apply(facts, &Windows::default()).map(|span| (entry, span)));
         }
@@ -110,7 +110,7 @@ impl Newcomers {
 
 /// Whether an entry is a delete by a key that nothing is made with, as a server's own id is: whose record it removed, nothing
 /// in the ledger tells.
-pub(super) fn removes_by_id(facts: &Facts, reader: &Reader) -> bool {
+pub(super) fn removes_unknown(facts: &Facts, reader: &Reader) -> bool {
     let by_id = |lookup: &String| !reader.plan.makes_by(lookup);
     let named = |operation: &&Operation| Some(operation.name.as_ref()) == facts.operation.as_ref();
     let operation = reader.plan.operations.iter().find(named);

@@ -1,14 +1,14 @@
 //! How the job is let in: what goes with each request, read once.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, bail};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Stop;
 use super::pace::Pace;
 use super::token::Tokens;
 use crate::clock::Moment;
-use crate::config::Auth;
 use crate::config::auth::Way;
+use crate::config::{Auth, Credential};
 use crate::http::Transport;
 use crate::plan::parts::is_header_value;
 
@@ -36,23 +36,12 @@ impl<T: Transport> Login<T> {
     /// # Errors
     /// When a credential cannot be read, or cannot stand in a header.
     pub fn new(auth: &Auth, http: Option<T>, clock: fn() -> Moment) -> Result<Login<T>> {
-        let headers = auth.headers.iter().map(|(name, credential)| {
-            let value = credential.read()?;
-            let fits = is_header_value(value.expose_secret());
-            let unfit = || anyhow!("{}: it holds a character that no header can carry", credential.place());
-            fits.then(|| (name.clone(), value)).ok_or_else(unfit)
-        });
+        let headers = auth.headers.iter().map(|(name, value)| Ok((name.clone(), for_header(value)?)));
         let headers = headers.collect::<Result<_>>()?;
         let way = match (&auth.way, http) {
             (Way::Client(client), Some(http)) => Secrets::Client(Box::new(Tokens::new(client, http, clock)?)),
             (Way::Headers | Way::Client(_), _) => Secrets::Nothing,
-            (Way::Token(token), _) => {
-                let value = token.read()?;
-                if !is_header_value(value.expose_secret()) {
-                    return Err(anyhow!("{}: it holds a character that no header can carry", token.place()));
-                }
-                Secrets::Token(value)
-            }
+            (Way::Token(token), _) => Secrets::Token(for_header(token)?),
             (Way::Basic { user, password }, _) => Secrets::Basic(user.read()?, password.read()?),
         };
         Ok(Login { way, headers })
@@ -89,4 +78,12 @@ impl<T: Transport> Login<T> {
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.expose_secret()))
     }
+}
+
+fn for_header(credential: &Credential) -> Result<SecretString> {
+    let value = credential.read()?;
+    if !is_header_value(value.expose_secret()) {
+        bail!("{}: it holds a character that no header can carry", credential.place());
+    }
+    Ok(value)
 }

@@ -240,11 +240,6 @@ impl Pace {
     pub fn requests(&self) -> u64 {
         self.requests.get()
     }
-
-    /// Requests that may be in flight now: the limit, or less.
-    pub fn in_flight_allowed(&self) -> usize {
-        self.places.get()
-    }
 }
 
 #[cfg(test)]
@@ -300,7 +295,7 @@ mod tests {
             pace.refused(sent, Some(Span::seconds(1)));
         }
         assert_eq!(pace.left_alone(), None);
-        assert_eq!(pace.in_flight_allowed(), 2);
+        assert_eq!(pace.places.get(), 2);
     }
 
     #[tokio::test]
@@ -327,7 +322,7 @@ mod tests {
         let (mut least, mut restored) = (16, false);
         for round in 0..400 {
             let held = fit(&pace).await;
-            assert_eq!(held.len(), pace.in_flight_allowed(), "round {round}");
+            assert_eq!(held.len(), pace.places.get(), "round {round}");
             // Refusals at first, while the others are in flight, then good answers.
             for (n, permit) in held.into_iter().enumerate() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -337,8 +332,8 @@ mod tests {
                 }
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
-            least = least.min(pace.in_flight_allowed());
-            restored |= round > 6 && pace.in_flight_allowed() == 16;
+            least = least.min(pace.places.get());
+            restored |= round > 6 && pace.places.get() == 16;
         }
         assert_eq!((least, restored), (1, true));
     }

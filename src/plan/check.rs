@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use toml::Spanned;
 
 use super::file::{Effect, EffectKind, Key, Lookup, Operation, Pages, PlanFile, Source, Step};
-use super::parts::{Path, header_name, is_header_value, names_one_place};
+use super::parts::{Path, header_name, is_header_value};
 use super::template::{Template, Vars};
 use super::{known_lookup, or_none};
 use crate::words::Direction;
@@ -313,7 +313,7 @@ fn check_effect(
 ) -> Result<()> {
     let captured: Vec<&str> = operation.paths.iter().flat_map(|path| path.as_ref().variables()).collect();
     let known: Vec<&str> = captured.iter().copied().chain(["element"]).collect();
-    if let Some(each) = effect.each.as_ref().filter(|each| names_one_place(&each.to_string())) {
+    if let Some(each) = effect.each.as_ref().filter(|each| each.names_one_place()) {
         bail!("`each = \"{each}\"` names one place (write `{each}[*]` for every element of an array)");
     }
     for key in effect.keys.iter().chain(&effect.owner) {

@@ -104,16 +104,20 @@ impl Plan {
         known_lookup(&self.lookups, name)
     }
 
+    fn effects(&self) -> impl Iterator<Item = &file::Effect> {
+        self.operations.iter().flat_map(|operation| &operation.effects)
+    }
+
     /// Whether anything that an operation does is looked up by this.
     pub fn looks_up_by(&self, lookup: &str) -> bool {
-        let effects = self.operations.iter().flat_map(|operation| &operation.effects);
-        effects.flat_map(|effect| effect.keys.iter().chain(&effect.owner)).any(|key| key.lookup.as_ref() == lookup)
+        self.effects()
+            .flat_map(|effect| effect.keys.iter().chain(&effect.owner))
+            .any(|key| key.lookup.as_ref() == lookup)
     }
 
     /// Whether anything is made that is looked up by this, as its own record: not as the owner of a list.
     pub fn makes_by(&self, lookup: &str) -> bool {
-        let effects = self.operations.iter().flat_map(|operation| &operation.effects);
-        let makes = effects.filter(|effect| matches!(effect.kind, EffectKind::Create | EffectKind::Upsert));
+        let makes = self.effects().filter(|effect| matches!(effect.kind, EffectKind::Create | EffectKind::Upsert));
         makes.flat_map(|effect| &effect.keys).any(|key| key.lookup.as_ref() == lookup)
     }
 

@@ -36,25 +36,13 @@ impl TryFrom<String> for Path {
     }
 }
 
-/// Whether a path names one place, and not each of several: no wildcard, filter, slice, list of names or descent in it.
-pub fn names_one_place(path: &str) -> bool {
-    let (mut quote, mut escaped, mut before) = (None, false, ' ');
-    for letter in path.chars() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if letter == '\\' => escaped = true,
-            Some(open) if letter == open => quote = None,
-            Some(_) => {}
-            None if matches!(letter, '\'' | '"') => quote = Some(letter),
-            None if matches!(letter, '*' | '?' | ':' | ',') || (letter == '.' && before == '.') => return false,
-            None => {}
-        }
-        before = letter;
-    }
-    true
-}
-
 impl Path {
+    /// Whether it names one place, and not each of several: no wildcard, filter, slice, list of names or descent in it.
+    pub fn names_one_place(&self) -> bool {
+        let (bare, _) = outside_quotes(&self.to_string());
+        !bare.contains(['*', '?', ':', ',']) && !bare.contains("..")
+    }
+
     /// The values at the path; null counts as not there.
     pub fn all<'a>(&self, document: &'a Value) -> Vec<&'a Value> {
         self.0.query(document).all().into_iter().filter(|value| !value.is_null()).collect()
@@ -113,23 +101,40 @@ pub fn is_whole(number: &serde_json::Number) -> bool {
 /// Refuses a text that ends within quotes, where the parser panics in the midst of an escape, and one that nests so deep
 /// that it takes all the time (filters within filters) or the stack.
 fn parsable(path: &str) -> Result<(), String> {
-    let (mut quote, mut depth) = (None, 0_usize);
-    let mut letters = path.chars();
-    while let Some(letter) = letters.next() {
-        match (quote, letter) {
-            (Some(open), _) if letter == open => quote = None,
-            (Some(_), '\\') => drop(letters.next()),
-            (Some(_), _) => {}
-            (None, '\'' | '"') => quote = Some(letter),
-            (None, '(' | '[') => depth += 1,
-            (None, ')' | ']') => depth = depth.saturating_sub(1),
-            (None, _) => {}
+    let (bare, ends_within) = outside_quotes(path);
+    let mut depth = 0_usize;
+    for letter in bare.chars() {
+        match letter {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
         }
         if depth > DEEPEST {
             return Err(format!("its brackets nest deeper than {DEEPEST}"));
         }
     }
-    if quote.is_some() { Err("it ends within quotes".to_owned()) } else { Ok(()) }
+    if ends_within { Err("it ends within quotes".to_owned()) } else { Ok(()) }
+}
+
+/// A path without what stands within quotes, and whether it ends within them.
+fn outside_quotes(path: &str) -> (String, bool) {
+    let (mut quote, mut bare) = (None, String::new());
+    let mut letters = path.chars();
+    while let Some(letter) = letters.next() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => {
+                quote = None;
+                bare.push(letter);
+            }
+            (Some(_), '\\') => drop(letters.next()),
+            (Some(_), _) => {}
+            (None, _) => {
+                quote = matches!(letter, '\'' | '"').then_some(letter);
+                bare.push(letter);
+            }
+        }
+    }
+    (bare, quote.is_some())
 }
 
 /// A scalar as text; an empty text is as good as none.

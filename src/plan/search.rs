@@ -107,7 +107,7 @@ impl<'p> Search<'p> {
         let is_list = last && self.lookup.record.list.as_ref().is_some_and(Path::is_root);
         let key = self.vars.get("key").map(String::as_str);
         match interpret(&self.lookup.steps[self.step], answer, key, is_list) {
-            Read::Absent if self.step == 0 && self.list.is_none() => Some(Found::Absent),
+            Read::Absent if self.at_first_step() => Some(Found::Absent),
             Read::Absent if self.list.is_some() => {
                 Some(Found::Inconclusive("a page of the list was not found".to_owned()))
             }
@@ -118,8 +118,7 @@ impl<'p> Search<'p> {
             Read::Present { id, document } => {
                 if let Some(id) = id {
                     // Of whom it shows, as a cache does that does not look at the query, nothing may be concluded.
-                    let another = self.step > 0 || self.list.is_some();
-                    if another && self.vars.get("id").is_some_and(|named| *named != id) {
+                    if !self.at_first_step() && self.vars.get("id").is_some_and(|named| *named != id) {
                         let cause = "a later step shows another id than the one before named".to_owned();
                         return Some(Found::Inconclusive(cause));
                     }
@@ -236,11 +235,10 @@ fn interpret(step: &Step, answer: &Answer, key: Option<&str>, is_list: bool) -> 
         Err(_) if absent.iter().any(|shape| shape.conditions.is_empty()) && answer.body.is_empty() => Value::Null,
         Err(cause) => return Read::Inconclusive(format!("status {} with {cause}", answer.status)),
     };
-    if absent.iter().any(|shape| fits(shape, &document, key)) {
+    if absent.iter().any(|shape| fits(shape, &document, key, false)) {
         return Read::Absent;
     }
-    let whole_list = is_list && document.is_array();
-    match present.filter(|present| fits(present, &document, key) || (whole_list && names_nothing(present))) {
+    match present.filter(|present| fits(present, &document, key, is_list)) {
         Some(Shape { id: None, .. }) => Read::Present { id: None, document },
         Some(Shape { id: Some(path), any, .. }) => match id_at(path, &document) {
             Ok(Some(id)) => Read::Present { id: Some(id), document },
@@ -271,13 +269,13 @@ fn names_nothing(shape: &Shape) -> bool {
     shape.conditions.is_empty() && shape.any.is_empty() && shape.id.is_none()
 }
 
-/// Whether a document has what the shape asks for. A bare array is one where the shape names something of it; a text or a number
-/// alone is none.
-fn fits(shape: &Shape, document: &Value, key: Option<&str>) -> bool {
+/// Whether a document has what the shape asks for. A bare array is one where the shape names something of it, or where it is the
+/// list itself; a text or a number alone is none.
+fn fits(shape: &Shape, document: &Value, key: Option<&str>, is_list: bool) -> bool {
     let any = || shape.any.is_empty() || shape.any.iter().any(|path| path.first(document).is_some());
     shape.conditions.iter().all(|condition| condition.holds(document, key))
         && any()
-        && (document.is_object() || document.is_null() || (document.is_array() && !names_nothing(shape)))
+        && (document.is_object() || document.is_null() || (document.is_array() && (is_list || !names_nothing(shape))))
 }
 
 fn is_json(content_type: &str) -> bool {

@@ -72,6 +72,14 @@ pub trait Watcher {
     fn ended(&mut self, _: &Summary) {}
 }
 
+/// Nobody watches.
+impl Watcher for () {
+    fn begins(&mut self, _: u64) {}
+    fn did(&mut self, _: u64, _: u64) {}
+    fn waits(&mut self, _: Moment) {}
+    fn says(&mut self, _: &'static str, _: &str) {}
+}
+
 /// What a run did.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {

@@ -8,23 +8,13 @@ use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::config::Config;
 use privo_reconcile::ledger::Ledger;
 use privo_reconcile::run::halt::Halt;
-use privo_reconcile::run::{Options, Watcher, run};
+use privo_reconcile::run::{Options, run};
 
 use super::Platform;
 
 thread_local! {
     /// How far the clock of this test's runs is behind.
     static BEHIND: Cell<Span> = const { Cell::new(Span::ZERO) };
-}
-
-/// Hears nothing of a run.
-struct Nobody;
-
-impl Watcher for Nobody {
-    fn begins(&mut self, _: u64) {}
-    fn did(&mut self, _: u64, _: u64) {}
-    fn waits(&mut self, _: Moment) {}
-    fn says(&mut self, _: &'static str, _: &str) {}
 }
 
 /// A run under this configuration, by the platform's clock.
@@ -35,5 +25,5 @@ pub fn run_at(config: &Path, platform: &Platform) {
     BEHIND.set(platform.behind());
     let clock = || Moment::now() - BEHIND.get();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(run(&config, &mut ledger, &Options::default(), &mut Nobody, clock, Halt::never())).unwrap();
+    runtime.block_on(run(&config, &mut ledger, &Options::default(), &mut (), clock, Halt::never())).unwrap();
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::Result;
 use fastrand::Rng;
-use privo_reconcile::clock::{Moment, Span};
+use privo_reconcile::clock::Span;
 use privo_reconcile::ledger::Terms;
 use privo_reconcile::lookup::Lookups;
 use privo_reconcile::plan::Reader;
 use privo_reconcile::run::halt::Halt;
-use privo_reconcile::run::{Options, Watcher, run_over};
+use privo_reconcile::run::{Options, run_over};
 use privo_reconcile::sandbox::{Faults, Flapping, NewAccount};
 use privo_reconcile::standing::{Entries, Filter};
 use privo_reconcile::words::{Action, Status};
@@ -24,16 +24,6 @@ use super::story::{DAY, HOUR, MINUTE, Story, Trouble};
 use super::time;
 use super::twist::{self, Twist};
 use super::{judge, plot};
-
-/// Nobody watches a simulated run.
-struct Nobody;
-
-impl Watcher for Nobody {
-    fn begins(&mut self, _: u64) {}
-    fn did(&mut self, _: u64, _: u64) {}
-    fn waits(&mut self, _: Moment) {}
-    fn says(&mut self, _: &'static str, _: &str) {}
-}
 
 /// What is wanted of a world beside its seed.
 #[derive(Clone, Debug, Default)]
@@ -271,7 +261,7 @@ impl Stage {
         let lookups = Lookups::over(config, net, Some(token_net), time::host_now)?;
         let options = Options::default();
         let summary =
-            run_over(&lookups, config, &mut self.ledger, &options, &mut Nobody, time::host_now, Halt::never()).await?;
+            run_over(&lookups, config, &mut self.ledger, &options, &mut (), time::host_now, Halt::never()).await?;
         time::set_offset(self.story.skew);
         self.server.step.set(None);
         self.server.mode.set(Mode::Honest);

@@ -10,11 +10,11 @@ use crate::plan::Assumption;
 use crate::plan::search::Found;
 use crate::words::Control;
 
-/// Whether an assumption is borne out.
-enum Borne {
-    Out,
+/// Whether the answers show what is assumed.
+enum Shown {
+    So,
     /// The answers show otherwise, or do not show it.
-    Not(&'static str),
+    NotSo(&'static str),
     /// Nothing was asked that could show it.
     Unseen(&'static str),
 }
@@ -27,19 +27,21 @@ pub async fn check<T: Transport>(
     findings: &mut Findings,
 ) -> Result<()> {
     let assumptions = &config.plan.assumptions;
+    // What several of them ask for is asked once.
+    let shared = Shared::default();
     let mut out = 0;
     for assumption in assumptions {
-        let borne = borne(config, lookups, assumption).await;
-        out += usize::from(matches!(borne, Borne::Out));
+        let found = shown(config, lookups, &shared, assumption).await;
+        out += usize::from(matches!(found, Shown::So));
         if !in_full {
             continue;
         }
         let Assumption { says, ask, .. } = assumption;
         let says = says.as_ref();
-        match borne {
-            Borne::Out => findings.good(format!("assumed, and so it is: {says}"))?,
-            Borne::Not(why) => findings.note(format!("assumed, but {why}: {says} (ask: {ask})"))?,
-            Borne::Unseen(why) => findings.note(format!("assumed, and {why}: {says} (ask: {ask})"))?,
+        match found {
+            Shown::So => findings.good(format!("assumed, and so it is: {says}"))?,
+            Shown::NotSo(why) => findings.note(format!("assumed, but {why}: {says} (ask: {ask})"))?,
+            Shown::Unseen(why) => findings.note(format!("assumed, and {why}: {says} (ask: {ask})"))?,
         }
     }
     let left = assumptions.len() - out;
@@ -52,29 +54,34 @@ pub async fn check<T: Transport>(
     Ok(())
 }
 
-async fn borne<T: Transport>(config: &Config, lookups: &Lookups<'_, T>, assumption: &Assumption) -> Borne {
-    let Some(lookup) = &assumption.lookup else { return Borne::Unseen("no read can show it") };
+async fn shown<T: Transport>(
+    config: &Config,
+    lookups: &Lookups<'_, T>,
+    shared: &Shared,
+    assumption: &Assumption,
+) -> Shown {
+    let Some(lookup) = &assumption.lookup else { return Shown::Unseen("no read can show it") };
     let host = config.plan.lookups.get(lookup).and_then(|lookup| lookup.host.as_deref());
     if config.base_of(host).is_none() {
-        return Borne::Unseen("the configuration does not name its host");
+        return Shown::Unseen("the configuration does not name its host");
     }
-    let Ok(controls) = lookups.controls(lookup).await else { return Borne::Unseen("the server gave no answer") };
+    let Ok(controls) = lookups.controls(lookup).await else { return Shown::Unseen("the server gave no answer") };
     if assumption.shows.is_empty() {
         return match controls.random {
-            Control::Held => Borne::Out,
-            Control::Contradicted => Borne::Not("a random key was found"),
-            Control::Unanswered | Control::Missing => Borne::Not("a random key is answered otherwise"),
+            Control::Held => Shown::So,
+            Control::Contradicted => Shown::NotSo("a random key was found"),
+            Control::Unanswered | Control::Missing => Shown::NotSo("a random key is answered otherwise"),
         };
     }
     let known = config.controls.iter().filter(|control| control.lookup == *lookup);
     let mut asked = false;
     for control in known {
-        let Ok(sighting) = lookups.look_up(lookup, &control.key, &Shared::default()).await else { continue };
+        let Ok(sighting) = lookups.look_up(lookup, &control.key, shared).await else { continue };
         let Found::Record { document, .. } = sighting.found else { continue };
         asked = true;
         if assumption.shows.iter().any(|path| path.first(&document).is_some()) {
-            return Borne::Out;
+            return Shown::So;
         }
     }
-    if asked { Borne::Not("the known record does not show it") } else { Borne::Unseen("no known key shows it yet") }
+    if asked { Shown::NotSo("the known record does not show it") } else { Shown::Unseen("no known key shows it yet") }
 }

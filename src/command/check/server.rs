@@ -90,8 +90,8 @@ fn not_asked(findings: &mut Findings, why: &str) -> Result<()> {
 
 fn trouble(controls: &Controls) -> String {
     if controls.shut_out {
-        let cause = controls.cause.as_deref().unwrap_or("refused");
-        return format!("the credentials do not let this job read ({cause}); check [auth]: token, scope and audience");
+        let cause = controls.cause.as_deref().unwrap_or("the credentials do not let this job read");
+        return format!("{cause}; check [auth]: token, scope and audience");
     }
     controls.contradiction().map(str::to_owned).unwrap_or_else(|| {
         format!(
