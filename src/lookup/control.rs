@@ -179,12 +179,10 @@ impl<T: Transport> Lookups<'_, T> {
     /// record. Where the record shows the key that it was looked up by, every answer says by itself which record it is about.
     async fn ask_near(&self, control: &Known, known: &Found, controls: &mut Controls) -> Result<(), Stop> {
         let lookup = self.config.plan.lookup(&control.lookup).map_err(Stop::Fatal)?;
-        let Found::Record { id: known_id, document } = known else { return Ok(()) };
+        let Found::Record { document, .. } = known else { return Ok(()) };
         if shows_its_key(lookup, document) {
             return Ok(());
         }
-        // A number without a digit may be another account's own number.
-        let number = control.near.is_none() && control.key.trim().bytes().all(|byte| byte.is_ascii_digit());
         for key in near_keys(lookup, control) {
             let mut sighting = self.ask_control(&control.lookup, &key).await?;
             if sighting.refused && matches!(sighting.found, Found::Inconclusive(_)) {
@@ -193,7 +191,6 @@ impl<T: Transport> Lookups<'_, T> {
             }
             let this = match &sighting.found {
                 Found::Absent => Control::Held,
-                Found::Record { id, .. } if number && id.is_some() && id != known_id => Control::Held,
                 Found::Record { .. } => Control::Contradicted,
                 // It may be no valid key.
                 Found::Inconclusive(_) if sighting.refused => Control::Held,
