@@ -68,9 +68,9 @@ impl Mistake {
 ///
 /// # Errors
 /// The first mistake found.
-pub fn plan(file: &PlanFile, params: &Vars, place: &str, at: &dyn Fn(Range<usize>) -> String) -> Result<()> {
+pub fn plan(file: &PlanFile, params: &Vars, at: &dyn Fn(Range<usize>) -> String) -> Result<()> {
     for (name, lookup) in &file.lookups {
-        check_lookup(lookup, params).with_context(|| format!("{place}, lookup `{name}`"))?;
+        check_lookup(lookup, params).with_context(|| format!("{}, lookup `{name}`", at(lookup.by.span())))?;
         if let Some(owner) = &lookup.owner {
             let of = known_lookup(&file.lookups, owner.as_ref()).with_context(|| at(owner.span()))?;
             if of.record.list.is_some() {
@@ -206,6 +206,10 @@ fn check_step(step: &Step, first: bool, params: &Vars) -> Result<()> {
     if step.json.is_some() && step.post.is_none() {
         bail!("`json` belongs to a `post`");
     }
+    let shapes = std::iter::once(&step.present).chain(&step.absent);
+    if shapes.flat_map(|shape| &shape.conditions).any(|condition| condition.names_the_key() == Some(false)) {
+        bail!("`equals` has the key as a part of a longer text (write \"{{key}}\", the whole value)");
+    }
     is_a_path(path, params)?;
     let known: &[&str] = if first { &["key"] } else { &["key", "id"] };
     let texts: Vec<&Template> = step.query.values().chain(step.json.iter().flat_map(|json| json.texts())).collect();
@@ -288,6 +292,9 @@ fn check_operation(operation: &Operation, params: &Vars) -> Result<()> {
     if operation.method != operation.method.to_ascii_uppercase() {
         bail!("`{}` matches no request (methods are written in capitals)", operation.method);
     }
+    if operation.conditions.iter().any(|condition| condition.names_the_key().is_some()) {
+        bail!("`where` of an operation knows no {{key}} (it tells operations apart by a value of the body)");
+    }
     if operation.changes_nothing != operation.effects.is_empty() {
         bail!("needs effects, or `changes_nothing = true`, one of them");
     }
@@ -338,6 +345,7 @@ fn check_effect(
 
 /// A constant is no key: every entry would be looked up by it.
 fn check_key(key: &Key, params: &Vars, known: &[&str]) -> Result<()> {
+    no_source(&key.value)?;
     for source in &key.value {
         let Source::Url(template) = source else { continue };
         known_variables(template, params, known)?;
@@ -352,8 +360,16 @@ fn check_key(key: &Key, params: &Vars, known: &[&str]) -> Result<()> {
     Ok(())
 }
 
+fn no_source(value: &[Source]) -> Result<()> {
+    if value.is_empty() {
+        bail!("`value` is empty (write where the value stands: a JSON path, or a variable of the URL)");
+    }
+    Ok(())
+}
+
 fn check_sets(effect: &Effect, params: &Vars, known: &[&str]) -> Result<()> {
     for set in &effect.sets {
+        no_source(&set.value)?;
         for source in &set.value {
             if let Source::Url(template) = source {
                 known_variables(template, params, known)?;

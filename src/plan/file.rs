@@ -82,7 +82,7 @@ impl Statuses {
 #[serde(deny_unknown_fields)]
 pub struct Lookup {
     /// What the record is found by, in the report's words.
-    pub by: String,
+    pub by: Spanned<String>,
     /// Where it is asked, when that is another host than the plan's server: a name that the configuration knows.
     pub host: Option<String>,
     /// What the server takes as equal keys.
@@ -194,6 +194,12 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// Whether it names the key: as the whole of it, or in a way that has no meaning.
+    pub fn names_the_key(&self) -> Option<bool> {
+        let text = self.equals.as_str().filter(|text| text.contains("{key"))?;
+        Some(text == KEY)
+    }
+
     /// Whether the document has this value. Nothing equals the key where none is looked up.
     pub fn holds(&self, document: &serde_json::Value, key: Option<&str>) -> bool {
         let Some(there) = self.path.first(document) else { return false };

@@ -80,7 +80,7 @@ impl Plan {
         }
         let mut file = file;
         check::shared(&mut file).map_err(|mistake| mistake.told(&at))?;
-        check::plan(&file, params, place, &at)?;
+        check::plan(&file, params, &at)?;
         let mut digest = Sha256::new_with_prefix(text);
         for (name, value) in params {
             digest.update(format!("\n{name}={value}"));

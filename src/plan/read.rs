@@ -391,11 +391,11 @@ impl Reader<'_> {
         let lookup = &self.plan.lookups[key.lookup.as_ref()];
         let normalised = normalise(&lookup.normalise, &raw);
         if normalised.is_empty() {
-            return Err(format!("the {} of `{name}` is empty", lookup.by));
+            return Err(format!("the {} of `{name}` is empty", lookup.by.as_ref()));
         }
         // No request can be made of it, and one that failed for it would count against the server.
         if raw.len().max(normalised.len()) > LONGEST_KEY {
-            return Err(format!("the {} of `{name}` is longer than {LONGEST_KEY} bytes", lookup.by));
+            return Err(format!("the {} of `{name}` is longer than {LONGEST_KEY} bytes", lookup.by.as_ref()));
         }
         let sets = set_probes(plan, element, vars)?;
         let compare = compared(plan, element);
@@ -422,7 +422,7 @@ impl Reader<'_> {
             owner_record,
             does_more: plan.does_more,
             values,
-            found_by: Some(lookup.by.clone()),
+            found_by: Some(lookup.by.as_ref().clone()),
             own_key: lookup.own_key,
             comparable: compare.iter().any(|(_, value)| value.is_some()),
             targets: sets.iter().map(target).collect(),

@@ -131,10 +131,23 @@ impl Template {
 
     /// A variable between quotes that could close them.
     pub fn quoted(&self) -> Option<&str> {
-        self.0.windows(2).find_map(|pair| match pair {
-            [Piece::Text(before), Piece::Variable(name, None)] if before.ends_with(['\'', '"']) => Some(name.as_str()),
-            _ => None,
-        })
+        let mut open = None;
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => {
+                    for quote in text.chars().filter(|letter| matches!(letter, '\'' | '"')) {
+                        open = match open {
+                            None => Some(quote),
+                            Some(there) if there == quote => None,
+                            there => there,
+                        };
+                    }
+                }
+                Piece::Variable(name, None) if open.is_some() => return Some(name.as_str()),
+                Piece::Variable(..) => {}
+            }
+        }
+        None
     }
 
     /// Fills the variables in, each by its escape, and then written by `write`. `None` when one is not known.
@@ -365,6 +378,8 @@ mod tests {
             ("a {key}", true, false),
             ("a eq \"{key}\"", true, true),
             ("a eq '{key}'", true, true),
+            ("a eq 'x {key} y'", true, true),
+            ("a eq 'x' or {key}", true, false),
             ("a eq \"{key|json}\"", false, false),
             ("{key|raw} {id}", true, false),
         ] {
