@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util::{CANARY, Dir, Entry, Platform, Setup};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::NewAccount;
-use util::{CANARY, Dir, Entry, Platform, Setup};
 
 fn settled(platform: &Platform) -> Dir {
     let dir = Dir::of(platform);

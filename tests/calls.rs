@@ -3,12 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
+use crate::util::{CANARY, Dir, Entry, Platform, Setup};
 use privo_reconcile::clock::Moment;
 use privo_reconcile::sandbox::{Attribute, Feature, Generation, NewAccount};
 use serde_json::json;
-use util::{CANARY, Dir, Entry, Platform, Setup};
 
 /// Without the time at which it was made, who made it is not known.
 const MADE: &str = "resolved satisfied present store-id";

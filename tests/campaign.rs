@@ -3,18 +3,16 @@
 //! of them without a wrong verdict. The judge knows what the service learned (its log) and what the sandbox did.
 //!
 //! A small one runs with the other tests; the whole one, whose figures are in `docs/RECORDING-CAMPAIGN.md`, with
-//! `cargo test --test campaign -- --ignored --nocapture`.
+//! `cargo test --test laws campaign:: -- --ignored --nocapture`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
-
-mod util;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use crate::util::{Dir, Platform, Setup, Writer, finish, kill_group, signal, truth, until};
 use fastrand::Rng;
 use privo_reconcile::sandbox::{BY_HAND, Faults, Truth};
-use util::{Dir, Platform, Setup, Writer, finish, kill_group, signal, truth, until};
 
 /// What is applied late or by hand is so within the windows below.
 fn outage_faults() -> Faults {

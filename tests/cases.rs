@@ -4,13 +4,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::util::{Dir, Setup, wait};
 use serde_json::Value;
-use util::{Dir, Setup, wait};
 
 /// A server that nobody asks; the exports' own one.
 const NOWHERE: &str = "http://127.0.0.1:18080";

@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util::{Dir, Entry, Platform, Setup, said};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::{Faults, NewAccount};
-use util::{Dir, Entry, Platform, Setup, said};
 
 const EMAIL: &str = "ann@example.com";
 const CREATED: &str = "resolved applied created store-id";

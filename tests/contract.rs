@@ -3,15 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::util::{Dir, Entry, Platform, Setup, finish, said, until};
 use privo_reconcile::clock::Moment;
 use privo_reconcile::ledger::VERSION;
 use rusqlite::types::Value;
-use util::{Dir, Entry, Platform, Setup, finish, said, until};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
-use util::{Answer, Dir, Entry, Hostile, Setup};
+use crate::util::{Answer, Dir, Entry, Hostile, Setup};
 
 /// A server that holds one account, the known one, and answers its `nth` and the following requests but the token's
 /// `count` times with a page.

@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod util;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Output;
 
+use crate::util::{LONGEST, leaks};
 use assert_cmd::Command;
-use util::{LONGEST, leaks};
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_privo-reconcile"));

@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::util::{Answer, Dir, Entry, Hostile, Platform, Ran, Setup, finish, signal, until};
 use privo_reconcile::clock::{Moment, Span};
-use util::{Answer, Dir, Entry, Hostile, Platform, Ran, Setup, finish, signal, until};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

@@ -3,11 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
+use crate::util::{Dir, Entry, Platform, Setup, said};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::{Faults, Habits, NewAccount, Search};
-use util::{Dir, Entry, Platform, Setup, said};
 
 const LOOKUP: &str = "GET /api/v1.0/account/lookup";
 const USERINFO: &str = "GET /userinfo";

@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util::{Dir, Entry, Platform, Setup};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::NewAccount;
-use util::{Dir, Entry, Platform, Setup};
 
 fn account(email: &str) -> NewAccount {
     NewAccount { email: Some(email.to_owned()), ..NewAccount::default() }

@@ -3,14 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use crate::util::{Dir, Entry, Platform, Ran, Setup, finish, until, wait};
 use privo_reconcile::sandbox::NewAccount;
-use util::{Dir, Entry, Platform, Ran, Setup, finish, until, wait};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

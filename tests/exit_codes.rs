@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 
+use crate::util::{Dir, Entry, Platform, Ran, Setup, finish, signal, until};
 use privo_reconcile::sandbox::{Faults, NewAccount};
-use util::{Dir, Entry, Platform, Ran, Setup, finish, signal, until};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

@@ -1,12 +1,10 @@
 //! Proves that reports stay what they are, byte for byte: those of one ledger with pinned times (`tests/golden/ledger.sql`)
-//! are compared with the files beside it. After a change that is meant, `BLESS=1 cargo test --test golden` writes them
+//! are compared with the files beside it. After a change that is meant, `BLESS=1 cargo test --test laws golden::` writes them
 //! anew; then look at what git says changed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
-use util::{Dir, PSEUDONYMS, golden, golden_ledger};
+use crate::util::{Dir, PSEUDONYMS, golden, golden_ledger};
 
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn blessing() -> bool {

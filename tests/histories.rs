@@ -3,14 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::util::{Answer, CANARY, Dir, Entry, Hostile, Platform, Setup};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::NewAccount;
-use util::{Answer, CANARY, Dir, Entry, Hostile, Platform, Setup};
 
 fn account(email: &str) -> NewAccount {
     NewAccount { email: Some(email.to_owned()), ..NewAccount::default() }

@@ -3,14 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::io::Write;
 
+use crate::util::{Dir, Platform, Ran, Setup, finish, signal, until};
 use privo_reconcile::clock::Moment;
 use privo_reconcile::sandbox::NewAccount;
 use serde_json::Value;
-use util::{Dir, Platform, Ran, Setup, finish, signal, until};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";
@@ -422,7 +420,7 @@ fn what_was_imported_is_reconciled() {
     assert_eq!(dir.run(&["verify"]).code, 0);
 }
 
-/// Memory stays flat: `cargo test --test import -- --ignored --nocapture` makes a file of 200 MB and prints the figures.
+/// Memory stays flat: `cargo test --test laws import:: -- --ignored --nocapture` makes a file of 200 MB and prints the figures.
 #[test]
 #[ignore = "takes long; docs/IMPORT.md has its figures"]
 fn a_large_file_streams_in_flat_memory() {

@@ -3,16 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::util::{Dir, Platform, Ran, Setup, wait, wait_at_most};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::NewAccount;
 use serde_json::Value;
-use util::{Dir, Platform, Ran, Setup, wait, wait_at_most};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
+use crate::util::{Dir, Entry, Platform};
 use privo_reconcile::clock::Moment;
 use privo_reconcile::ledger::record::{End, Ended};
 use privo_reconcile::ledger::recorder::Attempt;
 use rusqlite::types::Value;
-use util::{Dir, Entry, Platform};
 
 const EMAIL: &str = "ann@example.com";
 

@@ -3,11 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
+use crate::util::{Dir, Entry, Platform, Ran, Setup, said};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::{Faults, NewAccount};
-use util::{Dir, Entry, Platform, Ran, Setup, said};
 
 const EMAIL: &str = "ann@example.com";
 const RESEND: &str = "resolved not-applied confirmed-absent resend";

@@ -3,15 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
+use crate::util::{Dir, Entry, Platform, Ran, Setup, finish, signal};
 use privo_reconcile::sandbox::NewAccount;
 use serde_json::Value;
-use util::{Dir, Entry, Platform, Ran, Setup, finish, signal};
 
 const NOWHERE: &str = "http://127.0.0.1:9";
 

@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::time::Duration;
 
+use crate::util::{Dir, Entry, Platform, Row, Setup, finish, signal, until};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::{Faults, NewAccount};
-use util::{Dir, Entry, Platform, Row, Setup, finish, signal, until};
 
 const ENTRIES: i64 = 200;
 const ROUNDS: u64 = 4;

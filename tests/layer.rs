@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::util::{Answer, Dir, Hostile, Platform, Setup};
 use privo_reconcile::config::Config;
 use privo_reconcile::recording::{self, Layer, NotRecorded, OperationId, Recorder, Unwritable};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Error, Middleware, Next};
-use util::{Answer, Dir, Hostile, Platform, Setup};
 
 const BODY: &str = r#"{"role_identifier":"adult","email":"ann@example.com","first_name":"Ann","phone":"555"}"#;
 

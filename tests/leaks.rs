@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use util::{Dir, Entry, Setup, finish, leaks, wait};
+use crate::util::{Dir, Entry, Setup, finish, leaks, wait};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

@@ -3,14 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::path::Path;
 use std::process::Stdio;
 
+use crate::util::{Dir, Entry, Platform, Setup, finish};
 use privo_reconcile::sandbox::{Faults, NewAccount};
 use serde_json::Value;
-use util::{Dir, Entry, Platform, Setup, finish};
 
 const NOWHERE: &str = "http://127.0.0.1:9";
 

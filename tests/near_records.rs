@@ -3,12 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util::{Dir, Entry, Platform, Setup};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::{Faults, Feature, NewAccount};
 use serde_json::{Value, json};
-use util::{Dir, Entry, Platform, Setup};
 
 const MUM: &str = "mum@example.com";
 const RESEND: &str = "resolved not-applied confirmed-absent resend";

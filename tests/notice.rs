@@ -3,15 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+use crate::util::{Answer, CANARY, Dir, Entry, Hostile, Platform, SECRET, Setup, finish, signal, until};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::{Faults, NewAccount};
 use serde_json::Value;
-use util::{Answer, CANARY, Dir, Entry, Hostile, Platform, SECRET, Setup, finish, signal, until};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

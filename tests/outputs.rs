@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::fs::Permissions;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
-use util::{Dir, Entry, Ran, Setup, wait};
+use crate::util::{Dir, Entry, Ran, Setup, wait};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util::{Dir, Entry, Platform, Setup};
 use privo_reconcile::sandbox::Faults;
 use serde_json::Value;
-use util::{Dir, Entry, Platform, Setup};
 
 #[test]
 fn a_run_halves_its_pace_after_a_429_says_so_once_asked_and_the_next_one_starts_at_the_limits() {

@@ -3,12 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
 use std::collections::BTreeMap;
 
+use crate::util::{Browser, Dir, Entry, Platform, Setup, Tag, policy_hash, tags};
 use privo_reconcile::clock::Moment;
-use util::{Browser, Dir, Entry, Platform, Setup, Tag, policy_hash, tags};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

@@ -3,12 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
+use crate::util::{Answer, Asked, Dir, Entry, Hostile, said};
 use privo_reconcile::clock::Moment;
 use privo_reconcile::plan::template::percent_decode;
 use serde_json::{Value, json};
-use util::{Answer, Asked, Dir, Entry, Hostile, said};
 
 const KNOWN: &str = "known-user";
 

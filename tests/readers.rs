@@ -3,14 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::process::{Command, Stdio};
 
+use crate::util::{Dir, Entry, PSEUDONYMS, Platform, Ran, Setup, finish, golden_ledger, rows};
 use privo_reconcile::clock::Moment;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use util::{Dir, Entry, PSEUDONYMS, Platform, Ran, Setup, finish, golden_ledger, rows};
 
 /// The request ids of a report, without those of the golden ledger's reads.
 fn ids(dir: &Dir, arguments: &[&str]) -> Vec<String> {

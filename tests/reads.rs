@@ -3,11 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
+use crate::util::{Answer, Asked, Dir, Entry, Hostile, Setup, said};
 use privo_reconcile::plan::template::percent_decode;
 use serde_json::{Value, json};
-use util::{Answer, Asked, Dir, Entry, Hostile, Setup, said};
 
 /// Another account than the control's, as the server knows it.
 #[derive(Clone)]

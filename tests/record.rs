@@ -4,15 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+use crate::util::{Dir, Platform, Ran, Setup, finish, signal};
 use serde_json::{Value, json};
-use util::{Dir, Platform, Ran, Setup, finish, signal};
 
 const HOST: &str = "https://privo.example";
 

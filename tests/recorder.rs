@@ -3,20 +3,18 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::util::{Dir, Platform, Setup, signal};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::ledger::record::{End, Ended};
 use privo_reconcile::ledger::recorder::{Attempt, Recorder};
 use privo_reconcile::recording;
 use privo_reconcile::words::Failure;
 use rusqlite::{Connection, OptionalExtension};
-use util::{Dir, Platform, Setup, signal};
 
 const SERVER: &str = "http://127.0.0.1:9";
 const URL: &str = "http://127.0.0.1:9/api/v1.0/account";

@@ -3,9 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
-use util::{Dir, Entry, Platform, Setup};
+use crate::util;
+use crate::util::{Dir, Entry, Platform, Setup};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

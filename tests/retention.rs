@@ -3,15 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::util::{Dir, Entry, Platform, Ran, Row, Setup, finish, signal, until, wait};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::NewAccount;
 use rusqlite::types::ValueRef;
-use util::{Dir, Entry, Platform, Ran, Row, Setup, finish, signal, until, wait};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

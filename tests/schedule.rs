@@ -3,17 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
 use std::os::unix::net::UnixDatagram;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::util::{Answer, Dir, Entry, Hostile, Platform, Ran, Setup, finish, signal, until};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::ledger::Ledger;
 use privo_reconcile::sandbox::Faults;
-use util::{Answer, Dir, Entry, Hostile, Platform, Ran, Setup, finish, signal, until};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

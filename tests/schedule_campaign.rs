@@ -3,12 +3,10 @@
 //! Afterwards nothing that a writer committed may be lost or settled wrongly, and no two runs may have overlapped.
 //!
 //! Some minutes of it run with the other tests; the whole one, whose figures are in `docs/SCHEDULE-CAMPAIGN.md`, with
-//! `cargo test --test schedule_campaign -- --ignored --nocapture`. `SCHEDULE_MINUTES=120` makes it two hours of schedule,
+//! `cargo test --test laws schedule_campaign:: -- --ignored --nocapture`. `SCHEDULE_MINUTES=120` makes it two hours of schedule,
 //! `SCHEDULE_SPEED=15` lets a minute of schedule take four seconds.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
-
-mod util;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,11 +14,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::util::{Dir, Platform, Setup, SmallDisk, signal, truth, until};
 use fastrand::Rng;
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::{Faults, Flapping};
 use rusqlite::Connection;
-use util::{Dir, Platform, Setup, SmallDisk, signal, truth, until};
 
 /// Within these the sandbox applies what it applies late.
 const WINDOWS: [(&str, &str); 4] =

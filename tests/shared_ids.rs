@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
 use std::collections::BTreeSet;
 
+use crate::util::{Dir, Entry, Platform, Setup};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::NewAccount;
-use util::{Dir, Entry, Platform, Setup};
 
 const RESEND: &str = "resolved not-applied confirmed-absent resend";
 const REVIEW: &str = "resolved not-applied confirmed-absent review";

@@ -3,10 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
+use crate::util::{Dir, Entry, Platform, Setup, finish, until};
 use privo_reconcile::sandbox::Faults;
-use util::{Dir, Entry, Platform, Setup, finish, until};
 
 /// A configuration of this name beside the first, with a ledger of this name.
 fn beside(dir: &Dir, setup: &Setup, name: &str, ledger: &str) -> String {

@@ -3,12 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use util::{Dir, PSEUDONYMS, finish, golden_ledger};
+use crate::util::{Dir, PSEUDONYMS, finish, golden_ledger};
 
 /// Compares CSV with JSON lines of the same rows, as Python reads both.
 const COMPARE: &str = r#"

@@ -3,11 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util;
+use crate::util::{Dir, Entry, Platform, Setup};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::NewAccount;
-use util::{Dir, Entry, Platform, Setup};
 
 const LOOKUP: &str = "GET /api/v1.0/account/lookup";
 

@@ -5,15 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::util::{After, Answer, Dir, Hostile, Platform, Setup, Writer, finish, wait};
 use privo_reconcile::recording::{self, Unwritable};
-use util::{After, Answer, Dir, Hostile, Platform, Setup, Writer, finish, wait};
 
 const CREATED: &str =
     "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"sid\":\"s\"}";
@@ -106,8 +104,12 @@ fn every_writer_knows_what_it_does_not_know() {
                     let answer = case.answer.clone();
                     let server = Hostile::start(move |_, _| answer.clone());
                     let dir = Dir::new(&Setup::bare(&server.url));
-                    let ran =
-                        finish(writer.register(&dir, platform, &server.url, &["--first", "1", "--timeout-ms", "4000"]));
+                    let ran = finish(writer.register(
+                        &dir,
+                        platform,
+                        &server.url,
+                        &["--first", "1", "--timeout-ms", "60000"],
+                    ));
                     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}, {}", writer.name, case.name);
                     assert_eq!(server.asked().len(), 1, "{}, {}: it was sent once", writer.name, case.name);
                     holds(writer.name, &case, &failures(&dir));
@@ -120,7 +122,7 @@ fn every_writer_knows_what_it_does_not_know() {
 #[test]
 fn the_layer_knows_what_it_does_not_know() {
     let dead = dead();
-    let plain = || reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(Duration::from_secs(4));
+    let plain = || reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(Duration::from_secs(60));
     // The layer's own client follows nothing; one of the caller's that does is never believed to have sent nothing.
     for follows in [false, true] {
         for case in cases(&dead) {
@@ -165,7 +167,7 @@ fn an_answer_before_the_request_was_read_is_never_not_sent() {
         });
         let dir = Dir::new(&Setup::bare(&format!("http://{address}")));
         let url = format!("http://{address}");
-        let ran = finish(writer.register(&dir, &platform, &url, &["--first", "1", "--timeout-ms", "4000"]));
+        let ran = finish(writer.register(&dir, &platform, &url, &["--first", "1", "--timeout-ms", "60000"]));
         server.join().unwrap();
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", writer.name);
         let found = failures(&dir);

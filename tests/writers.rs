@@ -3,15 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::time::Duration;
 
+use crate::util::{Dir, Platform, Setup, Writer, finish, kill_group, until};
 use privo_reconcile::clock::Moment;
 use privo_reconcile::ledger::VERSION;
 use privo_reconcile::sandbox::Faults;
 use serde_json::{Value, json};
-use util::{Dir, Platform, Setup, Writer, finish, kill_group, until};
 
 /// A row of `entries` as JSON, with the storage classes of what must have one.
 fn entries(dir: &Dir) -> Vec<Value> {
