@@ -15,13 +15,13 @@ const FAILURES: u32 = 10;
 /// While the breaker is open, one trial in this time.
 pub const TRIAL_EVERY: Span = Span::seconds(10);
 
-/// A pause that is longer than this ends the run instead; the next run goes on.
+/// A pause that is longer than this ends a pass instead; the next run goes on, or this one when it may wait so long.
 const LONGEST_PAUSE: Span = Span::seconds(120);
 
 /// Without `Retry-After`, the first pause; it doubles with each refusal in a row.
 const FIRST_PAUSE: Span = Span::seconds(1);
 
-/// Refusals (429) in a row after which the run ends.
+/// Refusals (429) in a row after which the pass ends.
 const REFUSALS: u32 = 12;
 
 /// The server is left alone, and why. Nothing was decided.
@@ -46,6 +46,8 @@ pub struct Pace {
     refusals: Cell<u32>,
     trial: Cell<bool>,
     left_alone: RefCell<Option<LeftAlone>>,
+    /// The server said itself until when it wants to be left alone.
+    alone_until: Cell<Option<Tick>>,
     requests: Cell<u64>,
 }
 
@@ -92,6 +94,7 @@ impl Pace {
             refusals: Cell::new(0),
             trial: Cell::new(false),
             left_alone: RefCell::new(None),
+            alone_until: Cell::new(None),
             requests: Cell::new(0),
         }
     }
@@ -131,6 +134,11 @@ impl Pace {
     }
 
     fn may_ask(&self) -> Result<(), LeftAlone> {
+        if self.alone_until.get().is_some_and(|until| until <= tick()) {
+            self.alone_until.set(None);
+            self.refusals.set(0);
+            *self.left_alone.borrow_mut() = None;
+        }
         match &*self.left_alone.borrow() {
             Some(_) if self.trial.get() => Ok(()),
             Some(why) => Err(why.clone()),
@@ -159,7 +167,7 @@ impl Pace {
         }
     }
 
-    /// The server asks to be asked later (429). Everything waits; a wait that is too long ends the run.
+    /// The server asks to be asked later (429). Everything waits; a wait that is too long ends the pass.
     pub fn refused(&self, sent: Sent, retry_after: Option<Span>) {
         self.adapts(|adapt, now| adapt.refused(sent.0, now));
         let now = tick();
@@ -173,6 +181,7 @@ impl Pace {
         if pause > LONGEST_PAUSE || self.refusals.get() >= REFUSALS {
             let why = format!("the server asks for no more requests (429) for {pause}; run again later");
             *self.left_alone.borrow_mut() = Some(LeftAlone(why));
+            self.alone_until.set(now.checked_add(pause.duration()));
             self.failures.set(0);
             return;
         }
@@ -229,6 +238,12 @@ impl Pace {
     /// Lets one request through an open breaker.
     pub fn allow_trial(&self) {
         self.trial.set(true);
+    }
+
+    /// How long the server still wants to be left alone, where it said so itself and for longer than a pass waits.
+    pub fn alone_for(&self) -> Option<Span> {
+        let rest = self.alone_until.get()?.saturating_duration_since(tick());
+        i64::try_from(rest.as_millis()).ok().map(Span)
     }
 
     /// Why the server is left alone, if it is.
@@ -304,6 +319,18 @@ mod tests {
         pace.refused(sent(&pace).await, Some(Span::seconds(3600)));
         assert!(pace.admit().await.err().unwrap().0.contains("1h"));
         assert!(!pace.breaker_open());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_a_long_retry_after_is_over_the_server_is_asked_again() {
+        let pace = pace(1e6);
+        pace.refused(sent(&pace).await, Some(Span::seconds(3600)));
+        assert_eq!(pace.alone_for(), Some(Span::seconds(3600)));
+        tokio::time::sleep(Duration::from_secs(3599)).await;
+        assert!(pace.admit().await.is_err());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(pace.admit().await.is_ok());
+        assert_eq!((pace.alone_for(), pace.left_alone()), (None, None));
     }
 
     /// Those that fit into a pace at this moment.

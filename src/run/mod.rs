@@ -200,7 +200,7 @@ impl<T: Transport> Run<'_, T> {
             let Some(deadline) = deadline else { return self.said_trouble() };
             let next = match pass {
                 Pass::LeftAlone(_) if self.lookups.pace().breaker_open() => Some(now + TRIAL_EVERY),
-                Pass::LeftAlone(_) => None,
+                Pass::LeftAlone(_) => self.lookups.pace().alone_for().map(|rest| now + rest),
                 Pass::Done => self.ledger.next_due()?,
             };
             let rest = deadline.saturating_duration_since(tick());
