@@ -195,6 +195,58 @@ CREATE TABLE import_records (
   PRIMARY KEY (import_id, record)
 ) WITHOUT ROWID;
 
+-- A report of what was new (`report --new`): the next one for the same reader begins after its last verdict.
+CREATE TABLE reports (
+  id            INTEGER PRIMARY KEY,
+  at_ms         INTEGER NOT NULL,
+  reader        TEXT NOT NULL,            -- JSON: for whom, and by which filters; each reader has a mark of its own
+  last_verdict  INTEGER NOT NULL,         -- verdicts up to this id were in it, or in one before it
+  rows          INTEGER NOT NULL
+);
+CREATE INDEX reports_by_reader ON reports (reader, id);
+
+-- A report that showed subjects and ids in full: written before the report left.
+CREATE TABLE disclosures (
+  id       INTEGER PRIMARY KEY,
+  at_ms    INTEGER NOT NULL,
+  report   TEXT NOT NULL,                 -- JSON: for whom, by which filters, in which format, where to
+  rows     INTEGER NOT NULL,
+  purpose  TEXT,                          -- as it was stated; NULL when none was asked for
+  who      TEXT NOT NULL                  -- the user, as the operating system names it
+);
+
+-- Whom an entry was about, once its personal fields are gone: without the subject no pseudonym can be made any more.
+CREATE TABLE pseudonyms (
+  entry_id   INTEGER PRIMARY KEY,
+  pseudonym  TEXT NOT NULL
+);
+CREATE INDEX pseudonyms_by_name ON pseudonyms (pseudonym);
+
+-- One blanking: a `prune`, or a `forget`. The ledger says that it was done and by whom, never of whom.
+CREATE TABLE blankings (
+  id         INTEGER PRIMARY KEY,
+  command    TEXT NOT NULL CHECK (command IN ('prune', 'forget')),
+  at_ms      INTEGER NOT NULL,
+  version    TEXT NOT NULL,               -- of privo-reconcile
+  keep_ms    INTEGER,                     -- prune: how long fields stay after the verdict
+  who        TEXT,                        -- forget: who asked for it to be done here
+  why        TEXT,                        -- forget: why; it does not name the subject
+  entries    INTEGER NOT NULL,            -- how many lost their personal fields
+  sealed_ms  INTEGER                      -- the digests of what was settled by then are gone, as far as it was sealed
+);
+
+-- One entry without its personal fields. What is left of its evidence can still be decided again; the digest says
+-- whether it was changed since.
+CREATE TABLE blanked (
+  entry_id          INTEGER PRIMARY KEY,
+  blanking_id       INTEGER NOT NULL REFERENCES blankings (id),
+  sealed            INTEGER NOT NULL DEFAULT 0,   -- 1: the digests of its keys are replaced too, by random ones
+  last_reading      INTEGER NOT NULL,     -- the digest covers readings, observations and verdicts up to these ids
+  last_observation  INTEGER NOT NULL,
+  last_verdict      INTEGER NOT NULL,
+  evidence          TEXT NOT NULL         -- SHA-256 in hexadecimal; docs/CHILDREN.md says of what
+);
+
 -- INSERT OR REPLACE deletes a row without firing the triggers that keep it. The row that would be lost is remembered
 -- before, and missed after; a plain INSERT and an upsert leave it where it is.
 CREATE TRIGGER entry_repeated BEFORE INSERT ON entries
@@ -265,15 +317,42 @@ CREATE TRIGGER intent_deleted AFTER DELETE ON entries BEGIN
   DELETE FROM standings WHERE entry_id = OLD.id;
 END;
 
--- Evidence and verdicts are only ever added to.
-CREATE TRIGGER observations_kept BEFORE UPDATE ON observations BEGIN SELECT RAISE(ABORT, 'observations are append-only'); END;
+-- A blanked entry stays as it is. News of an intent that was forgotten must not fail its writer, and tell nothing.
+CREATE TRIGGER blanked_entry_kept BEFORE UPDATE ON entries
+WHEN (SELECT blanking FROM ledger) = 0 AND EXISTS (SELECT 1 FROM blanked WHERE entry_id = OLD.id)
+BEGIN
+  SELECT CASE WHEN OLD.failure IS 'intent' THEN RAISE(IGNORE)
+         ELSE RAISE(ABORT, 'the personal fields of this entry were removed (record it anew under another request_id)') END;
+END;
+
+CREATE TRIGGER blanked_entry_not_deleted BEFORE DELETE ON entries
+WHEN EXISTS (SELECT 1 FROM blanked WHERE entry_id = OLD.id)
+BEGIN
+  SELECT RAISE(IGNORE);
+END;
+
+-- Evidence and verdicts are only ever added to, but for the digests and names that a blanking replaces.
+CREATE TRIGGER observations_kept BEFORE UPDATE ON observations WHEN (SELECT blanking FROM ledger) = 0
+BEGIN SELECT RAISE(ABORT, 'observations are append-only'); END;
 CREATE TRIGGER observations_not_deleted BEFORE DELETE ON observations BEGIN SELECT RAISE(ABORT, 'observations are append-only'); END;
-CREATE TRIGGER verdicts_kept BEFORE UPDATE ON verdicts BEGIN SELECT RAISE(ABORT, 'verdicts are append-only'); END;
+CREATE TRIGGER verdicts_kept BEFORE UPDATE ON verdicts WHEN (SELECT blanking FROM ledger) = 0
+BEGIN SELECT RAISE(ABORT, 'verdicts are append-only'); END;
 CREATE TRIGGER verdicts_not_deleted BEFORE DELETE ON verdicts BEGIN SELECT RAISE(ABORT, 'verdicts are append-only'); END;
-CREATE TRIGGER readings_kept BEFORE UPDATE ON readings BEGIN SELECT RAISE(ABORT, 'readings are append-only'); END;
+CREATE TRIGGER readings_kept BEFORE UPDATE ON readings WHEN (SELECT blanking FROM ledger) = 0
+BEGIN SELECT RAISE(ABORT, 'readings are append-only'); END;
 CREATE TRIGGER readings_not_deleted BEFORE DELETE ON readings BEGIN SELECT RAISE(ABORT, 'readings are append-only'); END;
 CREATE TRIGGER decisions_kept BEFORE UPDATE ON decisions BEGIN SELECT RAISE(ABORT, 'decisions are append-only'); END;
 CREATE TRIGGER decisions_not_deleted BEFORE DELETE ON decisions BEGIN SELECT RAISE(ABORT, 'decisions are append-only'); END;
+CREATE TRIGGER reports_kept BEFORE UPDATE ON reports BEGIN SELECT RAISE(ABORT, 'reports are append-only'); END;
+CREATE TRIGGER reports_not_deleted BEFORE DELETE ON reports BEGIN SELECT RAISE(ABORT, 'reports are append-only'); END;
+CREATE TRIGGER disclosures_kept BEFORE UPDATE ON disclosures BEGIN SELECT RAISE(ABORT, 'disclosures are append-only'); END;
+CREATE TRIGGER disclosures_not_deleted BEFORE DELETE ON disclosures BEGIN SELECT RAISE(ABORT, 'disclosures are append-only'); END;
+CREATE TRIGGER blankings_kept BEFORE UPDATE ON blankings WHEN (SELECT blanking FROM ledger) = 0
+BEGIN SELECT RAISE(ABORT, 'blankings are append-only'); END;
+CREATE TRIGGER blankings_not_deleted BEFORE DELETE ON blankings BEGIN SELECT RAISE(ABORT, 'blankings are append-only'); END;
+CREATE TRIGGER blanked_kept BEFORE UPDATE ON blanked WHEN (SELECT blanking FROM ledger) = 0
+BEGIN SELECT RAISE(ABORT, 'blanked entries are append-only'); END;
+CREATE TRIGGER blanked_not_deleted BEFORE DELETE ON blanked BEGIN SELECT RAISE(ABORT, 'blanked entries are append-only'); END;
 
 PRAGMA user_version = 1;
 COMMIT;

@@ -67,18 +67,19 @@ fn a_ledger_made_and_filled_by_the_sqlite3_shell_is_taken() {
     assert_eq!(dir.run(&["verify"]).code, 0);
 }
 
+/// All that stands in the schema of a ledger, and its version.
+fn made(dir: &Dir) -> (String, i64) {
+    let text = "SELECT group_concat(type || ' ' || name || ' ' || coalesce(sql, ''), char(10)) FROM sqlite_schema";
+    (dir.db().query_row(text, [], |row| row.get(0)).unwrap(), dir.count("PRAGMA user_version"))
+}
+
 #[test]
 fn init_and_schema_sql_make_the_same_ledger() {
     let (one, two) = (Dir::new(&Setup::bare(NOWHERE)), Dir::without_ledger(&Setup::bare(NOWHERE)));
     two.db().execute_batch(&schema()).unwrap();
-    assert_eq!(two.count("PRAGMA user_version"), 1, "the first version, which the binary brings up to date");
-    assert_eq!(two.run(&["init"]).code, 0);
-    let made = |dir: &Dir| {
-        let text = "SELECT group_concat(type || ' ' || name || ' ' || coalesce(sql, ''), char(10)) FROM sqlite_schema";
-        dir.db().query_row(text, [], |row| row.get::<_, String>(0)).unwrap()
-    };
+    assert_eq!(two.run(&["status"]).code, 0, "it is a ledger before any command wrote to it");
     assert_eq!(made(&one), made(&two));
-    assert_eq!((one.count("PRAGMA user_version"), two.count("PRAGMA user_version")), (VERSION, VERSION));
+    assert_eq!(made(&one).1, VERSION);
 }
 
 /// Runs `schema.sql` as a shell does: statement by statement, and on after every error. Says how many failed.
@@ -105,9 +106,10 @@ fn schema_sql_run_again_spoils_no_ledger() {
     dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "lost-after");
     dir.runs(0);
     let before = dir.row("r1");
+    let schema = made(&dir);
     for command in ["run", "status", "report", "show", "init", "check", "verify", "backup"] {
         assert!(schema_again(&dir.db()) > 20, "all but the version is there already");
-        assert_eq!(dir.count("PRAGMA user_version"), 1);
+        assert_eq!(made(&dir), schema);
         let rest: &[&str] = match command {
             "show" => &["r1"],
             "backup" => &["copy.db"],
@@ -128,17 +130,17 @@ fn files(dir: &Dir) -> Vec<(String, Vec<u8>)> {
     names.into_iter().map(|name| (name.clone(), std::fs::read(dir.file(&name)).unwrap())).collect()
 }
 
-/// Whatever the version, and whatever a killed writer left beside the file.
+/// Whatever made it, and whatever a killed writer left beside the file.
 #[test]
 fn who_only_reads_leaves_every_file_as_it_is() {
     let platform = Platform::start();
-    let made = |version: &str| {
+    let made = |by: &str| {
         let dir = Dir::without_ledger(&Setup::of(&platform));
-        match version {
-            "1" => dir.db().execute_batch(&schema()).unwrap(),
+        match by {
+            "schema.sql" => dir.db().execute_batch(&schema()).unwrap(),
             _ => assert_eq!(dir.run(&["init"]).code, 0),
         }
-        if version == "run over" {
+        if by == "run over" {
             schema_again(&dir.db());
         }
         let db = dir.db();
@@ -147,8 +149,8 @@ fn who_only_reads_leaves_every_file_as_it_is() {
         (dir, db)
     };
     let commands = [&["run", "--dry-run"][..], &["check"], &["status"], &["report"], &["show", "r1"]];
-    for version in ["1", "3", "run over"] {
-        let (dir, db) = made(version);
+    for by in ["schema.sql", "init", "run over"] {
+        let (dir, db) = made(by);
         // The files of a writer that was killed: its log is not in the ledger yet.
         let killed = Dir::without_ledger(&Setup::of(&platform));
         for name in ["ledger.db", "ledger.db-wal"] {
@@ -160,14 +162,13 @@ fn who_only_reads_leaves_every_file_as_it_is() {
             assert_eq!(before.iter().any(|(name, bytes)| name.ends_with("-wal") && !bytes.is_empty()), left);
             for command in commands {
                 let ran = dir.run(command);
-                assert_eq!(ran.code, if command[0] == "run" { 4 } else { 0 }, "{version} {command:?} {ran:?}");
+                assert_eq!(ran.code, if command[0] == "run" { 4 } else { 0 }, "{by} {command:?} {ran:?}");
                 let mut after = files(dir);
                 after.retain(|(name, _)| !(left && name.ends_with("-shm")));
-                assert!(after == before, "{version} {command:?} changed a file");
+                assert!(after == before, "{by} {command:?} changed a file");
             }
         }
         dir.runs(4);
-        assert_eq!(dir.count("PRAGMA user_version"), VERSION);
     }
 }
 
@@ -453,13 +454,37 @@ fn the_jobs_own_tables_hold_no_personal_values() {
 }
 
 #[test]
-fn a_newer_ledger_is_refused_with_both_versions_named() {
+fn a_ledger_of_another_version_is_refused_with_both_versions_named() {
     let dir = Dir::new(&Setup::bare(NOWHERE));
-    dir.db().execute_batch("PRAGMA user_version = 9").unwrap();
-    for command in ["run", "report", "status", "init"] {
-        let ran = dir.run(&[command]);
-        assert_eq!(ran.code, 2, "{command}: {ran:?}");
-        assert!(ran.err.contains("version 9") && ran.err.contains(&format!("up to {VERSION}")), "{ran:?}");
+    for version in [2, 3, 9] {
+        dir.db().pragma_update(None, "user_version", version).unwrap();
+        for command in ["run", "report", "status", "init", "verify", "check"] {
+            let ran = dir.run(&[command]);
+            assert_eq!(ran.code, 2, "{command}: {ran:?}");
+            let said = ran.err + &ran.out;
+            for words in [&format!("version {version}"), &format!("version {VERSION} alone"), "development", "new path"]
+            {
+                assert!(said.contains(words), "{command}: {words}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_development_version_made_is_refused_by_name() {
+    for (change, difference) in [
+        ("DROP TABLE blankings", "table `blankings`"),
+        ("ALTER TABLE standings DROP COLUMN vanished_ms", "column `vanished_ms`"),
+        ("DROP TRIGGER verdicts_not_deleted", "trigger `verdicts_not_deleted`"),
+    ] {
+        let dir = Dir::new(&Setup::bare(NOWHERE));
+        dir.db().execute_batch(change).unwrap();
+        for command in ["run", "report", "status", "init", "verify"] {
+            let ran = dir.run(&[command]);
+            assert_eq!(ran.code, 2, "{command}: {ran:?}");
+            assert!(ran.err.contains(difference) && ran.err.contains("development version"), "{command}: {ran:?}");
+            assert!(ran.err.contains("init` on a new path"), "{command}: {ran:?}");
+        }
     }
 }
 

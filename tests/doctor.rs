@@ -179,13 +179,13 @@ fn what_belongs_to_nothing_is_damage() {
 }
 
 #[test]
-fn a_newer_ledger_is_told_with_both_versions() {
+fn a_ledger_of_another_version_is_told_with_both_versions() {
     let platform = Platform::start();
     let dir = Dir::of(&platform);
     dir.db().execute_batch("PRAGMA user_version = 99").unwrap();
     let ran = dir.run(&["check"]);
     assert_eq!(ran.code, 2, "{ran:?}");
-    said(&ran, "BAD", &["version 99", "install a newer"]);
+    said(&ran, "BAD", &["version 99", "version 1", "install the newer"]);
 }
 
 /// The date of an answer, so far from now.

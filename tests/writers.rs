@@ -107,7 +107,7 @@ fn what_never_left_is_not_sent() {
 }
 
 #[test]
-fn a_newer_ledger_is_refused_and_nothing_is_sent() {
+fn a_ledger_of_another_version_is_refused_and_nothing_is_sent() {
     each_writer(|writer, platform, dir| {
         dir.db().pragma_update(None, "user_version", VERSION + 1).unwrap();
         let ran = finish(writer.register(dir, platform, &platform.url, &["--first", "1"]));

@@ -198,9 +198,9 @@ fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summ
     Ok(())
 }
 
-/// Runs on a copy in memory and prints what would be decided. The ledger is only read, and stays of its version.
+/// Runs on a copy in memory and prints what would be decided. The ledger is only read.
 async fn dry_run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Result<u8> {
-    let ledger = Ledger::open_unchanged(&config.ledger)?;
+    let ledger = Ledger::open_to_read(&config.ledger)?;
     let _lock = Ledger::lock(&config.ledger)?;
     let mut copy = ledger.copy_in_memory()?;
     let mut bar = Bar::new();

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use rusqlite::{Connection, OpenFlags};
 
 use super::explain::Explained;
-use super::{Ledger, migrate};
+use super::{Ledger, version};
 use crate::exit::Refused;
 use crate::leftovers;
 use crate::outputs;
@@ -66,8 +66,8 @@ fn check(copy: &Path, identity: &str) -> Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     let said: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     let found: String = connection.query_row("SELECT identity FROM ledger", [], |row| row.get(0))?;
-    let version = migrate::version(&connection)?;
-    if said != "ok" || found != identity || version != migrate::VERSION {
+    let version = version::version(&connection)?;
+    if said != "ok" || found != identity || version != version::VERSION {
         bail!("it says {said}, ledger {found}, version {version}");
     }
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;

@@ -4,22 +4,14 @@
 use anyhow::{Result, bail};
 use rusqlite::params;
 
+use super::Ledger;
 use super::intake::row_of;
-use super::{Ledger, migrate};
 use crate::plan::Row;
 
 /// At most so many entries that the plan could make nothing of are in a sample.
 const MOST_UNREAD: usize = 100_000;
 
 impl Ledger {
-    /// The schema's version of the file.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn version(&self) -> Result<i64> {
-        Ok(migrate::version(&self.connection)?)
-    }
-
     /// Whether the file is whole: its pages, its indexes, and what its tables say of each other.
     ///
     /// # Errors

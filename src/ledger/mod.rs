@@ -12,9 +12,7 @@
 //! `synchronous = FULL`: this is evidence. Observations, verdict and standing of a group are written in one transaction.
 //!
 //! # Compatibility
-//! `schema.sql` is the first version, later ones are migrations; `PRAGMA user_version` says which one a file is. An
-//! older ledger is brought up to date when it is opened to be written; who only reads works on a copy. A newer one is
-//! refused.
+//! `schema.sql` is the schema, whole; `PRAGMA user_version` says which version a file is of. Another one is refused.
 
 mod backup;
 mod blanking;
@@ -29,7 +27,6 @@ mod inspect;
 mod intake;
 mod joining;
 pub mod journal;
-mod migrate;
 mod prune;
 mod read_only;
 pub mod record;
@@ -44,6 +41,7 @@ mod simulated;
 mod tell;
 mod unchanged;
 mod verify;
+mod version;
 mod writing;
 
 use std::fs::File;
@@ -61,13 +59,13 @@ pub use explain::explained;
 pub use fellows::Fellows;
 pub use forget::{Erasure, Named};
 pub use groups::{Due, Group, Member};
-pub use migrate::VERSION;
 pub use prune::Pruned;
 pub use record::NewEntry;
 pub use recorder::Recorder;
 pub use runs::{RunEnd, RunId, RunStart};
 pub use settle::{Close, NewLook, Stored, StoredMember, Told};
 pub use simulated::{LooksCounted, WrittenRow};
+pub use version::VERSION;
 
 const SCHEMA: &str = include_str!("../../schema.sql");
 
@@ -116,7 +114,7 @@ impl Ledger {
             Err(error) => return Err(error).with_context(place),
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).with_context(place)?;
+        let connection = Connection::open_with_flags(path, flags).with_context(place)?;
         let tables = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0));
         if !matches!(tables, Ok(0)) {
             drop(connection);
@@ -127,7 +125,6 @@ impl Ledger {
         connection
             .execute_batch(SCHEMA)
             .with_context(|| format!("failed to write the schema of {}", path.display()))?;
-        migrate::migrate(&mut connection)?;
         Ok(true)
     }
 
@@ -136,21 +133,20 @@ impl Ledger {
     /// # Errors
     /// Never, in practice.
     pub fn in_memory() -> Result<Ledger> {
-        let mut connection = Connection::open_in_memory()?;
+        let connection = Connection::open_in_memory()?;
         prepare(&connection)?;
         connection.execute_batch(SCHEMA)?;
-        migrate::migrate(&mut connection)?;
         let (identity, salt) =
             connection.query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(Ledger { connection, path: PathBuf::from(":memory:"), salt, identity })
     }
 
-    /// Opens a ledger that `init` or `schema.sql` made, and brings it up to date.
+    /// Opens a ledger that `init` or `schema.sql` made.
     ///
     /// # Errors
-    /// [`Refused`] when there is none, when it is something else or of a newer version.
+    /// [`Refused`] when there is none, when it is something else or of another version.
     pub fn open(path: &Path) -> Result<Ledger> {
-        let mut ledger = Ledger::open_any(path)?;
+        let ledger = Ledger::open_any(path)?;
         let mode: String = ledger.connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if mode != "wal" {
             bail!(Refused(format!(
@@ -158,12 +154,10 @@ impl Ledger {
                 path.display()
             )));
         }
-        migrate::migrate(&mut ledger.connection)
-            .with_context(|| format!("failed to bring the ledger {} up to date", path.display()))?;
         Ok(ledger)
     }
 
-    /// Opens a ledger of any version that this binary knows.
+    /// Opens a ledger as it is.
     fn open_any(path: &Path) -> Result<Ledger> {
         let exists = path.try_exists().map_err(|error| anyhow::Error::new(error).context(explain::unwritable(path)))?;
         if !exists {
@@ -182,16 +176,7 @@ impl Ledger {
             Ok(error) => unread(path, error),
             Err(error) => error.context(format!("failed to open the ledger {}", path.display())),
         })?;
-        let version = migrate::version(&connection).map_err(|error| unread(path, error))?;
-        match version {
-            1..=VERSION => {}
-            0 => bail!(not_a_ledger(path, "it has no schema version")),
-            newer if newer > VERSION => bail!(Refused(format!(
-                "the ledger {} is of version {newer}, and this binary knows versions up to {VERSION} (install a newer privo-reconcile)",
-                path.display()
-            ))),
-            other => bail!(not_a_ledger(path, &format!("its schema version is {other}"))),
-        }
+        version::refuse_others(&connection, path)?;
         if unchanged::is_cut_short(&connection, path).map_err(|error| unread(path, error))? {
             bail!(explain::damaged(path));
         }

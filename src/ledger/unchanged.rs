@@ -1,5 +1,5 @@
-//! Opening a ledger to look at: the file stays as it is, byte for byte, whatever version it is of. Commands that only read
-//! work so, and what says that it writes nothing.
+//! Opening a ledger to look at: the file stays as it is, byte for byte. Commands that only read work so, and what says that
+//! it writes nothing.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,23 +8,15 @@ use anyhow::Result;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::{Ledger, migrate, prepare, read_only};
+use super::{Ledger, prepare, read_only};
 use crate::outputs;
 
 impl Ledger {
-    /// Opens a ledger to read it. One of an older version is read from a copy in memory that is brought up to date.
-    ///
-    /// # Errors
-    /// As [`Ledger::open`]; when the copy cannot be made.
-    pub fn open_to_read(path: &Path) -> Result<Ledger> {
-        Ledger::open_unchanged(path)?.brought_up_to_date()
-    }
-
-    /// Opens a ledger as it is: of an older version, not everything that is asked may be in it.
+    /// Opens a ledger to read it.
     ///
     /// # Errors
     /// As [`Ledger::open`].
-    pub fn open_unchanged(path: &Path) -> Result<Ledger> {
+    pub fn open_to_read(path: &Path) -> Result<Ledger> {
         let ledger = match Ledger::open_any(path) {
             Err(error) => read_only::open(path).unwrap_or(Err(error))?,
             opened => opened?,
@@ -36,15 +28,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// The ledger itself when it is of this binary's version, else a copy in memory that is.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn brought_up_to_date(self) -> Result<Ledger> {
-        if migrate::version(&self.connection)? == migrate::VERSION { Ok(self) } else { self.copy_in_memory() }
-    }
-
-    /// A copy that lives in memory, to see what a run would do. It is brought up to date.
+    /// A copy that lives in memory, to see what a run would do.
     ///
     /// # Errors
     /// When the ledger cannot be read.
@@ -52,7 +36,6 @@ impl Ledger {
         let mut copy = Connection::open_in_memory()?;
         rusqlite::backup::Backup::new(&self.connection, &mut copy)?.run_to_completion(1000, Duration::ZERO, None)?;
         prepare(&copy)?;
-        migrate::migrate(&mut copy)?;
         Ok(Ledger {
             connection: copy,
             path: self.path.clone(),

@@ -116,19 +116,19 @@ fn damaged(stage: &Stage, cases: u64) -> Vec<(&'static str, Tally)> {
     tallies
 }
 
-/// A ledger of a later version is refused with both versions, and not a byte of it is changed.
+/// A ledger of another version is refused with both versions, and not a byte of it is changed.
 fn newer(stage: &Stage) -> Tally {
     let mut tally = Tally::default();
     stage.reset();
     stage.dir.db().execute_batch("PRAGMA journal_mode = DELETE; PRAGMA user_version = 99").unwrap();
     let before = std::fs::read(stage.dir.file("ledger.db")).unwrap();
     let known = privo_reconcile::ledger::VERSION.to_string();
-    try_all(stage, &mut tally, "a newer schema", &|_, ran| {
+    try_all(stage, &mut tally, "another schema", &|_, ran| {
         let told = ran.code == 2 && ran.err.contains("version 99") && ran.err.contains(&known);
         (!told).then(|| (Wrong::Code, format!("{ran:?}")))
     });
     if std::fs::read(stage.dir.file("ledger.db")).unwrap() != before {
-        tally.found(Wrong::Torn, "a ledger of a later version was changed".to_owned());
+        tally.found(Wrong::Torn, "a ledger of another version was changed".to_owned());
     }
     tally
 }
@@ -265,7 +265,7 @@ fn a_damaged_or_foreign_file_is_told_and_makes_nothing_worse() {
     let platform = scenes::platform();
     let stage = settled(&platform);
     let mut tallies = damaged(&stage, 1);
-    tallies.push(("a newer schema", newer(&stage)));
+    tallies.push(("another schema", newer(&stage)));
     tallies.push(("a file or folder that may not be written", unwritable(&stage)));
     tally::conclude(&tallies);
 }
@@ -279,7 +279,7 @@ fn every_damage_and_long_waits() {
     let platform = scenes::platform();
     let stage = settled(&platform);
     let mut tallies = damaged(&stage, 100);
-    tallies.push(("a newer schema", newer(&stage)));
+    tallies.push(("another schema", newer(&stage)));
     tallies.push(("a file or folder that may not be written", unwritable(&stage)));
     let well = |_: &[&str], ran: &Ran| [0, 3, 4].contains(&ran.code);
     let short = held(&stage, 5, "BEGIN IMMEDIATE", &well);

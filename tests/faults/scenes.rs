@@ -100,14 +100,6 @@ fn settled(platform: &Platform, of: &Dir) -> Dir {
     dir
 }
 
-/// A ledger of the first version of the schema, with a row in it.
-fn old(platform: &Platform) -> Dir {
-    let dir = Dir::without_ledger(&Setup::of(platform));
-    dir.db().execute_batch(include_str!("../../schema.sql")).unwrap();
-    dir.insert(&Entry::register("present", &platform.url, "there@example.com"));
-    dir
-}
-
 /// What was written before, and is replaced.
 const OLD_REPORT: &str = "the last good report\n";
 
@@ -270,7 +262,6 @@ pub fn all(platform: &Platform) -> Vec<Scene> {
             )
         },
         scene("init", Dir::without_ledger(&Setup::of(platform)), &["init"], &[&["init"]]),
-        scene("migrate", old(platform), &["verify"], &[&["verify"]]),
         scene(
             "close",
             settled(platform, &master),

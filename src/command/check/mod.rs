@@ -79,32 +79,20 @@ fn configuration(cli: &Cli, findings: &mut Findings) -> Result<Option<Config>> {
     Ok(Some(config))
 }
 
-/// Whether it is one, of a version that this binary knows, writable and whole. What stands in an older one is looked at in
-/// a copy.
+/// Whether it is one, of this binary's version, writable and whole.
 fn ledger(config: &Config, findings: &mut Findings) -> Result<Option<Ledger>> {
-    let mut ledger = match Ledger::open_unchanged(&config.ledger) {
+    let mut ledger = match Ledger::open_to_read(&config.ledger) {
         Ok(ledger) => ledger,
         Err(error) => {
             findings.failed(&error)?;
             return Ok(None);
         }
     };
-    let whole = ledger.check_integrity().and_then(|()| ledger.check_writable()).and_then(|()| ledger.version());
-    match whole {
-        Ok(version) => {
-            let older = if version < VERSION { "; what writes next brings it up to date" } else { "" };
-            findings.good(format!(
-                "ledger {}: whole, may be written, version {version} (this binary's: {VERSION}{older})",
-                config.ledger.display()
-            ))?;
+    match ledger.check_integrity().and_then(|()| ledger.check_writable()) {
+        Ok(()) => {
+            findings.good(format!("ledger {}: whole, may be written, version {VERSION}", config.ledger.display()))?
         }
         Err(error) => findings.failed(&error)?,
     }
-    match ledger.brought_up_to_date() {
-        Ok(ledger) => Ok(Some(ledger)),
-        Err(error) => {
-            findings.failed(&error.context("failed to read the ledger"))?;
-            Ok(None)
-        }
-    }
+    Ok(Some(ledger))
 }
