@@ -29,11 +29,11 @@ const LINKS: usize = 16;
 pub struct Protected(Vec<(PathBuf, &'static str)>);
 
 impl Protected {
-    /// Adds a ledger, with what SQLite and the job keep beside it.
+    /// Adds a ledger, with what SQLite keeps beside it.
     pub fn ledger(&mut self, path: &Path) {
         let path = real(path);
         self.file(&path, "the ledger");
-        for suffix in ["-wal", "-shm", "-journal", ".lock"] {
+        for suffix in ["-wal", "-shm", "-journal"] {
             self.file(&with_suffix(&path, suffix), "the ledger's companion");
         }
     }

@@ -279,8 +279,7 @@ fn a_damaged_ledger_is_1_and_said_by_check() {
 #[test]
 fn two_runs_at_once_is_11() {
     let dir = Dir::new(&Setup::bare(NOWHERE));
-    let lock = std::fs::File::options().create(true).append(true).open(dir.file("ledger.db.lock")).unwrap();
-    lock.try_lock().unwrap();
+    let lock = dir.hold();
     let close = ["close", "--status", "pending", "--who", "a", "--why", "b"];
     for arguments in [&["run"][..], &["run", "--dry-run"], &close] {
         let ran = dir.run(arguments);

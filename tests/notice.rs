@@ -85,8 +85,7 @@ fn a_run_that_fails_pings_too_and_what_is_no_run_does_not() {
     let dir = Dir::without_ledger(&with(&ping(&server)));
     assert_eq!(dir.run(&["run"]).code, 2);
     dir.run(&["init"]);
-    let lock = std::fs::File::options().create(true).append(true).open(dir.file("ledger.db.lock")).unwrap();
-    lock.try_lock().unwrap();
+    let lock = dir.hold();
     assert_eq!(dir.run(&["run"]).code, 11);
     drop(lock);
     assert_eq!(dir.run(&["run", "--report", "no/such/out.csv"]).code, 1);
@@ -395,8 +394,7 @@ fn an_alert_that_fires_is_5_and_told_everywhere() {
     assert_eq!(told["alerts"][0]["name"], "old");
     assert_eq!(told["alerts"][0]["limit"], "3d");
     // Whatever keeps the job from its work wins.
-    let lock = std::fs::File::options().create(true).append(true).open(dir.file("ledger.db.lock")).unwrap();
-    lock.try_lock().unwrap();
+    let _lock = dir.hold();
     assert_eq!(dir.run(&["run"]).code, 11);
 }
 

@@ -402,7 +402,7 @@ fn without_a_time_and_without_the_lock_nothing_is_pruned() {
     let dir = Dir::new(&Setup::bare(NOWHERE));
     let ran = dir.run(&["prune"]);
     assert!(ran.code == 2 && ran.err.contains("[retention] settled"), "{ran:?}");
-    let lock = privo_reconcile::ledger::Ledger::lock(&dir.file("ledger.db")).unwrap();
+    let lock = dir.hold();
     for arguments in
         [&["prune", "--older-than", "0s"][..], &["forget", "x@example.com", "--who", "Jo", "--why", "asked"]]
     {

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::util::{Answer, Dir, Entry, Hostile, Platform, Ran, Setup, finish, signal, until};
 use privo_reconcile::clock::{Moment, Span};
-use privo_reconcile::ledger::Ledger;
 use privo_reconcile::sandbox::Faults;
 
 /// A server that nobody asks.
@@ -227,7 +226,7 @@ fn a_configuration_that_loses_its_schedule_is_a_bad_one() {
 #[test]
 fn a_ledger_that_another_run_holds_is_said_once_and_its_starts_are_skipped() {
     let dir = every_minute();
-    let lock = Ledger::lock(&dir.file("ledger.db")).unwrap();
+    let lock = dir.hold();
     let err = std::fs::File::create(dir.file("err")).unwrap();
     let service = dir.command(&["schedule", "--speed", "300"]).stderr(err).spawn().unwrap();
     until("the first start", || dir.read("err").contains("another run holds the ledger"));
@@ -425,7 +424,7 @@ fn a_log_that_cannot_be_written_ends_nothing() {
         return;
     };
     let dir = every_minute();
-    let lock = Ledger::lock(&dir.file("ledger.db")).unwrap();
+    let lock = dir.hold();
     let mut command = dir.command(&["schedule", "--speed", "300"]);
     let service = command.stderr(full).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(800));

@@ -27,7 +27,8 @@ pub fn forget(config: &Config, args: &ForgetArgs, json: bool) -> Result<u8> {
         bail!(Refused("--who and --why must say something".to_owned()));
     }
     let given = if args.subject == "-" { from_standard_input()? } else { args.subject.clone() };
-    let mut ledger = Ledger::open(&config.ledger)?;
+    let open = if args.dry_run { Ledger::open } else { Ledger::open_locked };
+    let mut ledger = open(&config.ledger)?;
     let salt = ledger.salt().to_vec();
     let reader = config.reader(&salt);
     let Some(subject) = Subject::new(&reader, &given) else {
@@ -46,7 +47,6 @@ pub fn forget(config: &Config, args: &ForgetArgs, json: bool) -> Result<u8> {
     if args.dry_run {
         return tell(&ledger, &ledger.naming(&subject, &pseudonyms)?);
     }
-    let _lock = Ledger::lock(&config.ledger)?;
     let found = ledger.naming(&subject, &pseudonyms)?;
     let pending: Vec<String> = found.iter().filter(|named| named.pending()).map(shown).collect();
     if !pending.is_empty() && !args.even_pending {

@@ -19,13 +19,13 @@ pub fn prune(config: &Config, args: &PruneArgs, json: bool) -> Result<u8> {
         bail!(Refused(format!("nothing says how long personal fields stay ({remedy})")));
     };
     let keys = config.pseudonym_keys()?;
-    let mut ledger = Ledger::open(&config.ledger)?;
+    let open = if args.dry_run { Ledger::open } else { Ledger::open_locked };
+    let mut ledger = open(&config.ledger)?;
     let terms = Terms { now: Moment::now(), keep, watch: config.windows.watch };
     if args.dry_run {
         let would = ledger.prunable(&terms)?;
         return if json { tell(&ledger, &would, true) } else { say(&would) };
     }
-    let _lock = Ledger::lock(&config.ledger)?;
     let salt = ledger.salt().to_vec();
     let reader = config.reader(&salt);
     let named = |subject: &str| keys.as_ref().map(|keys| pseudonym::of(&keys.current, subject));

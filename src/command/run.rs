@@ -12,7 +12,7 @@ use crate::clock::{Moment, Span, Tick, tick};
 use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
-use crate::ledger::{self, Ledger, RunLock};
+use crate::ledger::{self, Ledger};
 use crate::log;
 use crate::notice::{self, Settled, alert};
 use crate::report;
@@ -49,7 +49,7 @@ async fn heard(config: &Config, args: &RunArgs, json: bool, mut halt: Halt) -> R
         () = config.notices.begins() => {}
         _ = halt.asked() => {}
     }
-    let mut job = Job { config, started: Moment::now(), ledger: None, lock: None, bar: Bar::new() };
+    let mut job = Job { config, started: Moment::now(), ledger: None, bar: Bar::new() };
     let done = job.work(args, halt.clone()).await.map_err(|error| ledger::explained(&config.ledger, error));
     job.bar.end();
     let (summary, done) = job.account(done, json);
@@ -84,17 +84,21 @@ async fn patience(halt: &mut Halt, config: &Config) {
 struct Job<'a> {
     config: &'a Config,
     started: Moment,
-    /// Once it was opened.
+    /// Once it was opened; with the lock, until all is told.
     ledger: Option<Ledger>,
-    /// Held until all is told.
-    lock: Option<RunLock>,
     bar: Bar,
 }
 
 impl Job<'_> {
     async fn work(&mut self, args: &RunArgs, halt: Halt) -> Result<()> {
-        let ledger = self.ledger.insert(Ledger::open(&self.config.ledger)?);
-        self.lock = Some(Ledger::lock(&self.config.ledger)?);
+        let ledger = match Ledger::open_locked(&self.config.ledger) {
+            Ok(ledger) => self.ledger.insert(ledger),
+            Err(error) => {
+                // Those who are told want to know of which ledger.
+                self.ledger = Ledger::open_to_read(&self.config.ledger).ok();
+                return Err(error);
+            }
+        };
         let options = Options { wait: args.wait, recheck: args.recheck };
         let summary = run::run(self.config, ledger, &options, &mut self.bar, Moment::now, halt).await?;
         self.bar.end();
@@ -200,8 +204,7 @@ fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summ
 
 /// Runs on a copy in memory and prints what would be decided. The ledger is only read.
 async fn dry_run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Result<u8> {
-    let ledger = Ledger::open_to_read(&config.ledger)?;
-    let _lock = Ledger::lock(&config.ledger)?;
+    let ledger = Ledger::open_locked_to_read(&config.ledger)?;
     let mut copy = ledger.copy_in_memory()?;
     let mut bar = Bar::new();
     let options = Options { wait: args.wait, recheck: args.recheck };

@@ -4,9 +4,9 @@
 //! so that another store can take its place.
 //!
 //! # Locking
-//! One run at a time: a kernel lock on `<ledger>.lock`, freed by the kernel when a run dies. Writers need no lock of
-//! ours; SQLite lets them insert while a run goes on (WAL). The lock file is a file of its own because closing any other
-//! handle on a SQLite file would drop SQLite's locks on it.
+//! One run at a time: a lock on the ledger's file itself, freed by the kernel when a run dies; the open ledger has it, so
+//! that it cannot be taken in the wrong order. Writers need no lock of ours; SQLite lets them insert while a run goes on
+//! (WAL). Nothing but SQLite opens the file or what stands beside it: `lock` says why.
 //!
 //! # Durability
 //! `synchronous = FULL`: this is evidence. Observations, verdict and standing of a group are written in one transaction.
@@ -27,6 +27,7 @@ mod inspect;
 mod intake;
 mod joining;
 pub mod journal;
+mod lock;
 mod prune;
 mod read_only;
 pub mod record;
@@ -51,7 +52,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::exit::{Held, Refused};
+use crate::exit::Refused;
 use crate::outputs;
 
 pub use components::Terms;
@@ -59,6 +60,7 @@ pub use explain::explained;
 pub use fellows::Fellows;
 pub use forget::{Erasure, Named};
 pub use groups::{Due, Group, Member};
+use lock::RunLock;
 pub use prune::Pruned;
 pub use record::NewEntry;
 pub use recorder::Recorder;
@@ -87,12 +89,8 @@ pub struct Ledger {
     path: PathBuf,
     salt: Vec<u8>,
     identity: String,
-}
-
-/// Held while a run goes on; freed when dropped, or by the kernel when the run dies.
-#[derive(Debug)]
-pub struct RunLock {
-    _file: File,
+    /// Of a run. Freed when SQLite has closed the file: fields are dropped in their order.
+    _lock: Option<RunLock>,
 }
 
 impl Ledger {
@@ -138,7 +136,7 @@ impl Ledger {
         connection.execute_batch(SCHEMA)?;
         let (identity, salt) =
             connection.query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Ledger { connection, path: PathBuf::from(":memory:"), salt, identity })
+        Ok(Ledger { connection, path: PathBuf::from(":memory:"), salt, identity, _lock: None })
     }
 
     /// Opens a ledger that `init` or `schema.sql` made.
@@ -157,14 +155,40 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// As [`Ledger::open`], with the lock of a run.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`]; [`Held`](crate::exit::Held) when another run has the lock; when this user may not write the ledger.
+    pub fn open_locked(path: &Path) -> Result<Ledger> {
+        let ledger = Ledger::locked(path, Ledger::open)?;
+        if ledger.connection.is_readonly("main")? {
+            bail!(explain::unwritable(path));
+        }
+        Ok(ledger)
+    }
+
+    /// As [`Ledger::open_to_read`], with the lock of a run.
+    ///
+    /// # Errors
+    /// As [`Ledger::open_to_read`]; [`Held`](crate::exit::Held) when another run has the lock.
+    pub fn open_locked_to_read(path: &Path) -> Result<Ledger> {
+        Ledger::locked(path, Ledger::open_to_read)
+    }
+
+    /// The lock comes first: its descriptor is there before SQLite opens the file.
+    fn locked(path: &Path, open: impl FnOnce(&Path) -> Result<Ledger>) -> Result<Ledger> {
+        refuse_place(path)?;
+        let lock = RunLock::take(path)?;
+        let ledger = open(path)?;
+        if !lock.is_of(path) {
+            bail!("the ledger {} was replaced while it was opened (run again)", path.display());
+        }
+        Ok(Ledger { _lock: Some(lock), ..ledger })
+    }
+
     /// Opens a ledger as it is.
     fn open_any(path: &Path) -> Result<Ledger> {
-        let exists = path.try_exists().map_err(|error| anyhow::Error::new(error).context(explain::unwritable(path)))?;
-        if !exists {
-            let remedy = "run `privo-reconcile init`, or mend ledger.path in the configuration";
-            bail!(Refused(format!("there is no ledger at {} ({remedy})", path.display())));
-        }
-        refuse_network(path)?;
+        refuse_place(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| explain::unopened(path, error))?;
         Ledger::of_connection(path, connection)
@@ -183,35 +207,7 @@ impl Ledger {
         let (identity, salt) = connection
             .query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(|error| unread(path, error))?;
-        Ok(Ledger { connection, path: path.to_owned(), salt, identity })
-    }
-
-    /// Takes the lock of a run.
-    ///
-    /// # Errors
-    /// [`Held`] when another run has it.
-    pub fn lock(path: &Path) -> Result<RunLock> {
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let lock_path = outputs::with_suffix(&path, ".lock");
-        let file = outputs::closed_to_others(&mut File::options())
-            .create(true)
-            .append(true)
-            .open(&lock_path)
-            .with_context(|| {
-                let remedy = "this user must be allowed to write it: say, a common group and the folder's mode 2770";
-                format!("failed to open the lock {} ({remedy})", lock_path.display())
-            })?;
-        match file.try_lock() {
-            Ok(()) => Ok(RunLock { _file: file }),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let remedy = "wait for it; the lock is freed when it ends, however it ends";
-                bail!(Held(format!("another run holds the ledger {} ({remedy})", path.display())))
-            }
-            Err(std::fs::TryLockError::Error(error)) => {
-                let remedy = "the file system must know locks; move the ledger to a local one";
-                Err(error).with_context(|| format!("failed to lock {} ({remedy})", lock_path.display()))
-            }
-        }
+        Ok(Ledger { connection, path: path.to_owned(), salt, identity, _lock: None })
     }
 
     /// The salt under which links are digested.
@@ -243,6 +239,16 @@ fn prepare(connection: &Connection) -> Result<()> {
     connection.pragma_update(None, "ignore_check_constraints", "ON")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// There must be a ledger, at a place where one may be.
+fn refuse_place(path: &Path) -> Result<()> {
+    let exists = path.try_exists().map_err(|error| anyhow::Error::new(error).context(explain::unwritable(path)))?;
+    if !exists {
+        let remedy = "run `privo-reconcile init`, or mend ledger.path in the configuration";
+        bail!(Refused(format!("there is no ledger at {} ({remedy})", path.display())));
+    }
+    refuse_network(path)
 }
 
 /// WAL mode does not work between machines.

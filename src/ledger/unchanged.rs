@@ -41,6 +41,7 @@ impl Ledger {
             path: self.path.clone(),
             salt: self.salt.clone(),
             identity: self.identity.clone(),
+            _lock: None,
         })
     }
 }

@@ -120,7 +120,7 @@ static struct change *newest, *oldest;
 
 static void note(int fd, const char *path, int cut, off_t offset, const void *bytes, size_t length) {
   struct stat about;
-  if (!fault.keeps || ends_with(path, "-shm") || ends_with(path, ".lock") || fstat(fd, &about)) return;
+  if (!fault.keeps || ends_with(path, "-shm") || fstat(fd, &about)) return;
   struct change *change = calloc(1, sizeof *change);
   char link[64];
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);

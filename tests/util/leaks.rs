@@ -84,7 +84,7 @@ pub fn files(folder: &Path) -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
 /// A SQLite file, or what stands beside one. That is where the values belong.
 fn of_a_ledger(path: &Path) -> bool {
     let name = path.to_string_lossy();
-    let beside = ["-wal", "-shm", "-journal", ".lock"].iter().any(|end| name.ends_with(end));
+    let beside = ["-wal", "-shm", "-journal"].iter().any(|end| name.ends_with(end));
     let mut start = [0; 16];
     let mut read = || std::fs::File::open(path)?.read_exact(&mut start);
     beside || (read().is_ok() && &start == b"SQLite format 3\0")

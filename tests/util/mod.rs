@@ -231,6 +231,13 @@ impl Dir {
         db
     }
 
+    /// What a run does to keep others out. Dropped while no connection of this process is open: it would lose its locks.
+    pub fn hold(&self) -> std::fs::File {
+        let file = std::fs::File::open(self.file("ledger.db")).unwrap();
+        file.try_lock().unwrap();
+        file
+    }
+
     /// A single number out of the ledger.
     pub fn count(&self, sql: &str) -> i64 {
         self.db().query_row(sql, [], |row| row.get(0)).unwrap()

@@ -20,8 +20,7 @@ thread_local! {
 /// A run under this configuration, by the platform's clock.
 pub fn run_at(config: &Path, platform: &Platform) {
     let config = Config::load(Some(config)).unwrap();
-    let mut ledger = Ledger::open(&config.ledger).unwrap();
-    let _lock = Ledger::lock(&config.ledger).unwrap();
+    let mut ledger = Ledger::open_locked(&config.ledger).unwrap();
     BEHIND.set(platform.behind());
     let clock = || Moment::now() - BEHIND.get();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

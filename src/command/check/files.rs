@@ -123,7 +123,7 @@ fn ledger(path: &Path, findings: &mut Findings) -> Result<()> {
             "ledger {place}: its folder is the group's, but the group may not write it (chmod 0660 {place})"
         ))?;
     }
-    for beside in ["-wal", "-shm", ".lock"].map(|suffix| outputs::with_suffix(&path, suffix)) {
+    for beside in ["-wal", "-shm"].map(|suffix| outputs::with_suffix(&path, suffix)) {
         let Ok(there) = beside.metadata() else { continue };
         let place = beside.display();
         if access(&beside, Access::READ_OK | Access::WRITE_OK).is_err() {

@@ -122,8 +122,7 @@ fn entries_of<'a>(played: &'a Played, url: &'a str) -> impl Iterator<Item = NewE
 
 /// The real job until nothing is pending, and its report.
 async fn reconcile(job: &Job, config: &Config) -> Result<Vec<ReportRow>> {
-    let mut ledger = Ledger::open(&config.ledger)?;
-    let _lock = Ledger::lock(&config.ledger)?;
+    let mut ledger = Ledger::open_locked(&config.ledger)?;
     let mut bar = Bar::new();
     let options = Options { wait: Some(LONGEST_WAIT), recheck: false };
     let ran = run::run(config, &mut ledger, &options, &mut bar, Moment::now, signals::halt()?).await;
