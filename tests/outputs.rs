@@ -87,9 +87,11 @@ fn no_command_writes_over_what_the_job_reads() {
         }
     }
     assert!(tried >= 60, "{tried}");
+    // With two names it is refused for that alone.
+    std::fs::remove_file(dir.file("hard")).unwrap();
     let ran = run(&dir, &["import", "log"]);
     assert!(ran.code == 2 && ran.err.contains("never written over"), "{ran:?}");
-    for name in ["ledger.db", "hard", "soft.csv"] {
+    for name in ["ledger.db", "soft.csv"] {
         let ran = run(&dir, &["import", name]);
         assert!(ran.code == 2 && ran.err.contains("is the ledger"), "{name}: {ran:?}");
     }

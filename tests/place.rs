@@ -10,6 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
+use privo_reconcile::config::Config;
+use privo_reconcile::recording;
 use util::{Dir, Entry, Platform, Ran, Setup, finish, signal, until, wait};
 
 /// A server that nobody asks.
@@ -133,4 +135,120 @@ fn who_may_not_write_the_ledger_is_told_so() {
     }
     // The lock that he had for a moment is nobody's hindrance.
     dir.runs(0);
+}
+
+/// Every command that opens a ledger.
+const COMMANDS: [&[&str]; 17] = [
+    &["init"],
+    &["check"],
+    &["run"],
+    &["run", "--dry-run"],
+    &["record", "begin"],
+    &["record", "--stdin"],
+    &["import", "outage.jsonl"],
+    &["report"],
+    &["report", "--new"],
+    &["status"],
+    &["show", "r1"],
+    &["verify"],
+    &["close", "r1", "--who", "a", "--why", "b"],
+    &["prune", "--older-than", "1d"],
+    &["prune", "--older-than", "1d", "--dry-run"],
+    &["forget", "x@example.com", "--who", "a", "--why", "b"],
+    &["backup", "copy.db"],
+];
+
+/// Every command refuses the ledger, with these words; and so does the library.
+fn refused_everywhere(dir: &Dir, words: &[&str]) {
+    for command in COMMANDS {
+        let ran = dir.run(command);
+        assert_eq!(ran.code, 2, "{command:?}: {ran:?}");
+        let said = ran.err + &ran.out;
+        assert!(words.iter().all(|word| said.contains(word)), "{command:?}: {said}");
+    }
+    let config = Config::load(Some(&dir.file("privo-reconcile.toml"))).unwrap();
+    let error = recording::recorder(config).err().unwrap();
+    let said = format!("{error:#}");
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+}
+
+fn with_import(dir: Dir) -> Dir {
+    std::fs::write(dir.file("outage.jsonl"), "").unwrap();
+    dir
+}
+
+#[test]
+fn a_ledger_with_two_names_is_refused_under_both() {
+    let dir = with_import(Dir::new(&Setup::bare(NOWHERE)));
+    dir.runs(0);
+    std::fs::hard_link(dir.file("ledger.db"), dir.file("other.db")).unwrap();
+    let number = inode(&dir.file("ledger.db")).to_string();
+    refused_everywhere(&dir, &["more than one name", "remove the other name", &number]);
+    let text = dir.read("privo-reconcile.toml");
+    std::fs::write(dir.file("privo-reconcile.toml"), text.replace("\"ledger.db\"", "\"other.db\"")).unwrap();
+    assert_eq!(dir.run(&["run"]).code, 2);
+    std::fs::write(dir.file("privo-reconcile.toml"), text).unwrap();
+    std::fs::remove_file(dir.file("other.db")).unwrap();
+    dir.runs(0);
+}
+
+#[test]
+fn what_is_no_plain_file_is_refused_and_hangs_nothing() {
+    let dir = with_import(Dir::without_ledger(&Setup::bare(NOWHERE)));
+    let place = dir.file("ledger.db");
+    std::fs::create_dir(&place).unwrap();
+    refused_everywhere(&dir, &["no plain file", "name a file"]);
+    std::fs::remove_dir(&place).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(&place).unwrap();
+    refused_everywhere(&dir, &["no plain file"]);
+    drop(socket);
+    std::fs::remove_file(&place).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &place).unwrap();
+    refused_everywhere(&dir, &["no plain file"]);
+    std::fs::remove_file(&place).unwrap();
+    if Command::new("mkfifo").arg(&place).status().is_ok_and(|made| made.success()) {
+        refused_everywhere(&dir, &["no plain file"]);
+    }
+}
+
+#[test]
+fn a_ledger_that_is_mounted_by_itself_is_refused_and_in_a_mounted_folder_it_is_not() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.runs(0);
+    std::fs::rename(dir.file("ledger.db"), dir.file("real.db")).unwrap();
+    std::fs::write(dir.file("ledger.db"), "").unwrap();
+    let within = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "bash", "-c", script]).current_dir(dir.path());
+        command.env("BIN", env!("CARGO_BIN_EXE_privo-reconcile"));
+        let output = command.output().ok()?;
+        Some((output.status.code()?, String::from_utf8_lossy(&output.stderr).into_owned()))
+    };
+    if within("mount --bind real.db ledger.db").is_none_or(|(code, _)| code != 0) {
+        eprintln!("skipped: nothing can be mounted here");
+        return;
+    }
+    for command in ["run", "status", "init", "check", "backup copy.db", "verify"] {
+        let (code, said) = within(&format!("mount --bind real.db ledger.db; $BIN {command} >&2")).unwrap();
+        assert_eq!(code, 2, "{command}: {said}");
+        assert!(said.contains("mounted by itself") && said.contains("mount the folder"), "{command}: {said}");
+    }
+    std::fs::rename(dir.file("real.db"), dir.file("ledger.db")).unwrap();
+    let (code, said) = within("mkdir m; mount --bind . m; cd m; $BIN run").unwrap();
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn a_symbolic_link_leads_to_the_ledger_and_its_log() {
+    let platform = Platform::start();
+    let dir = patient(&platform);
+    std::fs::create_dir(dir.file("data")).unwrap();
+    std::fs::rename(dir.file("ledger.db"), dir.file("data/real.db")).unwrap();
+    std::os::unix::fs::symlink("data/real.db", dir.file("ledger.db")).unwrap();
+    let run = long_run(&dir, &platform);
+    assert!(dir.file("data/real.db-wal").exists());
+    assert_eq!(dir.run(&["run"]).code, 11);
+    news(&dir);
+    finish(run);
+    assert_eq!(dir.run(&["check"]).code, 0);
 }

@@ -1,7 +1,15 @@
-//! Where a ledger may live: on a local file system. WAL mode shares memory between processes of one machine; over a
-//! network two machines would not see each other's, and what one has recorded the other would write over.
+//! Where a ledger may live: on a local file system, as a plain file that has one name and is mounted with its folder.
+//!
+//! WAL mode shares memory between processes of one machine; over a network two machines would not see each other's, and what
+//! one has recorded the other would write over. SQLite finds the log by the file's name: one that is reached by two names, or
+//! mounted by itself, has two logs, and what is committed through the one is not seen through the other.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::exit::Refused;
 
 /// What the kernel says is mounted where.
 const MOUNTS: &str = "/proc/self/mountinfo";
@@ -48,8 +56,64 @@ const REMOTE_FUSE: &[&str] = &[
     "vmhgfs-fuse",
 ];
 
+/// Refuses a ledger at a place where what is recorded in it could be lost. Nothing is opened for that, so that a FIFO does not
+/// hang.
+///
+/// # Errors
+/// [`Refused`], with the way out.
+pub(super) fn refuse(path: &Path) -> Result<()> {
+    let place = path.display();
+    if let Some(kind) = network_type(path) {
+        let remedy = "move it to a local one, and run the job on the machine that records";
+        bail!(Refused(format!("the ledger {place} is on a network file system, {kind} ({remedy})")));
+    }
+    let Ok(file) = path.metadata() else { return Ok(()) };
+    if !file.is_file() {
+        let remedy = "name a file in ledger.path, and run `privo-reconcile init` for a new one";
+        bail!(Refused(format!("{place} is not a ledger: it is no plain file ({remedy})")));
+    }
+    if file.nlink() > 1 {
+        let remedy = format!(
+            "remove the other name: `find FOLDER -xdev -inum {}` finds both; never copy a ledger by a hard link, `backup` copies it",
+            file.ino()
+        );
+        bail!(Refused(format!(
+            "the ledger {place} has more than one name, and what is recorded by the one would not be seen by the other ({remedy})"
+        )));
+    }
+    if is_mount_point(path) {
+        let remedy = "mount the folder that it is in instead";
+        bail!(Refused(format!("the ledger {place} is mounted by itself, and its log would stay elsewhere ({remedy})")));
+    }
+    Ok(())
+}
+
+/// Whether something is mounted at the very path.
+fn is_mount_point(path: &Path) -> bool {
+    if let Some(root) = is_mount_root(path) {
+        return root;
+    }
+    let real = path.canonicalize();
+    let mounts = std::fs::read_to_string(MOUNTS).unwrap_or_default();
+    real.is_ok_and(|real| mounts.lines().filter_map(mount).any(|(point, _)| point == real))
+}
+
+/// The kernel's own word, also where /proc is not mounted; `None` from one older than 5.8.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_mount_root(path: &Path) -> Option<bool> {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    let told = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS).ok()?;
+    let knows = told.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+    knows.then(|| told.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn is_mount_root(_: &Path) -> Option<bool> {
+    None
+}
+
 /// The type of the network file system that a path lies on; `None` for a local one, and where it cannot be told.
-pub(super) fn network_type(path: &Path) -> Option<String> {
+fn network_type(path: &Path) -> Option<String> {
     let real = path.canonicalize().or_else(|_| path.parent().unwrap_or(Path::new("")).canonicalize()).ok()?;
     let mounts = std::fs::read_to_string(MOUNTS).ok()?;
     type_of(&mounts, &real).filter(|kind| is_remote(kind))

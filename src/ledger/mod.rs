@@ -105,7 +105,7 @@ impl Ledger {
             format!("failed to make the ledger {} ({remedy})", path.display())
         };
         // SQLite itself would make it 0644: a group of writers is let in by the umask, and nobody else.
-        refuse_network(path)?;
+        filesystem::refuse(path)?;
         match outputs::closed_to_others(&mut File::options()).write(true).create_new(true).open(path) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -248,14 +248,7 @@ fn refuse_place(path: &Path) -> Result<()> {
         let remedy = "run `privo-reconcile init`, or mend ledger.path in the configuration";
         bail!(Refused(format!("there is no ledger at {} ({remedy})", path.display())));
     }
-    refuse_network(path)
-}
-
-/// WAL mode does not work between machines.
-fn refuse_network(path: &Path) -> Result<()> {
-    let Some(kind) = filesystem::network_type(path) else { return Ok(()) };
-    let remedy = "move it to a local one, and run the job on the machine that records";
-    bail!(Refused(format!("the ledger {} is on a network file system, {kind} ({remedy})", path.display())))
+    filesystem::refuse(path)
 }
 
 /// The first reading failed: it is no ledger, or this user may not open it.
