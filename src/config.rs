@@ -183,7 +183,9 @@ impl Config {
                 file.display()
             )
         })?;
-        Config::parse(file, &text)
+        let config = Config::parse(file, &text)?;
+        config.refuse_ledger_as_input()?;
+        Ok(config)
     }
 
     /// Reads entries under this configuration, with the digests of one ledger.

@@ -6,11 +6,14 @@
 //! (device and inode), so that another name, a link or a mount hides nothing. They are never opened for that: closing any
 //! descriptor of the ledger would drop SQLite's locks on it.
 //!
+//! Those of another ledger or another job are known by what is in them: a file that begins as SQLite's do is never an output.
+//!
 //! # What is no plain file
 //! A rename would put a plain file in the place of a FIFO, a terminal or `/dev/stdout`. Those are written into instead.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -33,7 +36,7 @@ impl Protected {
     pub fn ledger(&mut self, path: &Path) {
         let path = real(path);
         self.file(&path, "the ledger");
-        for suffix in ["-wal", "-shm", "-journal"] {
+        for suffix in COMPANIONS {
             self.file(&with_suffix(&path, suffix), "the ledger's companion");
         }
     }
@@ -63,7 +66,9 @@ impl Protected {
     /// # Errors
     /// [`Refused`], naming both.
     pub fn refuse(&self, output: &Path) -> Result<()> {
-        let Some((path, what)) = self.find(output) else { return Ok(()) };
+        // Beside another name of a ledger SQLite would look for its log, too.
+        let beside = belongs_to(output).and_then(|database| self.find(&database));
+        let Some((path, what)) = self.find(output).or(beside) else { return Ok(()) };
         bail!(Refused(format!(
             "{} is {what} {} and is never written over (name another file)",
             output.display(),
@@ -84,10 +89,58 @@ fn is_same(one: &Path, other: &Path) -> bool {
     place(one).is_some_and(|one| place(other) == Some(one))
 }
 
-#[cfg(unix)]
 fn identity(file: &Metadata) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt;
     (file.dev(), file.ino())
+}
+
+/// How files begin that SQLite writes: a database, its log (of either order of bytes), its journal, its shared memory.
+const SQLITES: &[&[u8]] = &[
+    b"SQLite format 3\0",
+    &[0x37, 0x7f, 0x06, 0x82],
+    &[0x37, 0x7f, 0x06, 0x83],
+    &[0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7],
+    &[0x18, 0xe2, 0x2d, 0x00],
+    &[0x00, 0x2d, 0xe2, 0x18],
+];
+
+/// What SQLite keeps beside a database, by the end of its name.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Refuses an output that is somebody's database or belongs to one, or is nothing that can be written into or replaced.
+/// Whoever asks has made sure that it is none of the job's own files: it is opened.
+///
+/// # Errors
+/// [`Refused`], saying what it is.
+pub fn refuse_foreign(output: &Path) -> Result<()> {
+    let refused = |what: &str| Refused(format!("{} is {what} (name another file)", output.display()));
+    let kind = output.metadata().map(|file| file.file_type());
+    match kind {
+        Ok(kind) if kind.is_dir() => bail!(refused("a folder")),
+        Ok(kind) if kind.is_socket() || kind.is_block_device() => bail!(refused("no file that can be written")),
+        Ok(kind) if kind.is_file() && begins_as_sqlites(output) => {
+            bail!(refused("a database of SQLite's, or belongs to one, and is never written over"))
+        }
+        _ => {}
+    }
+    match belongs_to(output) {
+        Some(database) if database.is_file() && begins_as_sqlites(&database) => {
+            bail!(refused("where SQLite keeps what belongs to a database, and is never written"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The database that a file of this name would belong to.
+fn belongs_to(file: &Path) -> Option<PathBuf> {
+    let name = file.to_str()?;
+    COMPANIONS.iter().find_map(|end| name.strip_suffix(end)).map(PathBuf::from)
+}
+
+/// Whether a plain file begins as one of SQLite's. One that cannot be read cannot be known.
+fn begins_as_sqlites(file: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(16).read_to_end(&mut start));
+    read.is_ok() && SQLITES.iter().any(|magic| start.starts_with(magic))
 }
 
 /// Where links lead from a path, also when nothing is there yet.
@@ -116,9 +169,7 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// New files are for the user and the group, less the umask.
 pub fn closed_to_others(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o660);
-    options
+    options.mode(0o660)
 }
 
 /// Whether the path names a plain file, or nothing yet: something that can be replaced whole.
@@ -161,7 +212,6 @@ fn replace<T>(
     let folder = folder_of(&path);
     let place = || unwritten(&path);
     let mut builder = leftovers::begin(folder);
-    #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(REPORT_MODE));
     let mut file = builder.tempfile_in(folder).with_context(place)?;
     if let Some(permissions) = permissions {
@@ -170,7 +220,6 @@ fn replace<T>(
     let value = filled(&path, file.as_file_mut(), fill)?;
     file.as_file().sync_all().with_context(place)?;
     file.persist(&path).map_err(|error| error.error).with_context(place)?;
-    #[cfg(unix)]
     File::open(folder).and_then(|folder| folder.sync_all()).with_context(place)?;
     Ok(value)
 }
@@ -236,6 +285,33 @@ mod tests {
         }
         for name in ["report.csv", "below/ledger.db", "ledger.db.csv", "nowhere/ledger.db-wal"] {
             assert!(protected.refuse(&path(name)).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_sqlite_writes_is_known_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let files = [
+            ("theirs.db", &b"SQLite format 3\0\x10\0"[..]),
+            ("log", &[0x37, 0x7f, 0x06, 0x82, 0, 0]),
+            ("journal", &[0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7, 0]),
+            ("memory", &[0x18, 0xe2, 0x2d, 0, 0]),
+        ];
+        for (name, bytes) in files {
+            std::fs::write(path(name), bytes).unwrap();
+            assert!(refuse_foreign(&path(name)).is_err(), "{name}");
+        }
+        for name in ["theirs.db-wal", "theirs.db-shm", "theirs.db-journal", "."] {
+            assert!(refuse_foreign(&path(name)).is_err(), "{name}");
+        }
+        std::fs::write(path("report.csv"), "request_id\n").unwrap();
+        std::fs::write(path("SQLite"), "SQLite format 3, a tale").unwrap();
+        for name in ["report.csv", "SQLite", "report.csv-wal", "new.csv"] {
+            assert!(refuse_foreign(&path(name)).is_ok(), "{name}");
+        }
+        for device in ["/dev/null", "/dev/stdout"] {
+            assert!(refuse_foreign(Path::new(device)).is_ok(), "{device}");
         }
     }
 

@@ -107,6 +107,46 @@ fn no_command_writes_over_what_the_job_reads() {
     assert_eq!(dir.count("SELECT count(*) FROM runs"), 0);
 }
 
+/// Another job lies beside this one, and a third one somewhere else.
+#[test]
+fn what_another_job_reads_is_never_written_over() {
+    let (dir, far) = (dir(), dir());
+    std::fs::create_dir(dir.file("theirs")).unwrap();
+    let text = dir.read("privo-reconcile.toml").replace("\"ledger.db\"", "\"theirs/other.db\"");
+    let text =
+        text.replace("\"plan.toml\"", "\"theirs/plan.toml\"").replace("file = \"secret\"", "file = \"theirs/key\"");
+    std::fs::copy(dir.file("plan.toml"), dir.file("theirs/plan.toml")).unwrap();
+    std::fs::write(dir.file("theirs/key"), "hush").unwrap();
+    std::fs::write(dir.file("other.toml"), &text).unwrap();
+    assert_eq!(run(&dir, &["--config", "other.toml", "init"]).code, 0);
+    std::fs::write(far.file("broken.toml"), text.replace("[settle]", "[setle]")).unwrap();
+    let beside = ["theirs/other.db", "theirs/other.db-wal", "theirs/plan.toml", "theirs/key", "other.toml"];
+    let elsewhere =
+        ["ledger.db", "ledger.db-wal", "ledger.db-journal", "plan.toml", "privo-reconcile.toml", "broken.toml"];
+    let elsewhere = elsewhere.map(|name| far.file(name).display().to_string());
+    let files: Vec<&str> = beside.into_iter().chain(elsewhere.iter().map(String::as_str)).collect();
+    let content = |name: &&str| std::fs::read(dir.file(name)).ok();
+    let before: Vec<_> = files.iter().map(content).collect();
+    for name in &files {
+        for command in [
+            &["report", name][..],
+            &["report", "--format", "html", name],
+            &["run", "--report", name],
+            &["backup", name],
+        ] {
+            let ran = run(&dir, command);
+            assert_eq!(ran.code, 2, "{command:?}: {ran:?}");
+            assert!(ran.err.contains("(name a"), "{command:?}: {ran:?}");
+        }
+        dir.configure(&Setup { rest: format!("[metrics]\nfile = \"{name}\"\n"), ..setup() });
+        assert_eq!(run(&dir, &["run"]).code, 2, "metrics {name}");
+        dir.configure(&setup());
+    }
+    assert!(files.iter().map(content).eq(before), "one of them was changed");
+    assert_eq!(run(&dir, &["report", "ours.csv"]).code, 0);
+    assert_eq!(run(&dir, &["report", "ours.csv"]).code, 0, "a report may be replaced");
+}
+
 #[test]
 fn metrics_take_no_file_that_the_job_reads() {
     let dir = dir();
@@ -137,7 +177,7 @@ fn what_is_no_plain_file_is_written_into() {
     let ran = shell(&dir, "$BIN report /dev/null");
     assert!(ran.code == 0 && std::fs::metadata("/dev/null").unwrap().file_type().is_char_device(), "{ran:?}");
     let folder = run(&dir, &["report", "."]);
-    assert!(folder.code == 1 && folder.err.contains("is a folder"), "{folder:?}");
+    assert!(folder.code == 2 && folder.err.contains("is a folder"), "{folder:?}");
     let revealed = shell(&dir, "timeout 30 $BIN report --reveal --purpose x pipe");
     assert!(revealed.code == 2 && revealed.err.contains("plain file"), "{revealed:?}");
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
@@ -153,7 +193,7 @@ fn new_files_give_others_no_right() {
     });
     std::fs::write(dir.file("bad.jsonl"), "{\"method\":\"POST\"}\nx\n").unwrap();
     let script = "umask 0; rm -f ledger.db*; $BIN init; $BIN run; $BIN import bad.jsonl; $BIN report r.csv; \
-                  $BIN backup copy.db; $BIN man .; stat -c '%a %n' ledger.db* out.prom bad.jsonl.rejected.jsonl r.csv* \
+                  $BIN backup copy.db; $BIN man .; stat -c '%a %n' ledger.db* reports reports/* out.prom bad.jsonl.rejected.jsonl r.csv* \
                   copy.db privo-reconcile.1";
     let ran = shell(&dir, script);
     let modes: Vec<&str> = ran.out.lines().collect();
@@ -162,6 +202,7 @@ fn new_files_give_others_no_right() {
         let (mode, name) = line.split_once(' ').unwrap();
         let most = match name {
             "copy.db" => 0o600,
+            "reports" => 0o770,
             name if name.starts_with("ledger.db") || name.ends_with(".rejected.jsonl") => 0o660,
             _ => 0o640,
         };
@@ -196,6 +237,9 @@ fn files_that_are_missing_empty_or_endless_are_said_at_once() {
         let ran = run(&dir, &["run"]);
         assert!(ran.code == 2 && ran.err.contains("the credential"), "{file}: {ran:?}");
     }
+    std::fs::write(dir.file("privo-reconcile.toml"), text.replace("\"secret\"", "\"ledger.db\"")).unwrap();
+    let ran = run(&dir, &["run"]);
+    assert!(ran.code == 2 && ran.err.contains("is the ledger"), "{ran:?}");
     let ran = run(&dir, &["--config", "/dev/zero", "status"]);
     assert!(ran.code == 2 && ran.err.contains("larger than"), "{ran:?}");
 }

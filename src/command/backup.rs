@@ -13,6 +13,10 @@ use crate::ledger::Ledger;
 
 pub fn backup(config: &Config, file: &Path, json: bool) -> Result<u8> {
     config.protected().refuse(file)?;
+    // What is there is refused for being there.
+    if file.symlink_metadata().is_err() {
+        config.refuse_output(file)?;
+    }
     let ledger = Ledger::open(&config.ledger)?;
     ledger.backup(file)?;
     if json {

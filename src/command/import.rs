@@ -21,7 +21,7 @@ pub fn import(config: &Config, args: &ImportArgs, json: bool) -> Result<u8> {
     for path in &args.files {
         protected.refuse_to_read(path)?;
         let source = Source::open(path)?;
-        protected.refuse(&import::quarantine_of(&source.path))?;
+        config.refuse_output(&import::quarantine_of(&source.path))?;
         let format = match args.format.or(chosen.format) {
             Some(format) => format,
             None => import::format_of(&source)?,

@@ -40,6 +40,7 @@ fn write_pages(command: &clap::Command, parent: Option<&str>, folder: &Path) -> 
         // What it leads to may be anything, and here no configuration says what must be kept.
         bail!(Refused(format!("{} is a link (remove it, or name another folder)", file.display())));
     }
+    outputs::refuse_foreign(&file)?;
     let page = page(command, parent).with_context(|| format!("failed to make the page {}", file.display()))?;
     outputs::write_whole(&file, |output| Ok(output.write_all(page.as_bytes())?))
 }

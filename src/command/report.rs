@@ -91,9 +91,8 @@ pub fn refuse_protected(config: &Config, file: &Path) -> Result<()> {
     if file == Path::new("-") {
         return Ok(());
     }
-    let protected = config.protected();
-    protected.refuse(file)?;
-    meta_path(file).map_or(Ok(()), |meta| protected.refuse(&meta))
+    config.refuse_output(file)?;
+    meta_path(file).map_or(Ok(()), |meta| config.refuse_output(&meta))
 }
 
 /// Where a report's meta data go. `None`: beside a FIFO, a terminal or `/dev/stdout` is no place for a file.

@@ -1,6 +1,7 @@
 //! `run`: the job, with its progress, its report, and all who are told of it.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -197,9 +198,16 @@ fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summ
     let stamp = Moment::now().to_string().replace(['-', ':'], "");
     let stamp = stamp.split('.').next().unwrap_or_default().to_owned();
     let file = folder.join(format!("privo-reconcile-{stamp}Z-run{}.csv", summary.run));
-    std::fs::create_dir_all(folder).with_context(|| format!("failed to make report.dir {}", folder.display()))?;
+    make_folder(folder).with_context(|| format!("failed to make report.dir {}", folder.display()))?;
     super::report::write_report(config, ledger, &file, Some(summary.run))?;
     Ok(())
+}
+
+/// For the user and the group, as the reports in it.
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o770);
+    builder.recursive(true).create(folder)
 }
 
 /// Runs on a copy in memory and prints what would be decided. The ledger is only read.
