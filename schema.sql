@@ -15,6 +15,7 @@ BEGIN IMMEDIATE;
 CREATE TABLE ledger (
   only        INTEGER PRIMARY KEY CHECK (only = 1),
   identity    TEXT NOT NULL,              -- names the ledger in reports; random
+  server      TEXT,                       -- whose it is: scheme, host and port, since the first completed look; no other one's
   salt        BLOB NOT NULL,              -- keys of children and parents are stored as digests under this salt
   blanking    INTEGER NOT NULL DEFAULT 0, -- 1 inside the transaction that removes personal fields, else 0
   repeated    INTEGER                     -- the entry whose request_id was inserted again last; how INSERT OR REPLACE is found out

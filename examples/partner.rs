@@ -51,7 +51,12 @@ impl Service<'_> {
 
     /// Durable when it returns; when it fails, do not send.
     fn begin(&mut self, registration: &Registration) -> Result<()> {
-        let reader = Reader { plan: &self.config.plan, server: &self.config.server.base_url, salt: self.ledger.salt() };
+        let reader = Reader {
+            plan: &self.config.plan,
+            server: &self.config.server.base_url,
+            salt: self.ledger.salt(),
+            also: &[],
+        };
         let body = reader.minimal(Direction::Outbound, "POST", registration.url, registration.body);
         let entry = NewEntry {
             request_id: registration.request_id,

@@ -190,7 +190,7 @@ impl Config {
 
     /// Reads entries under this configuration, with the digests of one ledger.
     pub fn reader<'a>(&'a self, salt: &'a [u8]) -> Reader<'a> {
-        Reader { plan: &self.plan, server: &self.server.base_url, salt }
+        Reader { plan: &self.plan, server: &self.server.base_url, salt, also: &self.server.also }
     }
 
     /// Checks a configuration's text. Relative paths in it start at the file's folder.

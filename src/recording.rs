@@ -32,7 +32,7 @@ pub use crate::ledger::Recorder;
 /// # Errors
 /// As [`Recorder::open`].
 pub fn recorder(config: Config) -> anyhow::Result<Recorder> {
-    Recorder::open(&config.ledger, config.plan, config.server.base_url)
+    Recorder::open_moved(&config.ledger, config.plan, config.server.base_url, config.server.also)
 }
 
 /// A layer that records with this.

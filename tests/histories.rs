@@ -215,43 +215,6 @@ fn a_closed_attempts_window_counts_under_its_own_environment() {
     assert!(dir.says("r1").starts_with("pending . unsettled"), "{}", dir.says("r1"));
 }
 
-/// Two environments in one ledger, each run with its configuration, as `other-environment` advises. What was seen under
-/// the one is no record of before under the other.
-#[test]
-fn a_record_of_another_environment_is_no_record_of_before() {
-    let (one, two) = (Platform::start(), Platform::start());
-    [&one, &two].iter().for_each(|platform| platform.set_back(Span::seconds(3600)));
-    two.add(account("somebody@example.com"));
-    let dir = Dir::of(&one);
-    one.add(account("ann@example.com"));
-    two.add(account("ann@example.com"));
-    dir.insert(&Entry::register("r1", &one.url, "ann@example.com").sent(ago(5400)));
-    dir.run_then(&one);
-    assert_eq!(dir.says("r1"), "resolved satisfied present review");
-    let url = format!("{}/api/v1.0/account?email=ann@example.com", two.url);
-    dir.insert(&Entry::new("d1", "DELETE", &url).sent(ago(1800)));
-    dir.configure(&Setup::of(&two));
-    two.set_back(Span::ZERO);
-    dir.run_twice();
-    // The delete was lost: the record is there as it always was.
-    let said = dir.says("d1");
-    assert!(said.starts_with("resolved not-applied not-deleted"), "{said}");
-}
-
-/// The same for a create: it is absent here for good, and can be known to be.
-#[test]
-fn a_record_of_another_environment_was_not_seen_here() {
-    let (one, two) = (Platform::start(), Platform::start());
-    let dir = Dir::of(&one);
-    one.add(account("ann@example.com"));
-    dir.insert(&Entry::register("r1", &one.url, "ann@example.com"));
-    dir.runs(0);
-    dir.insert(&Entry::register("r2", &two.url, "ann@example.com"));
-    dir.configure(&Setup::of(&two));
-    dir.run_twice();
-    assert_eq!(dir.says("r2"), "resolved not-applied confirmed-absent resend");
-}
-
 /// While one environment is run, keys of the other's entries are not asked of it.
 #[test]
 fn nothing_is_looked_up_for_an_entry_of_another_environment() {

@@ -17,7 +17,7 @@ pub fn backup(config: &Config, file: &Path, json: bool) -> Result<u8> {
     if file.symlink_metadata().is_err() {
         config.refuse_output(file)?;
     }
-    let ledger = Ledger::open(&config.ledger)?;
+    let ledger = super::opened(config, Ledger::open)?;
     ledger.backup(file)?;
     if json {
         document::print(

@@ -25,7 +25,7 @@ pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
             "name entries by id, or give a filter (--status, --reason, --operation, --operation-id)".to_owned()
         ));
     }
-    let mut ledger = Ledger::open_locked(&config.ledger)?;
+    let mut ledger = super::opened(config, Ledger::open_locked)?;
     let mut entries = Vec::new();
     for request_id in &args.request_ids {
         let id = crate::mask::id(request_id);

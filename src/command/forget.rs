@@ -28,7 +28,7 @@ pub fn forget(config: &Config, args: &ForgetArgs, json: bool) -> Result<u8> {
     }
     let given = if args.subject == "-" { from_standard_input()? } else { args.subject.clone() };
     let open = if args.dry_run { Ledger::open } else { Ledger::open_locked };
-    let mut ledger = open(&config.ledger)?;
+    let mut ledger = super::opened(config, open)?;
     let salt = ledger.salt().to_vec();
     let reader = config.reader(&salt);
     let Some(subject) = Subject::new(&reader, &given) else {

@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 
 pub fn import(config: &Config, args: &ImportArgs, json: bool) -> Result<u8> {
     let chosen = chosen(config, args)?;
-    let mut ledger = Ledger::open(&config.ledger)?;
+    let mut ledger = super::opened(config, Ledger::open)?;
     // Before anything is imported, every file is there and its format known.
     let mut files = Vec::new();
     let protected = config.protected();

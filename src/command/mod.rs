@@ -21,6 +21,7 @@ mod tell;
 
 use std::cell::OnceCell;
 use std::io::IsTerminal;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -82,6 +83,13 @@ fn load(cli: &Cli) -> Result<Config> {
 /// The log as the configuration wants it; the command line goes before.
 fn set_up_log(cli: &Cli, config: &Config) -> Result<()> {
     log::adjust(log::Settings { format: cli.log.or(config.log.format), level: config.log.level })
+}
+
+/// Opens the ledger of a configuration, in the way of the command; one of another server is refused.
+fn opened(config: &Config, open: fn(&Path) -> Result<Ledger>) -> Result<Ledger> {
+    let ledger = open(&config.ledger)?;
+    ledger.refuse_other_server(&config.server.base_url, &config.server.also)?;
+    Ok(ledger)
 }
 
 fn init(config: &Config, json: bool) -> Result<u8> {

@@ -53,7 +53,8 @@ async fn tried(cli: &Cli, args: &TryArgs) -> Result<Value> {
     let Some(plan) = own.as_ref().or(config.as_ref().map(|config| &config.plan)) else { bail!("no plan to try") };
     let base = base(args, config.as_ref())?;
     let row = row(args)?;
-    let reader = Reader { plan, server: &base, salt: b"" };
+    let also = config.as_ref().map_or(&[][..], |config| &config.server.also);
+    let reader = Reader { plan, server: &base, salt: b"", also };
     let reading = reader.read(&row, Moment::now());
     let facts = &reading.facts;
     let mut effects = Vec::new();
@@ -169,7 +170,7 @@ fn requests(plan: &Plan, probe: &Probe, config: Option<&Config>, base: &Url) -> 
 /// Makes the lookups, controls first, and says how the answers were read.
 async fn sent(config: &Config, probes: &[Option<Probe>], effects: &[Effect], base: &Url) -> Result<Value> {
     let lookups = Lookups::new(config, Moment::now)?;
-    let reader = Reader { plan: &config.plan, server: base, salt: b"" };
+    let reader = Reader { plan: &config.plan, server: base, salt: b"", also: &config.server.also };
     let mut answers = Vec::new();
     for (place, (effect, probe)) in effects.iter().zip(probes).enumerate() {
         let Some(probe) = probe else { continue };

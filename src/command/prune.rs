@@ -20,7 +20,7 @@ pub fn prune(config: &Config, args: &PruneArgs, json: bool) -> Result<u8> {
     };
     let keys = config.pseudonym_keys()?;
     let open = if args.dry_run { Ledger::open } else { Ledger::open_locked };
-    let mut ledger = open(&config.ledger)?;
+    let mut ledger = super::opened(config, open)?;
     let terms = Terms { now: Moment::now(), keep, watch: config.windows.watch };
     if args.dry_run {
         let would = ledger.prunable(&terms)?;

@@ -59,8 +59,11 @@ impl Wanted {
 pub fn report(config: &Config, args: &ReportArgs, json: bool) -> Result<u8> {
     refuse_protected(config, args.report.as_ref().unwrap_or(&args.file))?;
     // What was new, and what was revealed, is noted in the ledger.
-    let ledger =
-        if args.new || args.reveal { Ledger::open(&config.ledger) } else { Ledger::open_to_read(&config.ledger) }?;
+    let ledger = if args.new || args.reveal {
+        super::opened(config, Ledger::open)
+    } else {
+        super::opened(config, Ledger::open_to_read)
+    }?;
     let mut wanted = wanted(config, &ledger, args)?;
     let to_file = wanted.file != Path::new("-");
     if json && !to_file {

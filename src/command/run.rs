@@ -92,7 +92,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     async fn work(&mut self, args: &RunArgs, halt: Halt) -> Result<()> {
-        let ledger = match Ledger::open_locked(&self.config.ledger) {
+        let ledger = match super::opened(self.config, Ledger::open_locked) {
             Ok(ledger) => self.ledger.insert(ledger),
             Err(error) => {
                 // Those who are told want to know of which ledger.
@@ -212,7 +212,7 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
 
 /// Runs on a copy in memory and prints what would be decided. The ledger is only read.
 async fn dry_run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Result<u8> {
-    let ledger = Ledger::open_locked_to_read(&config.ledger)?;
+    let ledger = super::opened(config, Ledger::open_locked_to_read)?;
     let mut copy = ledger.copy_in_memory()?;
     let mut bar = Bar::new();
     let options = Options { wait: args.wait, recheck: args.recheck };

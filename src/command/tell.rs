@@ -22,7 +22,7 @@ use crate::words::Status;
 const FAR_BEHIND: Span = Span::seconds(60);
 
 pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
-    let ledger = Ledger::open_to_read(&config.ledger)?;
+    let ledger = super::opened(config, Ledger::open_to_read)?;
     let reader = config.reader(ledger.salt());
     ledger.heed_unread(&reader, Moment::now())?;
     let standing = ledger.standing()?;
@@ -67,7 +67,7 @@ pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
 }
 
 pub fn show(config: &Config, args: &ShowArgs, json: bool) -> Result<u8> {
-    let ledger = Ledger::open_to_read(&config.ledger)?;
+    let ledger = super::opened(config, Ledger::open_to_read)?;
     let keys = config.pseudonym_keys()?;
     let reader = config.reader(ledger.salt());
     ledger.heed_unread(&reader, Moment::now())?;
@@ -148,7 +148,7 @@ fn as_json(reading: &Reading, json: bool) -> bool {
 }
 
 pub fn verify(config: &Config, json: bool) -> Result<u8> {
-    let ledger = Ledger::open_to_read(&config.ledger)?;
+    let ledger = super::opened(config, Ledger::open_to_read)?;
     let verified = ledger.verify()?;
     if json {
         let code = if verified.differing == 0 { exit::DONE } else { exit::FAILED };

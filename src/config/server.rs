@@ -10,7 +10,7 @@ use toml::Spanned;
 use url::Url;
 
 use super::auth::{Auth, AuthFile};
-use super::values::{WebAddress, base, concurrency, rate, some_time};
+use super::values::{Origin, WebAddress, base, concurrency, rate, some_time};
 use crate::clock::{Length, Span};
 use crate::plan::parts::{header_name, is_header_value};
 
@@ -19,6 +19,8 @@ use crate::plan::parts::{header_name, is_header_value};
 pub struct Server {
     /// Scheme, host and port name the environment; a path is put before every lookup.
     pub base_url: Url,
+    /// Addresses that the same server had before.
+    pub also: Vec<Url>,
     /// Never more than this.
     pub requests_per_second: f64,
     /// Requests in flight, at the most.
@@ -44,6 +46,8 @@ pub struct Host {
 pub(super) struct ServerFile {
     #[serde(deserialize_with = "base")]
     base_url: WebAddress,
+    #[serde(default)]
+    also: Vec<Origin>,
     #[serde(default = "five", deserialize_with = "rate")]
     requests_per_second: f64,
     #[serde(default = "four", deserialize_with = "concurrency")]
@@ -91,6 +95,7 @@ impl ServerFile {
         }
         Ok(Server {
             base_url: self.base_url.0,
+            also: self.also.into_iter().map(|origin| origin.0).collect(),
             requests_per_second: self.requests_per_second,
             concurrency: self.concurrency,
             timeout: self.timeout.0,

@@ -34,6 +34,19 @@ pub(super) fn base<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WebAddr
     Ok(address)
 }
 
+/// Scheme, host and port alone.
+pub(super) struct Origin(pub(super) Url);
+
+impl<'de> Deserialize<'de> for Origin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Origin, D::Error> {
+        let url = base(deserializer)?.0;
+        if url.path() != "/" {
+            return Err(D::Error::custom("scheme, host and port alone (write it like \"https://old.example\")"));
+        }
+        Ok(Origin(url))
+    }
+}
+
 /// Keys that are nearly a control's: a list of them, or `false` for none.
 #[derive(Default)]
 pub(super) struct NearKeys(pub(super) Option<Vec<String>>);

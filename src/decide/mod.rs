@@ -160,7 +160,7 @@ fn decide_attempt(group: &Group, whose: &Matchings, attempt: &Attempt) -> Decisi
         Class::BadRow { why } => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::BadRow, Action::Review)
             .because(format!("the row cannot be read: {why}; correct it by UPDATE and it is examined again")),
         Class::OtherEnvironment => defer(Reason::OtherEnvironment, Action::Review)
-            .because("it was sent to another host or port than the configured server; run with the configuration of that environment, or close it".into()),
+            .because("it was sent to another host or port than the configured server; record it in that server's ledger, name its host in `also` of [server] if it is the same server, or close it".into()),
         Class::Read => settle(Status::Resolved, Outcome::NotApplied, Reason::NoEffect, Action::None)
             .because("a read changes nothing; it may be sent again at any time".into()),
         Class::NoPlan => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::NoPlan, Action::Review)

@@ -386,7 +386,7 @@ mod tests {
         let server = Url::parse("http://127.0.0.1:9").unwrap();
         let mut ledger = Ledger::simulated(1).unwrap();
         let salt = ledger.salt().to_vec();
-        let reader = Reader { plan: &plan, server: &server, salt: &salt };
+        let reader = Reader { plan: &plan, server: &server, salt: &salt, also: &[] };
         // Too long to be read, and read from the file all the same.
         let body = "x".repeat(AT_ONCE.bytes / 4);
         for n in 0..6 {

@@ -37,6 +37,7 @@ mod reported;
 mod runs;
 mod sealing;
 mod select;
+mod server;
 mod settle;
 mod simulated;
 mod tell;

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::fellows::{self, Fellows};
 use super::intake::take_in_all;
+use super::server;
 use super::writing::Writing;
 use super::{Group, Ledger, Member, RunId};
 use crate::clock::Moment;
@@ -136,6 +137,13 @@ impl StoredMember {
     }
 }
 
+impl StoredMember {
+    /// Whether the server's answer to one of the new looks could be read.
+    fn was_looked_at(&self) -> bool {
+        self.looks.iter().any(|new| new.look.seen != Seen::Inconclusive)
+    }
+}
+
 impl NewLook {
     fn of(mut look: Look, effects: &[Effect]) -> Result<NewLook> {
         let lookup = effects.get(look.effect).and_then(|effect| effect.lookup.clone()).unwrap_or_default();
@@ -187,14 +195,19 @@ impl Ledger {
         let basis = reader.basis();
         let mut writing = Writing::prepare(&transaction, run, now)?;
         let mut passed_over = Vec::new();
+        let mut looked = false;
         for (index, stored) in batch.iter().enumerate() {
             if writing.changed(stored, fellows)? {
                 passed_over.push(index);
             } else {
                 writing.group(stored, &basis)?;
+                looked |= stored.members.iter().any(StoredMember::was_looked_at);
             }
         }
         drop(writing);
+        if looked {
+            server::bind(&transaction, run)?;
+        }
         transaction.commit()?;
         Ok(passed_over)
     }
@@ -254,7 +267,7 @@ mod tests {
         let server = Url::parse("http://127.0.0.1:9").unwrap();
         let mut ledger = Ledger::simulated(1).unwrap();
         let salt = ledger.salt().to_vec();
-        let reader = Reader { plan: &plan, server: &server, salt: &salt };
+        let reader = Reader { plan: &plan, server: &server, salt: &salt, also: &[] };
         let row = |id: &str, body: &str| WrittenRow {
             request_id: id.to_owned(),
             method: "POST".to_owned(),

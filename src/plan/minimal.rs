@@ -27,9 +27,8 @@ impl Reader<'_> {
     pub fn changes_something(&self, method: &str, url: &str) -> bool {
         let Ok(url) = Url::parse(url.trim()) else { return false };
         let method = method.trim().to_ascii_uppercase();
-        let here = url.host_str() == self.server.host_str()
-            && url.port_or_known_default() == self.server.port_or_known_default();
-        here && self.outbound_operations(&method, url.path()).iter().any(|(found, ..)| !found.changes_nothing)
+        self.is_the_servers(&url)
+            && self.outbound_operations(&method, url.path()).iter().any(|(found, ..)| !found.changes_nothing)
     }
 
     /// Whether the server may block a repeat of a request, as far as its method and URL say: not when a part of it would be
@@ -226,7 +225,7 @@ mod tests {
         let params = if plan == 1 { Vars::from([("service".into(), "acme".into())]) } else { Vars::new() };
         let plan = Plan::load("plan", SHIPPED[plan].1, &params).unwrap();
         let server = Url::parse("http://127.0.0.1:1").unwrap();
-        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
         let url = format!("http://127.0.0.1:1{path}");
         reader
             .minimal(Direction::Outbound, method, &url, &body.to_string())
@@ -237,7 +236,7 @@ mod tests {
     fn what_changes_nothing_here_is_not_recorded() {
         let plan = Plan::load("plan", SHIPPED[0].1, &Vars::new()).unwrap();
         let server = Url::parse("http://127.0.0.1:1").unwrap();
-        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
         assert!(reader.changes_something("post", "http://127.0.0.1:1/api/v1.0/account?a=b"));
         assert!(reader.changes_something("DELETE", "http://127.0.0.1:1/api/v1.0/account/7"));
         // A GET that the plan names: it sends a mail.
@@ -285,7 +284,7 @@ mod tests {
     fn numbers_keep_their_digits_and_a_name_said_twice_stays_twice() {
         let plan = Plan::load("plan", SHIPPED[0].1, &Vars::new()).unwrap();
         let server = Url::parse("http://127.0.0.1:1").unwrap();
-        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
         let kept = |body: &str| {
             reader.minimal(Direction::Outbound, "POST", "http://127.0.0.1:1/api/v1.0/account", body).unwrap()
         };

@@ -188,7 +188,7 @@ mod tests {
         use crate::words::Failure;
         let plan = Plan::load(SHIPPED[0].0, SHIPPED[0].1, &Vars::new()).unwrap();
         let server = url::Url::parse("http://127.0.0.1:1").unwrap();
-        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
         let facts = |path: &str, body: &str, status: u16| {
             let mut row = Row::lost("r1", "POST", &format!("http://127.0.0.1:1{path}"), body);
             row.failure = row::text_cell("answered");
@@ -228,7 +228,7 @@ mod tests {
         let params = Vars::from([("service".into(), "acme".into())]);
         let plan = Plan::load(SHIPPED[1].0, SHIPPED[1].1, &params).unwrap();
         let server = url::Url::parse("http://127.0.0.1:1").unwrap();
-        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
         let url = "http://127.0.0.1:1/s2s/api/v1.0/acme/accounts/sid/1/2/features/revoke";
         let read = |body: &str| {
             reader.read(&Row::lost("r1", "POST", url, body), crate::clock::Moment(1_800_000_000_000)).facts

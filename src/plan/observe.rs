@@ -267,7 +267,7 @@ mod tests {
         let params = if plan == 1 { Vars::from([("service".into(), "acme".into())]) } else { Vars::new() };
         let plan = Plan::load("plan", SHIPPED[plan].1, &params).unwrap();
         let server = Url::parse("http://127.0.0.1:1").unwrap();
-        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
         let row = Row::lost("r1", method, &format!("http://127.0.0.1:1{path}"), &body.to_string());
         let probes = reader.probes(&row, Moment(1_800_000_000_000));
         let (effect, probe) = probes.last().unwrap();

@@ -243,7 +243,7 @@ mod tests {
 
     fn remainder(row: &Row) -> Remainder {
         let (plan, server) = (plan(), Url::parse("http://127.0.0.1:9").unwrap());
-        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
         let reading = reader.read(row, Moment(1_800_000_000_000));
         reader.remainder(row, &reading.facts, &reading)
     }
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn a_subject_is_found_in_any_spelling_and_not_in_other_words() {
         let (plan, server) = (plan(), Url::parse("http://127.0.0.1:9").unwrap());
-        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
         let sue = Subject::new(&reader, " Sue@Example.com ").unwrap();
         assert!(sue.in_request("http://h/a?email=sue%40example.com", ""));
         assert!(sue.in_request("http://h/a/SUE@example.com/b", ""));

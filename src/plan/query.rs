@@ -111,7 +111,7 @@ mod tests {
     fn read_under(plan: &str, method: &str, path: &str, body: &str) -> Reading {
         let plan = Plan::load("plan", plan, &Vars::new()).unwrap();
         let server = Url::parse("http://127.0.0.1:1").unwrap();
-        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
         let row = Row::lost("r1", method, &format!("http://127.0.0.1:1{path}"), body);
         reader.read(&row, Moment(1_800_000_000_000))
     }

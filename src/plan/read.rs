@@ -59,6 +59,8 @@ pub struct Reader<'a> {
     pub server: &'a Url,
     /// The ledger's salt.
     pub salt: &'a [u8],
+    /// Earlier addresses of the same server: what was sent there is its as well.
+    pub also: &'a [Url],
 }
 
 /// The job's own clock may be set back by so much when it reads a row. A row that is dated further ahead is not waited
@@ -78,8 +80,15 @@ impl Reader<'_> {
     /// Digest of what an entry is read under: the plan, the server and this reading of them.
     pub fn basis(&self) -> String {
         let server = self.server.origin().ascii_serialization();
-        let digest = Sha256::digest(format!("{READING} {} {server}", self.plan.digest));
+        let also: String = self.also.iter().map(|url| format!(" {}", url.origin().ascii_serialization())).collect();
+        let digest = Sha256::digest(format!("{READING} {} {server}{also}", self.plan.digest));
         super::hex(&digest[..16])
+    }
+
+    /// Whether a URL has the host and port of the server, or of an address that it had before.
+    pub(super) fn is_the_servers(&self, url: &Url) -> bool {
+        let place = |url: &Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+        std::iter::once(self.server).chain(self.also).any(|one| place(one) == place(url))
     }
 
     /// Reads a row. `read_at` is when the job reads it: the row is there, so whatever it tells of has ended by then.
@@ -203,9 +212,7 @@ impl Reader<'_> {
                 if parsed.host_str().is_none() {
                     return Err("`url` has no host".to_owned());
                 }
-                let here = parsed.host_str() == self.server.host_str()
-                    && parsed.port_or_known_default() == self.server.port_or_known_default();
-                (here, parsed.path(), Some(&parsed))
+                (self.is_the_servers(&parsed), parsed.path(), Some(&parsed))
             }
         };
         let matched = self.outbound_operation(&facts.method, path, &body);

@@ -110,7 +110,7 @@ mod tests {
         let plan = Plan::load(name, text, &params).unwrap();
         let server = Url::parse("https://a.example/base/").unwrap();
         let row = Row { body: Ok(None), sent_at: text_cell("never"), ..Row::lost("r1", method, url, "") };
-        Reader { plan: &plan, server: &server, salt: b"" }.read(&row, Moment(0)).facts.path
+        Reader { plan: &plan, server: &server, salt: b"", also: &[] }.read(&row, Moment(0)).facts.path
     }
 
     #[test]

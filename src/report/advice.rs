@@ -9,7 +9,7 @@ pub fn to_do_for(action: Action, reason: Option<Reason>) -> &'static str {
         (Action::Review, Some(Reason::BadRow)) => "correct the row by UPDATE; the next run examines it again",
         (Action::Review, Some(Reason::NoPlan)) => "add the call to the plan, or find out by hand and `close` it",
         (Action::Review, Some(Reason::OtherEnvironment)) => {
-            "run with the configuration of that environment, or `close` it"
+            "record it in the ledger of that server, or `close` it; a former address of the same server belongs into `also` of the configuration"
         }
         (Action::Review, Some(Reason::Uncontrolled)) => "add or correct the control; the next run looks again",
         (Action::Review, Some(Reason::NeverSent)) => "correct the request and send it anew, then `close` this one",

@@ -282,7 +282,7 @@ impl Stage {
         let Some(keep) = self.keeps else { return Ok(()) };
         let config = &self.configs.good;
         let salt = self.ledger.salt().to_vec();
-        let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt };
+        let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt, also: &[] };
         let terms = Terms { now: time::host_now(), keep, watch: config.windows.watch };
         let pruned = self.ledger.prune(&reader, &terms, &|_| None)?;
         self.note(|| format!("pruned: {pruned:?}"));
@@ -337,7 +337,8 @@ impl Stage {
     /// As every report begins: what no run has read yet may join the group of what was settled.
     fn heed(&self) -> Result<()> {
         let config = &self.configs.good;
-        let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: self.ledger.salt() };
+        let reader =
+            Reader { plan: &config.plan, server: &config.server.base_url, salt: self.ledger.salt(), also: &[] };
         self.ledger.heed_unread(&reader, time::host_now())
     }
 

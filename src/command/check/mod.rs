@@ -81,7 +81,7 @@ fn configuration(cli: &Cli, findings: &mut Findings) -> Result<Option<Config>> {
 
 /// Whether it is one, of this binary's version, writable and whole.
 fn ledger(config: &Config, findings: &mut Findings) -> Result<Option<Ledger>> {
-    let mut ledger = match Ledger::open_to_read(&config.ledger) {
+    let mut ledger = match super::opened(config, Ledger::open_to_read) {
         Ok(ledger) => ledger,
         Err(error) => {
             findings.failed(&error)?;

@@ -34,7 +34,7 @@ const BATCH: usize = 200;
 
 /// Records what standard input says; gives the exit code.
 pub fn record(config: &Config, args: &RecordArgs, json: bool) -> Result<u8> {
-    let mut ledger = Ledger::open(&config.ledger)?;
+    let mut ledger = super::opened(config, Ledger::open)?;
     ledger.check_writable()?;
     let salt = ledger.salt().to_owned();
     let reader = config.reader(&salt);

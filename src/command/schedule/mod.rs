@@ -79,7 +79,7 @@ impl Service {
     fn begin(config: Config, scheduled: &Scheduled, clock: Clock, log: Option<log::Format>) -> Result<Service> {
         let halt = signals::halt()?;
         let reloads = Reloads::listen()?;
-        let last = Ledger::open(&config.ledger)?.last_ended_run()?;
+        let last = super::opened(&config, Ledger::open)?.last_ended_run()?;
         let now = clock.now();
         let accounted = last.map_or(now, |started| clock.at(started));
         let timetable = Timetable::new(scheduled.starts.clone(), accounted, now, Rng::new());

@@ -63,6 +63,7 @@ pub struct Recorder {
 struct Shared {
     plan: Plan,
     server: Url,
+    also: Vec<Url>,
     salt: Vec<u8>,
     path: PathBuf,
     queue: Queue,
@@ -162,14 +163,24 @@ impl Recorder {
     /// what they will read.
     ///
     /// # Errors
-    /// As [`Ledger::open`]; when it cannot be written, or the thread cannot be started.
+    /// As [`Ledger::open`]; [`Refused`](crate::exit::Refused) when it belongs to another server; when it cannot be written,
+    /// or the thread cannot be started.
     pub fn open(ledger: &Path, plan: Plan, server: Url) -> Result<Recorder> {
+        Recorder::open_moved(ledger, plan, server, Vec::new())
+    }
+
+    /// As [`Recorder::open`], for a server that had these addresses before (`also` of the configuration).
+    ///
+    /// # Errors
+    /// As [`Recorder::open`].
+    pub fn open_moved(ledger: &Path, plan: Plan, server: Url, also: Vec<Url>) -> Result<Recorder> {
         let mut ledger = Ledger::open(ledger)?;
+        ledger.refuse_other_server(&server, &also)?;
         ledger.connection.busy_timeout(RECORDER_BUSY)?;
         ledger.check_writable()?;
         let (salt, path) = (ledger.salt.clone(), ledger.path.clone());
         let queue = Queue::start(ledger)?;
-        let shared = Arc::new(Shared { plan, server, salt, path, queue, ids: Ids::new() });
+        let shared = Arc::new(Shared { plan, server, also, salt, path, queue, ids: Ids::new() });
         Ok(Recorder { shared, full_bodies: false, keep_answers: false })
     }
 
@@ -348,7 +359,7 @@ impl Recorder {
 
 impl Shared {
     fn reader(&self) -> Reader<'_> {
-        Reader { plan: &self.plan, server: &self.server, salt: &self.salt }
+        Reader { plan: &self.plan, server: &self.server, salt: &self.salt, also: &self.also }
     }
 }
 

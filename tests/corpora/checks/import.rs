@@ -62,7 +62,7 @@ fn empty() -> Ledger {
 fn read(ledger: &mut Ledger, path: &Path, format: Format) -> Option<Summary> {
     let (plan, server) = &shipped()[0];
     let salt = ledger.salt().to_vec();
-    let reader = Reader { plan, server, salt: &salt };
+    let reader = Reader { plan, server, salt: &salt, also: &[] };
     let base = "answers = true\nbase_url = \"https://privo.example\"";
     let mapping = toml::from_str::<Mapping>(base).unwrap().complete(format);
     let job = Job { reader: &reader, mapping: &mapping, format, dry_run: false, clock: || Moment(1_800_000_000_000) };

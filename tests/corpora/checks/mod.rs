@@ -80,5 +80,5 @@ fn shipped() -> &'static [(Plan, Url)] {
 /// A reader under one of the shipped plans.
 fn reader(number: usize) -> Reader<'static> {
     let (plan, server) = &shipped()[number % shipped().len()];
-    Reader { plan, server, salt: b"a salt of sixteen" }
+    Reader { plan, server, salt: b"a salt of sixteen", also: &[] }
 }

@@ -29,7 +29,7 @@ fn wanted(text: &str) -> Vars {
 
 fn every_part_works(plan: &Plan) {
     let server = Url::parse("https://privo.example").unwrap();
-    let reader = Reader { plan, server: &server, salt: b"salt" };
+    let reader = Reader { plan, server: &server, salt: b"salt", also: &[] };
     for lookup in plan.lookups.values() {
         let request = Search::start(lookup, plan.params(), "ann+1@exämple.com/../?#&", &server).request();
         let Ok(request) = request else { continue };
