@@ -67,10 +67,11 @@ fn dump(dir: &Dir) -> String {
     let mut text = String::new();
     for table in tables {
         let mut rows = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
-        let columns = rows.column_count();
+        let names: Vec<String> = rows.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<usize> = (0..names.len()).filter(|at| names[*at] != "schema_seen").collect();
         let mut rows = rows.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
-            let cells: Vec<String> = (0..columns).map(|at| cell(row.get_ref(at).unwrap())).collect();
+            let cells: Vec<String> = columns.iter().map(|at| cell(row.get_ref(*at).unwrap())).collect();
             text.push_str(&format!("{table} {}\n", cells.join(" | ")));
         }
     }

@@ -212,15 +212,16 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
 
 /// Runs on a copy in memory and prints what would be decided. The ledger is only read.
 async fn dry_run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Result<u8> {
-    let ledger = super::opened(config, Ledger::open_locked_to_read)?;
+    let ledger = super::opened(config, Ledger::open_locked_unchanged)?;
     let mut copy = ledger.copy_in_memory()?;
+    // Of the copy, in which rows are noted that came without their triggers.
+    let (duplicate_risk, pending) = copy.state()?;
     let mut bar = Bar::new();
     let options = Options { wait: args.wait, recheck: args.recheck };
     let summary = run::run(config, &mut copy, &options, &mut bar, Moment::now, halt).await;
     bar.end();
     let summary = summary?;
     let rows = would_be(&copy)?;
-    let (duplicate_risk, pending) = ledger.state()?;
     let code = exit::of_state(duplicate_risk, pending);
     if json {
         let told = json!({

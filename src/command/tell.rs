@@ -148,7 +148,8 @@ fn as_json(reading: &Reading, json: bool) -> bool {
 }
 
 pub fn verify(config: &Config, json: bool) -> Result<u8> {
-    let ledger = super::opened(config, Ledger::open_to_read)?;
+    // Nothing is put right before it is verified.
+    let ledger = super::opened(config, Ledger::open_unchanged)?;
     let verified = ledger.verify()?;
     if json {
         let code = if verified.differing == 0 { exit::DONE } else { exit::FAILED };

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Ledger;
 use super::joining::{self, Newcomers};
+use super::schema;
 use crate::clock::{Moment, Span};
 use crate::evidence::{Class, Effect, Facts, Kind, Link};
 use crate::plan::{Cell, NoText, Reader, Reading, Row};
@@ -51,6 +52,7 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read or written.
     pub fn take_in(&mut self, reader: &Reader, now: Moment) -> Result<bool> {
+        schema::heal(&self.connection, &self.path)?;
         if !self.connection.prepare_cached(OPEN)?.query_row([], |row| row.get::<_, bool>(0))? {
             return Ok(false);
         }

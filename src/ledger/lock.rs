@@ -126,7 +126,7 @@ mod tests {
             let error = Ledger::open_locked(&path).err().unwrap();
             assert_eq!(exit::of_error(&error), exit::HELD, "{error:#}");
             // A try that failed frees nothing.
-            assert!(Ledger::open_locked_to_read(&path).is_err());
+            assert!(Ledger::open_locked_unchanged(&path).is_err());
             assert!(Ledger::open(&path).is_ok(), "who takes no lock needs none");
             drop(first);
         }

@@ -35,6 +35,7 @@ pub mod recorder;
 mod renaming;
 mod reported;
 mod runs;
+mod schema;
 mod sealing;
 mod select;
 mod server;
@@ -153,6 +154,7 @@ impl Ledger {
                 path.display()
             )));
         }
+        schema::heal(&ledger.connection, path)?;
         Ok(ledger)
     }
 
@@ -168,12 +170,12 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// As [`Ledger::open_to_read`], with the lock of a run.
+    /// As [`Ledger::open_unchanged`], with the lock of a run.
     ///
     /// # Errors
-    /// As [`Ledger::open_to_read`]; [`Held`](crate::exit::Held) when another run has the lock.
-    pub fn open_locked_to_read(path: &Path) -> Result<Ledger> {
-        Ledger::locked(path, Ledger::open_to_read)
+    /// As [`Ledger::open_unchanged`]; [`Held`](crate::exit::Held) when another run has the lock.
+    pub fn open_locked_unchanged(path: &Path) -> Result<Ledger> {
+        Ledger::locked(path, Ledger::open_unchanged)
     }
 
     /// The lock comes first: its descriptor is there before SQLite opens the file.

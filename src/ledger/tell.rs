@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use rusqlite::{OptionalExtension, params};
 
-use super::Ledger;
 use super::groups::looks_of;
 use super::intake::{cell, id_text, row_of};
 use super::select::{attempts_of, found_by, passes, sent};
+use super::{Ledger, schema};
 use crate::clock::{Moment, Span};
 use crate::decide::told_apart;
 use crate::evidence::Facts;
@@ -99,6 +99,8 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn state(&self) -> Result<(bool, bool)> {
+        // Rows that came while the command went on, and that nothing noted.
+        schema::heal(&self.connection, &self.path)?;
         let any = |status: Status| {
             self.connection.query_row(
                 "SELECT EXISTS (SELECT 1 FROM standings WHERE status = ?)",

@@ -8,15 +8,32 @@ use anyhow::Result;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::{Ledger, prepare, read_only};
+use super::{Ledger, prepare, read_only, schema};
+use crate::exit;
 use crate::outputs;
 
 impl Ledger {
-    /// Opens a ledger to read it.
+    /// Opens a ledger to read it. One in which rows may have come that nothing noted is healed first: the file, or a copy
+    /// where it cannot be written.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`]; when the copy cannot be made.
+    pub fn open_to_read(path: &Path) -> Result<Ledger> {
+        let ledger = Ledger::open_unchanged(path)?;
+        if !ledger.may_overlook()? {
+            return Ok(ledger);
+        }
+        match Ledger::open(path) {
+            Err(error) if exit::of_error(&error) == exit::FAILED => ledger.copy_in_memory(),
+            opened => opened,
+        }
+    }
+
+    /// Opens a ledger as it is.
     ///
     /// # Errors
     /// As [`Ledger::open`].
-    pub fn open_to_read(path: &Path) -> Result<Ledger> {
+    pub fn open_unchanged(path: &Path) -> Result<Ledger> {
         let ledger = match Ledger::open_any(path) {
             Err(error) => read_only::open(path).unwrap_or(Err(error))?,
             opened => opened?,
@@ -28,7 +45,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// A copy that lives in memory, to see what a run would do.
+    /// A copy that lives in memory, to see what a run would do. It is healed.
     ///
     /// # Errors
     /// When the ledger cannot be read.
@@ -36,6 +53,7 @@ impl Ledger {
         let mut copy = Connection::open_in_memory()?;
         rusqlite::backup::Backup::new(&self.connection, &mut copy)?.run_to_completion(1000, Duration::ZERO, None)?;
         prepare(&copy)?;
+        schema::heal(&copy, &self.path)?;
         Ok(Ledger {
             connection: copy,
             path: self.path.clone(),

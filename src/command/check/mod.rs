@@ -81,7 +81,7 @@ fn configuration(cli: &Cli, findings: &mut Findings) -> Result<Option<Config>> {
 
 /// Whether it is one, of this binary's version, writable and whole.
 fn ledger(config: &Config, findings: &mut Findings) -> Result<Option<Ledger>> {
-    let mut ledger = match super::opened(config, Ledger::open_to_read) {
+    let mut ledger = match super::opened(config, Ledger::open_unchanged) {
         Ok(ledger) => ledger,
         Err(error) => {
             findings.failed(&error)?;
@@ -94,5 +94,20 @@ fn ledger(config: &Config, findings: &mut Findings) -> Result<Option<Ledger>> {
         }
         Err(error) => findings.failed(&error)?,
     }
-    Ok(Some(ledger))
+    match ledger.faults_of_entries() {
+        Ok(faults) => {
+            if !faults.is_empty() {
+                findings.note(format!(
+                    "the table `entries` has lost {} (the next command that writes puts it back and reads what came meanwhile; \
+                     have your migration give the table back as schema.sql makes it)",
+                    faults.join(", ")
+                ))?;
+            }
+            Ok(Some(ledger))
+        }
+        Err(error) => {
+            findings.failed(&error.context("failed to read the ledger"))?;
+            Ok(None)
+        }
+    }
 }

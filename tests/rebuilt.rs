@@ -1,0 +1,214 @@
+//! Proves that no row is overlooked when a migration tool of the partner's rebuilds `entries`: triggers and indexes are put
+//! back, rows that came meanwhile are found by their being there, and what cannot be put back is refused by name.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+mod util;
+
+use rusqlite::Connection;
+use util::{Dir, Entry, Platform, Setup};
+
+const COLUMNS: &str =
+    "id, request_id, operation_id, direction, method, url, body, sent_at, ended_at, failure, http_status, error";
+
+/// The recipe of SQLite's documentation: a new table, a copy, the old one dropped, the new one renamed.
+fn recipe(table: &str) -> String {
+    format!(
+        "PRAGMA foreign_keys = OFF; BEGIN;
+         CREATE TABLE new_entries ({table});
+         INSERT INTO new_entries ({COLUMNS}) SELECT {COLUMNS} FROM entries;
+         DROP TABLE entries;
+         ALTER TABLE new_entries RENAME TO entries;
+         COMMIT;"
+    )
+}
+
+/// As schema.sql makes it, with a column more.
+const AS_IT_WAS: &str =
+    "id INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT NOT NULL UNIQUE ON CONFLICT IGNORE, operation_id TEXT,
+     direction TEXT DEFAULT 'outbound', method TEXT NOT NULL, url TEXT NOT NULL, body TEXT, sent_at TEXT NOT NULL,
+     ended_at TEXT, failure TEXT, http_status INTEGER, error TEXT, tenant TEXT DEFAULT 'a'";
+
+/// What Alembic's batch mode makes of it: keys apart, without AUTOINCREMENT and without a word about conflicts.
+const ALEMBIC: &str =
+    "id INTEGER NOT NULL, request_id TEXT NOT NULL, operation_id TEXT, direction TEXT DEFAULT 'outbound',
+     method TEXT NOT NULL, url TEXT NOT NULL, body TEXT, sent_at TEXT NOT NULL, ended_at TEXT, failure TEXT,
+     http_status INTEGER, error TEXT, tenant VARCHAR(20) DEFAULT 'a, (b' NOT NULL, PRIMARY KEY (id),
+     CONSTRAINT uq_request UNIQUE (request_id), CHECK (tenant <> '')";
+
+/// What Django makes of a model that requires a text of every column.
+const DJANGO: &str =
+    "\"id\" integer NOT NULL PRIMARY KEY AUTOINCREMENT, \"request_id\" text NOT NULL UNIQUE, \"operation_id\" text NULL,
+     \"direction\" varchar(8) NULL, \"method\" text NOT NULL, \"url\" text NOT NULL, \"body\" text NULL,
+     \"sent_at\" text NOT NULL, \"ended_at\" text NULL, \"failure\" varchar(20) NOT NULL, \"http_status\" integer NULL,
+     \"error\" text NULL, \"tenant\" text DEFAULT 'a' NOT NULL";
+
+/// No unique key at all.
+const WITHOUT_KEY: &str =
+    "id INTEGER PRIMARY KEY, request_id TEXT, operation_id TEXT, direction TEXT, method TEXT, url TEXT, body TEXT,
+     sent_at TEXT, ended_at TEXT, failure TEXT, http_status INTEGER, error TEXT, tenant TEXT";
+
+/// What stands in the schema of `entries`, but for the table.
+fn objects(db: &Connection) -> Vec<String> {
+    let sql = "SELECT sql FROM sqlite_schema WHERE tbl_name = 'entries' AND type <> 'table' AND sql IS NOT NULL ORDER BY name";
+    db.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+/// A ledger of one settled entry, one under an intent, and one that is pending.
+fn ledger(platform: &Platform) -> Dir {
+    let dir = Dir::new(&Setup::of(platform).windows(&[("intent", "1h"), ("server_error", "1h")]));
+    dir.attempt(platform, Entry::register("settled", &platform.url, "ann@example.com"), "lost-after");
+    dir.insert(&Entry::register("intent", &platform.url, "bob@example.com").failure("intent").operation("op-intent"));
+    dir.insert(&Entry::register("pending", &platform.url, "cid@example.com").http(503));
+    dir.run(&["run"]);
+    assert!(is_stored(&dir, "settled"));
+    dir
+}
+
+/// Whether it was decided that the record is there: made by it, or simply there, by how the clocks' seconds fall.
+fn is_stored(dir: &Dir, request_id: &str) -> bool {
+    let said = dir.says(request_id);
+    said.starts_with("resolved ") && said.ends_with(" store-id")
+}
+
+fn verified(dir: &Dir) {
+    let ran = dir.run(&["verify"]);
+    assert!(ran.code == 0 && ran.out.contains("no difference"), "{ran:?}");
+}
+
+#[test]
+fn rows_that_come_after_a_rebuild_are_in_the_next_run() {
+    let platform = Platform::dated();
+    for table in [AS_IT_WAS, ALEMBIC, DJANGO, WITHOUT_KEY] {
+        let dir = ledger(&platform);
+        let wanted = objects(&dir.db());
+        dir.db().execute_batch(&recipe(table)).unwrap();
+        assert!(objects(&dir.db()).is_empty());
+        let own = "CREATE INDEX their_own ON entries (tenant); CREATE TRIGGER their_own_too AFTER INSERT ON entries BEGIN SELECT 1; END;";
+        dir.db().execute_batch(own).unwrap();
+        dir.attempt(&platform, Entry::register("came", &platform.url, "eve@example.com"), "lost-after");
+        let ran = dir.run(&["run"]);
+        assert!(ran.code == 4 && ran.err.contains("1 rows had come unnoticed"), "{table}: {ran:?}");
+        assert!(is_stored(&dir, "came"), "{table}");
+        assert!(is_stored(&dir, "settled"), "{table}");
+        let kept: Vec<String> = objects(&dir.db()).into_iter().filter(|sql| !sql.contains("their_own")).collect();
+        assert_eq!(kept, wanted, "{table}");
+        assert_eq!(objects(&dir.db()).len(), wanted.len() + 2, "{table}");
+        // The contract holds again, in the partner's column too.
+        let again = Entry::register("came", &platform.url, "other@example.com");
+        assert_eq!(again.insert(&dir.db()).unwrap(), 0, "{table}");
+        dir.insert(&Entry::register("after", &platform.url, "flo@example.com"));
+        assert_eq!(
+            dir.count("SELECT count(tenant) FROM entries WHERE request_id <> 'after'") > 0,
+            table != WITHOUT_KEY
+        );
+        assert!(dir.db().execute("DELETE FROM entries WHERE request_id = 'settled'", []).is_err(), "{table}");
+        let ran = dir.run(&["run"]);
+        assert!(ran.err.is_empty(), "healed once: {ran:?}");
+        verified(&dir);
+    }
+}
+
+#[test]
+fn rows_without_triggers_are_in_every_status_and_report() {
+    let platform = Platform::dated();
+    let dir = ledger(&platform);
+    dir.db().execute_batch(&recipe(AS_IT_WAS)).unwrap();
+    dir.insert(&Entry::register("came", &platform.url, "eve@example.com"));
+    let file = std::fs::read(dir.file("ledger.db")).unwrap();
+    let ran = dir.run(&["check"]);
+    assert!(ran.out.contains("the table `entries` has lost its index `entries_by_operation`"), "{ran:?}");
+    let ran = dir.run(&["run", "--dry-run"]);
+    assert!(ran.code == 4 && ran.out.contains("came\t"), "{ran:?}");
+    assert_eq!(std::fs::read(dir.file("ledger.db")).unwrap(), file, "neither changes the ledger");
+    for command in [&["status", "--json"][..], &["report", "--format", "csv"], &["show", "came"]] {
+        let dir = ledger(&platform);
+        dir.db().execute_batch(&recipe(AS_IT_WAS)).unwrap();
+        dir.insert(&Entry::register("came", &platform.url, "eve@example.com"));
+        let ran = dir.run(command);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let told = if command[0] == "status" { "\"pending\":3" } else { "came" };
+        assert!(ran.out.replace(' ', "").contains(told), "{command:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_row_that_came_between_two_openings_is_found_though_the_triggers_are_back() {
+    let platform = Platform::dated();
+    let dir = ledger(&platform);
+    let trigger: String = dir
+        .db()
+        .query_row("SELECT sql FROM sqlite_schema WHERE name = 'entry_recorded'", [], |row| row.get(0))
+        .unwrap();
+    dir.db().execute_batch("DROP TRIGGER entry_recorded").unwrap();
+    dir.attempt(&platform, Entry::register("came", &platform.url, "eve@example.com"), "lost-after");
+    dir.db().execute_batch(&trigger).unwrap();
+    dir.insert(&Entry::register("later", &platform.url, "flo@example.com"));
+    dir.run(&["run"]);
+    assert!(is_stored(&dir, "came"));
+    verified(&dir);
+}
+
+#[test]
+fn a_change_that_no_trigger_saw_is_decided_anew() {
+    let platform = Platform::dated();
+    let dir = ledger(&platform);
+    dir.db().execute_batch(&recipe(AS_IT_WAS)).unwrap();
+    let db = dir.db();
+    db.execute("UPDATE entries SET failure = 'answered', http_status = 201 WHERE request_id = 'intent'", []).unwrap();
+    // Another person's request under the same id: nothing that was seen speaks of it.
+    db.execute("UPDATE entries SET body = replace(body, 'cid@', 'dan@') WHERE request_id = 'pending'", []).unwrap();
+    dir.insert(&Entry::register("retry", &platform.url, "bob@example.com").operation("op-intent"));
+    let ran = dir.run(&["run"]);
+    assert!(ran.err.contains("1 rows had come unnoticed and 1 were changed"), "{ran:?}");
+    assert_eq!(dir.count("SELECT count(*) FROM standings WHERE status IS NULL"), 1, "the answer is evidence");
+    assert_eq!(dir.says("pending"), "duplicate-risk unknown bad-row review");
+    assert!(is_stored(&dir, "settled"));
+    verified(&dir);
+}
+
+#[test]
+fn what_cannot_be_put_back_is_refused_by_name() {
+    let platform = Platform::dated();
+    let dir = ledger(&platform);
+    let twice = "INSERT INTO entries (request_id, method, url, sent_at) VALUES ('settled', 'POST', 'x', 'y')";
+    dir.db().execute_batch(&format!("{}{twice};", recipe(WITHOUT_KEY))).unwrap();
+    for command in ["run", "status", "report"] {
+        let ran = dir.run(&[command]);
+        assert!(ran.code == 2 && ran.err.contains("has lost its unique key") && ran.err.contains("id 4"), "{ran:?}");
+    }
+    dir.db().execute("UPDATE entries SET request_id = 'settled-2' WHERE id = 4", []).unwrap();
+    assert_eq!(dir.run(&["run"]).code, 3, "the second row is a bad row, and seen");
+    let dir = ledger(&platform);
+    dir.db().execute_batch("ALTER TABLE entries DROP COLUMN error").unwrap();
+    for command in ["run", "status", "check"] {
+        let ran = dir.run(&[command]);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(ran.code == 2 && said.contains("has lost its column `error` (add it again: `error TEXT`)"), "{ran:?}");
+    }
+    dir.db().execute_batch("ALTER TABLE entries ADD COLUMN error TEXT").unwrap();
+    assert_eq!(dir.run(&["run"]).code, 4);
+    let dir = ledger(&platform);
+    dir.db().execute_batch("ALTER TABLE entries RENAME TO requests").unwrap();
+    let ran = dir.run(&["run"]);
+    assert!(ran.code == 2 && ran.err.contains("has no table `entries`"), "{ran:?}");
+}
+
+#[test]
+fn columns_and_indexes_of_the_partners_own_are_no_fault() {
+    let platform = Platform::dated();
+    let dir = ledger(&platform);
+    dir.db()
+        .execute_batch(
+            "ALTER TABLE entries ADD COLUMN tenant TEXT NOT NULL DEFAULT 'a';
+             CREATE INDEX their_own ON entries (tenant); CREATE TABLE theirs (id INTEGER PRIMARY KEY);
+             CREATE TRIGGER their_own_too AFTER INSERT ON entries BEGIN INSERT INTO theirs (id) VALUES (NEW.id); END;",
+        )
+        .unwrap();
+    dir.insert(&Entry::register("came", &platform.url, "eve@example.com"));
+    let before = objects(&dir.db());
+    let ran = dir.run(&["run"]);
+    assert!(ran.code == 4 && ran.err.is_empty(), "{ran:?}");
+    assert_eq!(objects(&dir.db()), before);
+    assert_eq!(dir.count("SELECT count(*) FROM theirs"), 1);
+}
