@@ -105,6 +105,50 @@ fn whoever_names_the_person_is_forgotten_and_nobody_else() {
 }
 
 #[test]
+fn an_address_is_forgotten_wherever_it_stands() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let url = format!("{NOWHERE}/api/v1.0/account");
+    let with_url = |id: &str, url: &str| Entry::new(id, "GET", url);
+    let with_body = |id: &str, body: &str| Entry::new(id, "POST", &url).body(body);
+    for entry in [
+        with_url("reg-ann@example.com", &url),
+        with_url("ann@example.com_1", &url),
+        with_url("ann%40example.com/2", &url),
+        with_url("by-operation", &url).operation("<Ann@Example.com>"),
+        with_url("twice-encoded", &format!("{url}?next=%2Fa%3Femail%3Dann%2540example.com")),
+        with_url("user-of-url", "https://ann%40example.com:x@host.example/a"),
+        with_url("error", &url).with("error", "mailto:ann%40example.com bounced".to_owned()),
+        with_body("json-name", r#"{"of":{"ann@example.com":{"a":1}}}"#),
+        with_body("form", "a=1&email=ann%40example.com&b=2"),
+        with_body("escaped", r#"{"note":"for ann\u0040example.com, again"}"#),
+    ] {
+        dir.insert(&entry);
+    }
+    for (id, body) in [("other", r#"{"email":"joann@example.com"}"#), ("au", "email=ann%40example.com.au")] {
+        dir.insert(&with_body(id, body));
+    }
+    dir.insert(&with_body("by-words", "{}"));
+    dir.insert(&with_body("by-nobody", "{}"));
+    let close = |id: &str, who: &str, why: &str| {
+        let ran = dir.run(&["close", id, "--who", who, "--why", why]);
+        assert!(ran.code == 4 || ran.code == 3, "{ran:?}");
+    };
+    close("by-words", "Jo", "she is ann%40example.com, of the desk");
+    close("by-nobody", "ann@example.com", "done");
+    let ran = forget(&dir, "ann@example.com", &["--even-pending"]);
+    assert!(ran.code == 0 && ran.out.contains("11 entries were forgotten"), "{ran:?}");
+    assert_eq!(whole(&dir), ["other", "au", "by-nobody"]);
+    let files = ["ledger.db", "ledger.db-wal"].map(|file| std::fs::read(dir.file(file)).unwrap_or_default());
+    for value in ["reg-ann", "<ann@", "ann%40example.com:x", "ann%2540", "is ann", "u0040"] {
+        assert!(!files.iter().any(|bytes| stands_in(bytes, value)), "{value}");
+    }
+    assert!(found(&dir, "joann@example.com"));
+    let closed = "SELECT count(*) FROM verdicts WHERE explanation LIKE 'closed by ann@example.com: done%'";
+    assert_eq!(dir.count(closed), 1, "who closed it is no word about it");
+    verified(&dir);
+}
+
+#[test]
 fn what_is_pending_is_forgotten_only_when_asked_for_loudly() {
     let platform = Platform::start();
     let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "1h")]));

@@ -13,7 +13,8 @@ use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::{Erasure, Ledger, Named, RunEnd, RunId, RunStart};
 use crate::mask;
-use crate::plan::personal::{Subject, names_somebody};
+use crate::plan::personal::names_somebody;
+use crate::plan::subject::Subject;
 use crate::pseudonym;
 
 /// No subject is longer, in bytes.
@@ -34,7 +35,7 @@ pub fn forget(config: &Config, args: &ForgetArgs, json: bool) -> Result<u8> {
     let Some(subject) = Subject::new(&reader, &given) else {
         bail!(Refused("the subject is empty (give it as an argument, or `-` and a line on standard input)".to_owned()));
     };
-    if subject.stands_in(&args.who) || subject.stands_in(&args.why) {
+    if subject.is_named_in(&args.who) || subject.is_named_in(&args.why) {
         bail!(Refused("--who and --why are kept, so they must not name the subject (say it without)".to_owned()));
     }
     let pseudonyms = pseudonyms(config, &subject)?;

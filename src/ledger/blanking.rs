@@ -44,6 +44,8 @@ pub(super) struct Blanking<'a> {
     pub connection: &'a Connection,
     pub reader: &'a Reader<'a>,
     pub now: Moment,
+    /// What is personal beside each row's own values, in small letters: whom a `forget` is about.
+    pub also: BTreeSet<String>,
     pseudonym: Pseudonym<'a>,
     id: i64,
     /// What is random comes of this; it is forgotten with the blanking.
@@ -93,6 +95,7 @@ impl<'a> Blanking<'a> {
             connection,
             reader,
             now,
+            also: BTreeSet::new(),
             pseudonym,
             id,
             key,
@@ -160,14 +163,15 @@ impl<'a> Blanking<'a> {
         let reading = self.reader.read(&row, self.now);
         let facts = self.facts_of(entry)?;
         let now = facts.get(&current).with_context(|| format!("the reading of entry {entry} is missing"))?;
-        self.write_row(entry, &self.reader.remainder(&row, now, &reading))?;
+        self.write_row(entry, &self.reader.remainder(&row, now, &reading, &self.also))?;
         for (id, mut facts) in facts {
             facts.path = self.reader.path_left(&facts);
             facts.method = personal::method_left(&facts);
             facts.subject = None;
             self.write_facts(id, &facts)?;
         }
-        self.unname_words(entry, &personal::values(&row, &reading))?;
+        let values = personal::values(&row, &reading);
+        self.unname_words(entry, |said| personal::without_names(said, &values))?;
         self.connection.prepare_cached("UPDATE standings SET due_ms = NULL WHERE entry_id = ?")?.execute([entry])?;
         self.entries.set(self.entries.get() + 1);
         if let Some(pseudonym) = reading.normalised_subject.and_then(|subject| (self.pseudonym)(&subject)) {
@@ -247,14 +251,14 @@ impl<'a> Blanking<'a> {
     }
 
     /// A person's word about an entry is nobody's evidence: the words in it that name somebody go.
-    fn unname_words(&self, entry: i64, values: &BTreeSet<String>) -> Result<()> {
+    pub fn unname_words(&self, entry: i64, left: impl Fn(&str) -> String) -> Result<()> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT id, explanation FROM verdicts WHERE entry_id = ? AND decision_id IS NULL")?;
         let words: Vec<(i64, String)> =
             statement.query_map([entry], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
         for (id, said) in words {
-            let left = personal::without_names(&said, values);
+            let left = left(&said);
             if left != said {
                 self.connection.execute("UPDATE verdicts SET explanation = ? WHERE id = ?", params![left, id])?;
             }

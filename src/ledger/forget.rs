@@ -17,7 +17,7 @@ use super::settle::{Close, close_entry};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Effect, Facts, Link};
 use crate::plan::Reader;
-use crate::plan::personal::Subject;
+use crate::plan::subject::Subject;
 
 /// An entry that names the subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +97,8 @@ impl Ledger {
         }
         let nobody: Pseudonym = &|_| None;
         let cause = Cause { command: "forget", keep: None, who: Some(erasure.who), why: Some(erasure.why) };
-        let blanking = Blanking::begin(&transaction, reader, erasure.at, nobody, &cause)?;
+        let mut blanking = Blanking::begin(&transaction, reader, erasure.at, nobody, &cause)?;
+        blanking.also = subject.spellings().iter().map(|spelling| spelling.to_lowercase()).collect();
         let targets: BTreeMap<i64, bool> = named.iter().map(|named| (named.entry, named.whole)).collect();
         let gone = links_of(&blanking, subject, targets.keys())?;
         let terms = Terms { now: erasure.at, keep: Span::ZERO, watch: Span::ZERO };
@@ -132,12 +133,16 @@ fn forget_in(
     let fresh: Vec<i64> = all.iter().copied().filter(|entry| targets.get(entry) == Some(&true)).collect();
     let before = members.iter().filter(|(_, mark)| mark.blanked()).map(|(entry, _)| blanking.touch(*entry));
     let mut touched = before.collect::<Result<Vec<_>>>()?;
-    let ids = blanking.naming_ids(&all, &|id| subject.is(id) || (targets.len() == all.len() && id.contains('@')))?;
+    let ids =
+        blanking.naming_ids(&all, &|id| subject.is_named_by(id) || (targets.len() == all.len() && id.contains('@')))?;
     if (!ids.is_empty() || blanking.fetched_state(&fresh)?) && !blanking.rename_evidence(&all, &fresh, &ids, exact)? {
         return Ok(Step::Left);
     }
     for &entry in &fresh {
         touched.push(blanking.blank(entry)?);
+    }
+    for entry in all.iter().filter(|entry| targets.contains_key(entry)) {
+        blanking.unname_words(*entry, |said| subject.removed_from(said))?;
     }
     let seal = touched.len() == all.len();
     let sealed: BTreeSet<i64> = members.iter().filter(|(_, mark)| mark.sealed()).map(|(entry, _)| *entry).collect();
@@ -184,6 +189,7 @@ fn naming(connection: &Connection, subject: &Subject, pseudonyms: &BTreeSet<Stri
     let links = subject.links();
     found.extend(by_digest(connection, &links)?);
     found.extend(by_server_id(connection, subject)?);
+    found.extend(by_words(connection, subject)?);
     let mut statement = connection.prepare("SELECT entry_id FROM pseudonyms WHERE pseudonym = ?")?;
     for pseudonym in pseudonyms {
         for entry in statement.query_map([pseudonym], |row| row.get::<_, i64>(0))? {
@@ -231,7 +237,7 @@ fn in_rows(connection: &Connection, subject: &Subject) -> Result<BTreeSet<i64>> 
         };
         let mut names = subject.in_request(&text(1)?, &text(2)?);
         for column in 3..12 {
-            names = names || subject.stands_in(&text(column)?);
+            names = names || subject.is_named_in(&text(column)?);
         }
         if names {
             found.insert(row.get(0)?);
@@ -262,7 +268,23 @@ fn by_server_id(connection: &Connection, subject: &Subject) -> Result<BTreeSet<i
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let records: Vec<crate::evidence::Record> = serde_json::from_str(row.get_ref(1)?.as_str()?)?;
-        if records.iter().any(|record| record.id.as_deref().is_some_and(|id| subject.is(id))) {
+        if records.iter().any(|record| record.id.as_deref().is_some_and(|id| subject.is_named_by(id))) {
+            found.insert(row.get(0)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Entries of which a person who closed them said it. Who that was is no word about the entry.
+fn by_words(connection: &Connection, subject: &Subject) -> Result<BTreeSet<i64>> {
+    let mut found = BTreeSet::new();
+    let mut statement = connection.prepare("SELECT entry_id, explanation FROM verdicts WHERE decision_id IS NULL")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let said = row.get_ref(1)?.as_str()?;
+        let why = said.split_once(": ").map_or(said, |(_, why)| why);
+        let why = why.rsplit_once(" (was ").map_or(why, |(why, _)| why);
+        if subject.is_named_in(why) {
             found.insert(row.get(0)?);
         }
     }

@@ -22,6 +22,7 @@ mod row;
 pub mod search;
 mod shown;
 pub mod strict;
+pub mod subject;
 pub mod template;
 mod values;
 

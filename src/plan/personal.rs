@@ -1,4 +1,4 @@
-//! What of an entry is personal, what stays of it when that is removed, and whom it names.
+//! What of an entry is personal, and what stays of it when that is removed.
 //!
 //! A column keeps what cannot hold a personal value: words of the contract, times, numbers, the plan's own path. Ids are
 //! the writer's and stay, unless they hold an `@` or a value that the plan reads of the entry: then they name somebody.
@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use url::Url;
 
-use super::parts::{normalise, scalar};
+use super::parts::normalise;
 use super::row::cell;
-use super::template::percent_decode;
+use super::subject::readings;
 use super::{Cell, Reader, Reading, Row, strict};
 use crate::clock::Moment;
 use crate::evidence::{Class, Facts, Link};
@@ -48,9 +48,10 @@ pub enum Kept {
 }
 
 impl Reader<'_> {
-    /// What stays of a row of which these facts are stored.
-    pub fn remainder(&self, row: &Row, facts: &Facts, reading: &Reading) -> Remainder {
-        let personal = values(row, reading);
+    /// What stays of a row of which these facts are stored. `also` is personal, too, in small letters.
+    pub fn remainder(&self, row: &Row, facts: &Facts, reading: &Reading, also: &BTreeSet<String>) -> Remainder {
+        let mut personal = values(row, reading);
+        personal.extend(also.iter().filter(|value| value.chars().count() >= SHORTEST).cloned());
         let id = |id: &Cell| match id {
             Ok(None) => Kept::Nothing,
             Ok(Some(id)) if names_somebody(id, &personal) => Kept::Renamed(id.clone()),
@@ -126,10 +127,12 @@ fn scalars(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// An id or a word that holds an `@`, or a personal value.
+/// An id or a word that holds an `@`, or a personal value, in whichever way it is written.
 pub fn names_somebody(text: &str, personal: &BTreeSet<String>) -> bool {
-    let small = text.to_lowercase();
-    text.contains('@') || personal.iter().any(|value| small.contains(value.as_str()))
+    readings(text).iter().any(|text| {
+        let small = text.to_lowercase();
+        text.contains('@') || personal.iter().any(|value| small.contains(value.as_str()))
+    })
 }
 
 /// A person's free text without the words that name somebody.
@@ -152,86 +155,6 @@ fn time(text: &Cell) -> Option<String> {
     cell(text).filter(|text| Moment::parse(text).is_some()).map(str::to_owned)
 }
 
-/// A person as somebody names them: an email, a user name, an id of the partner's or of PRIVO's.
-pub struct Subject<'a> {
-    reader: &'a Reader<'a>,
-    /// As it was given, without white space at both ends.
-    given: String,
-    small: String,
-}
-
-impl<'a> Subject<'a> {
-    /// Of a text that somebody typed; `None` when it is empty.
-    pub fn new(reader: &'a Reader<'a>, given: &str) -> Option<Subject<'a>> {
-        let given = given.trim().to_owned();
-        let small = given.to_lowercase();
-        (!given.is_empty()).then_some(Subject { reader, given, small })
-    }
-
-    /// The links of the keys that it may be.
-    pub fn links(&self) -> BTreeSet<Link> {
-        self.reader.links_of(&self.given)
-    }
-
-    /// The forms in which the plan knows it as a key.
-    pub fn spellings(&self) -> BTreeSet<String> {
-        let forms = self.reader.plan.lookups.values().map(|lookup| normalise(&lookup.normalise, &self.given));
-        forms.chain([self.given.clone()]).collect()
-    }
-
-    /// Whether a value is this subject under any of the plan's normalisations.
-    pub fn is(&self, value: &str) -> bool {
-        let same = |lookup: &super::Lookup| {
-            let ours = normalise(&lookup.normalise, &self.given);
-            !ours.is_empty() && ours == normalise(&lookup.normalise, value)
-        };
-        value.trim().to_lowercase() == self.small || self.reader.plan.lookups.values().any(same)
-    }
-
-    /// Whether a text speaks of it, as a word of its own. A short subject says too little for that.
-    pub fn stands_in(&self, text: &str) -> bool {
-        if !self.small.contains('@') && self.small.chars().count() < 2 * SHORTEST {
-            return text.split_whitespace().any(|word| word.to_lowercase() == self.small);
-        }
-        let text = text.to_lowercase();
-        let letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || "_-+%".contains(c));
-        text.match_indices(&self.small).any(|(at, found)| {
-            let mut before = text[..at].chars().rev();
-            let mut after = text[at + found.len()..].chars();
-            // A full stop is part of a longer email or host only between letters.
-            let joined = |next: Option<char>, then: Option<char>| letter(next) || (next == Some('.') && letter(then));
-            !joined(before.next(), before.next()) && !joined(after.next(), after.next())
-        })
-    }
-
-    /// Whether a request with this URL and this body names it: as a value, or as part of a text.
-    pub fn in_request(&self, url: &str, body: &str) -> bool {
-        self.in_url(url)
-            || match strict::every_value(body.as_bytes()) {
-                Some(body) => self.in_value(&body),
-                None => self.stands_in(body),
-            }
-    }
-
-    fn in_value(&self, value: &Value) -> bool {
-        match value {
-            Value::Array(items) => items.iter().any(|item| self.in_value(item)),
-            Value::Object(fields) => fields.values().any(|item| self.in_value(item)),
-            _ => {
-                scalar(value).is_some_and(|text| self.is(&text) || (self.given.contains('@') && self.stands_in(&text)))
-            }
-        }
-    }
-
-    fn in_url(&self, url: &str) -> bool {
-        let parts = url.split(['?', '#', '&', '=', '/']);
-        let decoded = |part: &str| percent_decode(&part.replace('+', " ")).is_some_and(|text| self.is(&text));
-        parts
-            .filter(|part| !part.is_empty())
-            .any(|part| decoded(part) || percent_decode(part).is_some_and(|t| self.is(&t)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,7 +168,7 @@ mod tests {
         let (plan, server) = (plan(), Url::parse("http://127.0.0.1:9").unwrap());
         let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
         let reading = reader.read(row, Moment(1_800_000_000_000));
-        reader.remainder(row, &reading.facts, &reading)
+        reader.remainder(row, &reading.facts, &reading, &BTreeSet::from(["zoe-7".to_owned()]))
     }
 
     #[test]
@@ -283,9 +206,15 @@ mod tests {
     fn an_id_that_holds_a_value_of_the_request_is_renamed() {
         let body = r#"{"email":"sue@example.com","first_name":"Susan","birth_date_yyyymmdd":"20150314"}"#;
         let url = "http://127.0.0.1:9/api/v1.0/account";
-        for (id, renamed) in
-            [("order-7", false), ("susan-1", true), ("x20150314", true), ("su-1", false), ("a@b", true)]
-        {
+        for (id, renamed) in [
+            ("order-7", false),
+            ("susan-1", true),
+            ("x20150314", true),
+            ("su-1", false),
+            ("a@b", true),
+            ("a%40b", true),
+            ("Zoe-7", true),
+        ] {
             let kept = remainder(&Row::lost(id, "POST", url, body)).request_id;
             assert_eq!(matches!(kept, Kept::Renamed(_)), renamed, "{id}");
         }
@@ -296,29 +225,5 @@ mod tests {
         let personal = ["susan marie".to_owned(), "sue@example.com".to_owned()].into();
         let said = without_names("spoke with Susan (sue@example.com), order 7 is hers", &personal);
         assert_eq!(said, "spoke with ••• ••• order 7 is hers");
-    }
-
-    #[test]
-    fn a_subject_is_found_in_any_spelling_and_not_in_other_words() {
-        let (plan, server) = (plan(), Url::parse("http://127.0.0.1:9").unwrap());
-        let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
-        let sue = Subject::new(&reader, " Sue@Example.com ").unwrap();
-        assert!(sue.in_request("http://h/a?email=sue%40example.com", ""));
-        assert!(sue.in_request("http://h/a/SUE@example.com/b", ""));
-        assert!(sue.in_request("http://h", r#"{"minors":[{"parent":"SUE@EXAMPLE.COM"}]}"#));
-        assert!(sue.in_request("http://h", r#"{"note":"mail sue@example.com, please"}"#));
-        assert!(sue.in_request("http://h", "not JSON sue@example.com"));
-        assert!(sue.in_request("http://h", r#"{"email":"sue\u0040example.com","email":"ann@example.com"}"#));
-        for other in ["my.sue@example.com", "big-sue@example.com", "sue@example.com.au"] {
-            assert!(
-                !sue.stands_in(&format!("mail {other} now")) && !sue.in_request("http://h", &format!("\"{other}\""))
-            );
-        }
-        assert!(sue.stands_in("Mail sue@example.com.") && sue.stands_in("...sue@example.com"));
-        assert!(!sue.in_request("http://h/sue", r#"{"email":"mysue@example.com.au"}"#));
-        let short = Subject::new(&reader, "42").unwrap();
-        assert!(short.in_request("http://h/eid/42", "") && short.in_request("http://h", r#"{"eid":42}"#));
-        assert!(!short.in_request("http://h/eid/142", r#"{"note":"call 42 times","birth":"19420101"}"#));
-        assert!(Subject::new(&reader, "  ").is_none());
     }
 }
