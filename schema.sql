@@ -111,6 +111,7 @@ CREATE TABLE decisions (
   run_id            INTEGER NOT NULL REFERENCES runs (id),
   evidence          TEXT NOT NULL,        -- JSON array of [readings.id, verdicts.id that held or null], one of each entry
   last_observation  INTEGER NOT NULL,     -- observations up to this id were known
+  rules             INTEGER NOT NULL DEFAULT 1,   -- the version of the rules that it was made by
   removals          TEXT                  -- JSON: when deletes by a server's own id were sent; NULL: never
 );
 

@@ -234,6 +234,8 @@ pub struct StoryVerdict {
 #[derive(Clone, Debug, Default)]
 pub struct Verified {
     pub verdicts: u64,
+    /// Verdicts that were not decided again, for other rules made them: by the version of those.
+    pub by_other_rules: std::collections::BTreeMap<i64, u64>,
     /// Request id and what differs, at most the first thousand.
     pub differences: Vec<(String, String)>,
     pub differing: u64,

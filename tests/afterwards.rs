@@ -27,6 +27,27 @@ fn verify_finds_no_difference_in_an_honest_ledger() {
 }
 
 #[test]
+fn verify_compares_what_was_said_and_by_which_rules() {
+    let platform = Platform::start();
+    let dir = settled(&platform);
+    let db = dir.db();
+    db.execute_batch("DROP TRIGGER verdicts_kept; DROP TRIGGER decisions_kept").unwrap();
+    let reworded =
+        "UPDATE verdicts SET explanation = 'in other words', matched_on = 'the key' WHERE reason = 'present'";
+    assert_eq!(db.execute(reworded, []), Ok(1));
+    assert_eq!(dir.run(&["verify"]).out.trim(), "2 verdicts decided again, no difference");
+    let lost = "(SELECT decision_id FROM verdicts WHERE reason = 'confirmed-absent')";
+    assert_eq!(db.execute(&format!("UPDATE decisions SET rules = 0 WHERE id = {lost}"), []), Ok(1));
+    db.execute("UPDATE verdicts SET server_id = '4711' WHERE reason = 'confirmed-absent'", []).unwrap();
+    let ran = dir.run(&["verify"]);
+    assert!(ran.code == 0 && ran.out.contains("1 verdicts of rules version 0 were not decided again"), "{ran:?}");
+    assert!(ran.out.contains("1 verdicts decided again, no difference"), "{ran:?}");
+    db.execute("UPDATE decisions SET rules = 1", []).unwrap();
+    let ran = dir.run(&["verify"]);
+    assert!(ran.code == 1 && ran.out.contains("stored confirmed-absent (resolved, not-applied, resend, a record)"), "{ran:?}");
+}
+
+#[test]
 fn verify_finds_out_whatever_was_changed() {
     let platform = Platform::start();
     for (table, change) in [

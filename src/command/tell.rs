@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::cli::{Reading, ShowArgs};
 use crate::clock::{Moment, Span};
 use crate::config::{Config, colours_wanted};
+use crate::decide::RULES;
 use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::Ledger;
@@ -158,6 +159,7 @@ pub fn verify(config: &Config, json: bool) -> Result<u8> {
         let told = json!({
             "ledger": ledger.identity(),
             "verdicts": verified.verdicts,
+            "by_other_rules": verified.by_other_rules,
             "differing": verified.differing,
             "differences": verified.differences.iter().map(difference).collect::<Vec<_>>(),
         });
@@ -167,6 +169,12 @@ pub fn verify(config: &Config, json: bool) -> Result<u8> {
     let mut out = std::io::stdout().lock();
     for (request_id, what) in &verified.differences {
         writeln!(out, "{}: {what}", crate::mask::id(request_id))?;
+    }
+    for (rules, verdicts) in &verified.by_other_rules {
+        writeln!(
+            out,
+            "{verdicts} verdicts of rules version {rules} were not decided again (this binary has version {RULES}; the one that wrote them decides them again)"
+        )?;
     }
     if verified.differing == 0 {
         writeln!(out, "{} verdicts decided again, no difference", verified.verdicts)?;

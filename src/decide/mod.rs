@@ -51,6 +51,11 @@ use age::{Age, Made};
 use group::Group;
 use whose::Matchings;
 
+/// The version of the rules: another number whenever the same evidence may come to another end (status, outcome, reason,
+/// action, record, correction). Wording is no rule. It is stored with each decision, so that nobody takes what older rules
+/// said for a mistake.
+pub const RULES: i64 = 1;
+
 /// What is said of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -78,6 +83,17 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Whether it comes to the same end, however it is worded.
+    pub fn same_end(&self, other: &Verdict) -> bool {
+        self.server_id == other.server_id && self.same_but_record(other)
+    }
+
+    /// Whether it comes to the same end, whatever the record is called.
+    pub fn same_but_record(&self, other: &Verdict) -> bool {
+        (self.status, self.outcome, self.reason, self.action, self.correction)
+            == (other.status, other.outcome, other.reason, other.action, other.correction)
+    }
+
     /// What it says rests on something that turned up: the effect, or what may be its. A verdict under watch falls to nothing
     /// else, and of such a verdict whoever acted upon the one before must hear.
     pub fn turned_up(&self) -> bool {

@@ -67,7 +67,7 @@ impl Blanking<'_> {
             for again in decide_again(self.connection, decision)? {
                 let now = match again.again {
                     _ if !sound.contains(&again.verdict) => renamed(&again.stored, &names),
-                    Anew::Says(Decision::Settle(now)) if same_but_texts(&now, &again.stored) => now,
+                    Anew::Says(Decision::Settle(now)) if now.same_but_record(&again.stored) => now,
                     _ if exact => return Ok(false),
                     _ => renamed(&again.stored, &names),
                 };
@@ -139,11 +139,6 @@ impl Blanking<'_> {
             .context("failed to write a verdict anew")?;
         Ok(())
     }
-}
-
-fn same_but_texts(one: &Verdict, other: &Verdict) -> bool {
-    (one.status, one.outcome, one.reason, one.action, one.correction)
-        == (other.status, other.outcome, other.reason, other.action, other.correction)
 }
 
 /// A verdict that does not follow from its evidence is not mended; it loses the texts all the same.

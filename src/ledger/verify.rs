@@ -1,4 +1,5 @@
-//! Verifying: every verdict decided again from its stored evidence, and all beside it held against it.
+//! Verifying: every verdict decided again from its stored evidence, and all beside it held against it. What is compared is
+//! the end that it came to, by the rules of the version that its decision bears; never prose.
 
 mod contradictions;
 
@@ -11,7 +12,7 @@ use super::Ledger;
 use super::blanking::evidence_digest;
 use super::groups::{looks_of, settled, told_before};
 use super::intake::id_text;
-use crate::decide::{Decision, Verdict, decide};
+use crate::decide::{Decision, RULES, Verdict, decide};
 use crate::evidence::{Attempt, Case};
 use crate::standing::Verified;
 
@@ -31,35 +32,50 @@ pub(super) enum Anew {
     Silent,
     /// It cannot be made: this row of its evidence is not there.
     Lacks(Missing),
+    /// It was made by rules of this version, which are not these.
+    Elsewise(i64),
 }
 
 /// A row of evidence that is not there, in words.
 type Missing = String;
 
 impl Again {
-    /// The evidence says what was stored.
+    /// The evidence comes to the end that was stored.
     pub fn same(&self) -> bool {
-        matches!(&self.again, Anew::Says(Decision::Settle(again)) if *again == self.stored)
+        matches!(&self.again, Anew::Says(Decision::Settle(again)) if again.same_end(&self.stored))
     }
 
     /// What differs.
     fn difference(&self) -> String {
         let stored = self.stored.reason;
         match &self.again {
+            Anew::Says(Decision::Settle(again)) if again.reason == stored => {
+                format!("stored {}, decided again {}", end(&self.stored), end(again))
+            }
             Anew::Says(decision) => format!("stored {stored}, decided again {}", decision.reason()),
+            Anew::Elsewise(rules) => format!("stored {stored}, by rules of version {rules}"),
             Anew::Silent => format!("stored {stored}, decided again nothing"),
             Anew::Lacks(missing) => format!("stored {stored}, and it cannot be decided again: {missing}"),
         }
     }
 }
 
-/// One decision as it is stored: its id, its run's windows, its evidence, how far the observations went, and the removals.
-type StoredDecision = (i64, String, String, i64, Option<String>);
+/// The end that a verdict comes to, in words; the record's id may be anybody's.
+fn end(verdict: &Verdict) -> String {
+    let record = if verdict.server_id.is_some() { ", a record" } else { "" };
+    let correction = if verdict.correction { ", a correction" } else { "" };
+    let Verdict { status, outcome, reason, action, .. } = verdict;
+    format!("{reason} ({status}, {outcome}, {action}{record}{correction})")
+}
 
-const DECISION: &str = "SELECT d.id, r.windows, d.evidence, d.last_observation, d.removals FROM decisions d JOIN runs r ON r.id = d.run_id";
+/// One decision as it is stored: its id, its run's windows, its evidence, how far the observations went, the removals, and
+/// the version of the rules.
+type StoredDecision = (i64, String, String, i64, Option<String>, i64);
+
+const DECISION: &str = "SELECT d.id, r.windows, d.evidence, d.last_observation, d.removals, d.rules FROM decisions d JOIN runs r ON r.id = d.run_id";
 
 fn stored_decision(row: &rusqlite::Row) -> rusqlite::Result<StoredDecision> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
 }
 
 /// Makes one decision again.
@@ -68,9 +84,16 @@ pub(super) fn decide_again(connection: &Connection, decision: i64) -> Result<Vec
     again(connection, &statement.query_row([decision], stored_decision)?)
 }
 
-fn again(connection: &Connection, (id, windows, evidence, last, removals): &StoredDecision) -> Result<Vec<Again>> {
+fn again(
+    connection: &Connection,
+    (id, windows, evidence, last, removals, rules): &StoredDecision,
+) -> Result<Vec<Again>> {
     let evidence: Vec<(i64, Option<i64>)> = serde_json::from_str(evidence).context("failed to read a decision")?;
     let stored = verdicts_of(connection, *id)?;
+    if *rules != RULES {
+        let of = |(verdict, entry, stored)| Again { verdict, entry, stored, again: Anew::Elsewise(*rules) };
+        return Ok(stored.into_iter().map(of).collect());
+    }
     let first = stored.first().map_or(i64::MAX, |(verdict, ..)| *verdict);
     let stored = stored.into_iter();
     let attempts = match attempts_as_of(connection, evidence, (*last, first))? {
@@ -168,6 +191,10 @@ impl Ledger {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             for again in again(&self.connection, &stored_decision(row)?)? {
+                if let Anew::Elsewise(rules) = again.again {
+                    *verified.by_other_rules.entry(rules).or_default() += 1;
+                    continue;
+                }
                 verified.verdicts += u64::from(!matches!(again.again, Anew::Lacks(_)));
                 if !again.same() {
                     verified.differ(self.request_id(again.entry)?, again.difference());

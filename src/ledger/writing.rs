@@ -8,7 +8,7 @@ use super::RunId;
 use super::fellows::Fellows;
 use super::settle::{NewLook, Stored, StoredMember, Told};
 use crate::clock::Moment;
-use crate::decide::{Deferral, Verdict};
+use crate::decide::{Deferral, RULES, Verdict};
 
 /// When an entry is looked at again, and when it was looked at just now, if it was.
 type Looked = (Option<Moment>, Option<Moment>);
@@ -48,7 +48,7 @@ impl<'c> Writing<'c> {
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?,
             decision: connection
-                .prepare_cached("INSERT INTO decisions (run_id, evidence, last_observation, removals) VALUES (?, ?, ?, ?)")?,
+                .prepare_cached("INSERT INTO decisions (run_id, evidence, last_observation, removals, rules) VALUES (?, ?, ?, ?, ?)")?,
             verdict: connection.prepare_cached(
                 "INSERT INTO verdicts (entry_id, run_id, decision_id, decided_ms, status, outcome, reason, action, server_id,
                                        matched_on, explanation, correction)
@@ -163,7 +163,7 @@ impl<'c> Writing<'c> {
         let evidence: Vec<(i64, Option<i64>)> = members.map(|member| (member.reading, member.verdict_id)).collect();
         let evidence = serde_json::to_string(&evidence)?;
         let removals = if stored.removals.is_empty() { None } else { Some(serde_json::to_string(&stored.removals)?) };
-        Ok(self.decision.insert(params![self.run.0, evidence, self.last_observation, removals])?)
+        Ok(self.decision.insert(params![self.run.0, evidence, self.last_observation, removals, RULES])?)
     }
 
     /// Writes a verdict, and that it holds.
