@@ -253,6 +253,57 @@ fn every_list_of_words_is_held_by_the_schema_or_told_in_it() {
     }
 }
 
+/// Triggers run in the writer's SQLite, and `schema.sql` in whichever makes the ledger.
+#[test]
+fn the_schema_asks_for_nothing_newer_than_sqlite_3_26() {
+    let newer = [
+        "RETURNING",
+        "STRICT",
+        "MATERIALIZED",
+        "GENERATED",
+        "UNIXEPOCH",
+        "DISTINCT FROM",
+        "->",
+        "IIF(",
+        "FORMAT(",
+        "OCTET_LENGTH(",
+        "CONCAT(",
+        "CONCAT_WS(",
+        "STRING_AGG(",
+        "TIMEDIFF(",
+        "JSONB",
+        "FILTER (",
+        "NULLS FIRST",
+        "NULLS LAST",
+        "SIGN(",
+        "SUBSTRING(",
+        "UNHEX(",
+        "DROP COLUMN",
+        "RIGHT JOIN",
+        "FULL JOIN",
+        "SQLITE_SCHEMA",
+        "SUBSEC",
+        "ROW_NUMBER",
+        "JSON_",
+    ];
+    let mut schemas = vec![root().join("schema.sql")];
+    let beside = std::fs::read_dir(root().join("src/ledger")).unwrap().map(|entry| entry.unwrap().path());
+    schemas.extend(beside.filter(|path| path.extension().is_some_and(|extension| extension == "sql")));
+    for schema in schemas {
+        let text = std::fs::read_to_string(&schema).unwrap();
+        let code = text.lines().map(|line| line.split_once("--").map_or(line, |(code, _)| code));
+        let code = code.collect::<Vec<_>>().join("\n").to_uppercase();
+        for word in newer {
+            assert!(!code.contains(word), "{}: {word}", schema.display());
+        }
+        // Before 3.47 the message was a literal.
+        for (at, raise) in code.match_indices("RAISE(") {
+            let rest = &code[at + raise.len()..];
+            assert!(rest.starts_with("IGNORE)") || rest.starts_with("ABORT, '"), "{}", &rest[..40]);
+        }
+    }
+}
+
 /// The help of a command, as it is printed.
 fn help(arguments: &[&str]) -> String {
     let ran = Command::new(env!("CARGO_BIN_EXE_privo-reconcile")).args(arguments).arg("--help").output().unwrap();
