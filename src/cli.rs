@@ -22,8 +22,8 @@ Exit codes:
   5    `run`: an alert of the configuration fired
   11   another run holds the ledger
   130, 143  interrupted
-3 wins over 4, 5 over both, every other over all three. `import`, `status`, `report`, `show`,
-`prune`, `forget` and `backup` end 0 unless they fail.";
+3 wins over 4, 5 over both, every other over all three. `run --success 3,4` ends 0 instead of them.
+`import`, `status`, `report`, `show`, `prune`, `forget` and `backup` end 0 unless they fail.";
 
 /// What `--help` shows below a command's options, and its man page under EXAMPLES.
 mod examples {
@@ -48,7 +48,8 @@ Without --send nothing is sent. What is shown holds the values that you give: tr
 Examples:
   privo-reconcile run                                  # from cron or a timer
   privo-reconcile run --wait 30m --report report.csv   # by hand, after an outage
-  privo-reconcile run --dry-run                        # what would be decided";
+  privo-reconcile run --dry-run                        # what would be decided
+  privo-reconcile run --success 3,4                    # a scheduler that knows only success and failure";
     pub const SCHEDULE: &str = r#"Examples:
   privo-reconcile schedule --check   # in words, and the next starts
   privo-reconcile schedule           # as a service, until it is stopped
@@ -347,6 +348,9 @@ pub struct RunArgs {
     /// Go on until waiting can decide nothing more or the time is up, like 30m
     #[arg(long, value_name = "DURATION", value_parser = span)]
     pub wait: Option<Span>,
+    /// End with 0 instead of these exit codes, of 3, 4 and 11 [default: run.success of the configuration]
+    #[arg(long, value_name = "CODES", value_delimiter = ',', value_parser = success)]
+    pub success: Vec<u8>,
 }
 
 /// Options of `schedule`.
@@ -557,6 +561,10 @@ pub struct SandboxArgs {
 
 fn span(text: &str) -> Result<Span, String> {
     Span::parse(text).ok_or_else(|| "not a duration (write <integer>s, m, h or d, like 30m)".to_owned())
+}
+
+fn success(text: &str) -> Result<u8, String> {
+    crate::exit::nameable(text.trim().parse().unwrap_or(-1))
 }
 
 fn when(text: &str) -> Result<When, String> {

@@ -5,6 +5,7 @@ mod control;
 mod credential;
 mod files;
 pub mod places;
+mod run;
 mod schedule;
 mod server;
 mod values;
@@ -64,6 +65,8 @@ pub struct Config {
     pub controls: Vec<Known>,
     /// Where `run` leaves a dated report of what changed.
     pub report_dir: Option<PathBuf>,
+    /// The exit codes that `run` gives as 0.
+    pub success: Vec<u8>,
     /// Where columns stand in imported files, by the mapping's name.
     pub imports: BTreeMap<String, Mapping>,
     /// Who is told of runs.
@@ -101,6 +104,8 @@ struct File {
     #[serde(default)]
     control: Vec<ControlFile>,
     report: Option<ReportFile>,
+    #[serde(default)]
+    run: run::RunFile,
     #[serde(default)]
     import: BTreeMap<String, Spanned<Mapping>>,
     ping: Option<PingFile>,
@@ -255,6 +260,7 @@ impl Config {
             windows: read.settle.windows(),
             controls,
             report_dir: read.report.map(|report| folder.join(report.dir)),
+            success: read.run.success(),
             imports: read.import.into_iter().map(|(name, mapping)| (name, mapping.into_inner())).collect(),
             notices,
             log: read.log,

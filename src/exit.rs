@@ -20,6 +20,10 @@ pub const HELD: u8 = 11;
 pub const INTERRUPTED: u8 = 130;
 pub const TERMINATED: u8 = 143;
 
+/// What may be given as 0 to a scheduler that knows only success and failure: how the ledger stands, and that another run
+/// does the work.
+pub const NAMEABLE: [u8; 3] = [DUPLICATE_RISK, PENDING, HELD];
+
 /// A mistake that the user can mend: usage, configuration, credentials.
 #[derive(Debug)]
 pub struct Refused(pub String);
@@ -53,6 +57,15 @@ impl fmt::Display for Stopped {
 impl std::error::Error for Refused {}
 impl std::error::Error for Held {}
 impl std::error::Error for Stopped {}
+
+/// A code that may be given as 0.
+///
+/// # Errors
+/// When it is another one: what failed must not look like success.
+pub fn nameable(code: i64) -> Result<u8, String> {
+    let found = NAMEABLE.into_iter().find(|of| i64::from(*of) == code);
+    found.ok_or_else(|| "only 3, 4 and 11 can be given as success (every other code is a failure)".to_owned())
+}
 
 /// The exit code of a failed command.
 pub fn of_error(error: &anyhow::Error) -> u8 {

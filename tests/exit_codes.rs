@@ -290,6 +290,44 @@ fn two_runs_at_once_is_11() {
     dir.runs(0);
 }
 
+#[test]
+fn what_is_named_as_success_is_given_as_0_and_nothing_else_is() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::register("r1", "https://elsewhere.example", "ann@example.com"));
+    let run = |codes: &str| dir.run(&["run", "--success", codes]).code;
+    assert_eq!((run("4"), run("3, 4"), run("3"), run("11")), (0, 0, 4, 4));
+    dir.insert(&Entry::new("r2", "POST", &format!("{NOWHERE}/unknown")));
+    assert_eq!((run("4"), run("3")), (3, 0));
+    let told = dir.run(&["run", "--success", "3,4", "--json"]);
+    assert!(told.code == 0 && told.out.contains("\"exit\": 3"), "what is told stays as it is: {told:?}");
+    for codes in ["0", "1", "2", "5", "143", "3,1", "x", ""] {
+        assert!(refused(&dir.run(&["run", "--success", codes])).contains("3, 4 and 11"), "{codes}");
+    }
+    let mut setup = Setup { rest: "[run]\nsuccess = [3, 4]\n".to_owned(), ..Setup::bare(NOWHERE) };
+    dir.configure(&setup);
+    dir.runs(0);
+    assert_eq!(run("4"), 3, "the command line goes before");
+    for codes in ["[1]", "[3, 5]", "[-1]", "[259]"] {
+        setup.rest = format!("[run]\nsuccess = {codes}\n");
+        dir.configure(&setup);
+        assert!(refused(&dir.run(&["run"])).contains("`run.success[") , "{codes}");
+    }
+}
+
+#[test]
+fn a_run_that_is_not_needed_may_be_a_success_and_still_says_why() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let lock = std::fs::File::options().create(true).append(true).open(dir.file("ledger.db.lock")).unwrap();
+    lock.try_lock().unwrap();
+    for arguments in [&["run", "--success", "11"][..], &["run", "--dry-run", "--success", "3,4,11"]] {
+        let ran = dir.run(arguments);
+        assert!(ran.code == 0 && ran.err.contains("another run holds the ledger"), "{ran:?}");
+        let told = dir.run(&[arguments, &["--json"]].concat());
+        assert!(told.code == 0 && told.out.contains("\"exit\": 11"), "{told:?}");
+    }
+    assert_eq!(dir.run(&["run", "--success", "3,4"]).code, 11);
+}
+
 /// A run over many slow lookups, interrupted in the middle.
 fn interrupted(name: &str, code: i32) {
     // All looks would take ten seconds and more.

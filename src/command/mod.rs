@@ -47,7 +47,7 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Plan(args) => plan::plan(&cli, args, json).await,
         Command::Record(args) => record::record(&config()?, args, json),
         Command::Import(args) => import::import(&config()?, args, json),
-        Command::Run(args) => run::run(&config()?, args, json, signals::halt()?).await,
+        Command::Run(args) => run::run_for(&config()?, args, json, signals::halt()?).await,
         Command::Schedule(args) => schedule::schedule(config()?, args, cli.log, json).await,
         Command::Report(args) => report::report(&config()?, args, json),
         Command::Status(reading) => tell::status(&config()?, reading, json),

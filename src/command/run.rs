@@ -22,6 +22,24 @@ use crate::run::{self, Options, Summary, Watcher};
 use crate::standing::{Entries, Filter, Standing};
 use crate::words::Status;
 
+/// Runs the job once for whoever started the command: the codes that are named as success are given as 0, and everything else
+/// that is said stays as it is.
+pub async fn run_for(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Result<u8> {
+    let named = if args.success.is_empty() { &config.success } else { &args.success };
+    let ended = run(config, args, json, halt).await;
+    let code = ended.as_ref().map_or_else(exit::of_error, |code| *code);
+    if !named.contains(&code) {
+        return ended;
+    }
+    if let Err(error) = &ended {
+        super::say_error(error);
+        if json {
+            document::print_error("run", code, &format!("{error:#}"))?;
+        }
+    }
+    Ok(exit::DONE)
+}
+
 /// Runs the job once; `halt` asks it to stop.
 pub async fn run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Result<u8> {
     if json && args.report.as_deref().is_some_and(|file| file.as_os_str() == "-") {
