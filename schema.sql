@@ -67,6 +67,7 @@ CREATE TABLE runs (
   command      TEXT NOT NULL,
   started_ms   INTEGER NOT NULL,
   ended_ms     INTEGER,
+  exit         INTEGER,                   -- the exit code of its command; NULL: it did not come to tell it
   version      TEXT NOT NULL,             -- of privo-reconcile
   plan         TEXT NOT NULL,
   plan_digest  TEXT NOT NULL,

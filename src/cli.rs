@@ -75,6 +75,13 @@ Examples:
 Examples:
   privo-reconcile status
   privo-reconcile status --json | jq .duplicate_risk";
+    pub const HEALTH: &str = "\
+Examples:
+  privo-reconcile health                # of a job that runs every hour or more often
+  privo-reconcile health --within 26h   # of one that runs once a day
+
+Exit code 0: the ledger can be opened, and a run that did its work ended so lately; 1: not so, and why; 2: a mistake in the
+usage or the configuration.";
     pub const SHOW: &str = "\
 Example:
   privo-reconcile show 7b0c/1";
@@ -172,6 +179,9 @@ pub enum Command {
     /// Say how many entries stand where
     #[command(after_help = examples::STATUS)]
     Status(Reading),
+    /// For probes of containers: whether a run did its work lately; no network, exit 0 or 1
+    #[command(after_help = examples::HEALTH)]
+    Health(HealthArgs),
     /// Tell the story of one entry
     #[command(after_help = examples::SHOW)]
     Show(ShowArgs),
@@ -222,6 +232,7 @@ impl Command {
             Command::Schedule(_) => "schedule",
             Command::Report(_) => "report",
             Command::Status(_) => "status",
+            Command::Health(_) => "health",
             Command::Show(_) => "show",
             Command::Verify => "verify",
             Command::Close(_) => "close",
@@ -455,6 +466,14 @@ pub struct Reading {
     /// As text, off a terminal too
     #[arg(long, conflicts_with = "json")]
     pub text: bool,
+}
+
+/// Options of `health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// The last run that ended with 0, 3 or 4 may be so old: more than the time between two runs
+    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = span)]
+    pub within: Span,
 }
 
 /// Options of `show`.

@@ -328,6 +328,51 @@ fn a_run_that_is_not_needed_may_be_a_success_and_still_says_why() {
     assert_eq!(dir.run(&["run", "--success", "3,4"]).code, 11);
 }
 
+#[test]
+fn health_is_0_after_a_run_that_did_its_work_and_1_with_a_sentence_else() {
+    let dir = Dir::without_ledger(&Setup::bare(NOWHERE));
+    let health = |within: &str| dir.run(&["health", "--within", within]);
+    let ill = |says: &str| {
+        let ran = health("1h");
+        assert!(ran.code == 1 && ran.err.contains(says) && ran.err.lines().count() == 1, "{ran:?}");
+    };
+    ill("there is no ledger");
+    dir.run(&["init"]);
+    ill("no run has ended with 0, 3 or 4 yet");
+    // What is no run's end: one that failed, one that is under way, one that found the ledger held.
+    dir.run(&["run", "--report", "no/such/out.csv"]);
+    ill("no run has ended");
+    for (entry, code) in [
+        (Entry::new("r1", "GET", NOWHERE), 0),
+        (Entry::register("r2", "https://elsewhere.example", "ann@example.com"), 4),
+        (Entry::new("r3", "POST", &format!("{NOWHERE}/unknown")), 3),
+    ] {
+        dir.insert(&entry);
+        dir.runs(code);
+        assert_eq!(health("1h").code, 0, "{code}");
+        dir.db().execute("UPDATE runs SET ended_ms = ended_ms - 3600001", []).unwrap();
+        ill("longer than 1h ago");
+        assert_eq!(health("2h").code, 0);
+        dir.db().execute("UPDATE runs SET exit = 1", []).unwrap();
+    }
+    assert_eq!(dir.run(&["run", "--success", "3"]).code, 0);
+    assert_eq!(health("1h").code, 0, "the true code is what counts");
+    dir.db().execute("UPDATE runs SET exit = 5", []).unwrap();
+    ill("no run has ended");
+    assert_eq!(health("soon").code, 2);
+    std::fs::write(dir.file("ledger.db"), "no ledger").unwrap();
+    assert!(refused(&dir.run(&["status"])).contains("not a ledger"));
+    ill("not a ledger");
+}
+
+#[test]
+fn health_needs_no_credentials_and_no_server() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.runs(0);
+    std::fs::remove_file(dir.file("secret")).unwrap();
+    assert_eq!(dir.run(&["health"]).code, 0);
+}
+
 /// A run over many slow lookups, interrupted in the middle.
 fn interrupted(name: &str, code: i32) {
     // All looks would take ten seconds and more.

@@ -76,6 +76,7 @@ fn every_section_of_the_page_is_checked() {
         "close",
         "demo",
         "forget",
+        "health",
         "import",
         "init",
         "plan try",
@@ -120,6 +121,8 @@ fn a_ledgers_life_in_documents() {
     for key in ["ledger", "pending", "resolved", "duplicate_risk", "rows", "oldest_pending_sent_at", "alerts"] {
         assert_eq!(status[key], summary[key], "{key}");
     }
+    let why = document(&dir.run(&["health", "--json"]));
+    assert!(why["exit"] == 1 && why["error"]["message"].as_str().unwrap().contains("0, 3 or 4"), "{why}");
     assert_eq!(status["last_run"]["examined"], summary["examined"]);
     let story = told(&dir, "show", &["show", "r1"], 0);
     assert_eq!((&story["status"], &story["looks"][0]["known_control"]), (&"resolved".into(), &"held".into()));
@@ -130,6 +133,9 @@ fn a_ledgers_life_in_documents() {
     assert_eq!(told(&dir, "verify", &["verify"], 0)["differing"], 0);
     let who = ["close", "r2", "--who", "Jo", "--why", "asked"];
     assert_eq!(told(&dir, "close", &who, 4)["closed"], 1);
+    dir.configure(&Setup::of(&platform));
+    dir.runs(4);
+    assert_eq!(told(&dir, "health", &["health"], 0)["within_seconds"], 7200);
     assert!(told(&dir, "backup", &["backup", "copy.db"], 0)["file"].as_str().unwrap().ends_with("copy.db"));
     let forget = ["forget", "ann@example.com", "--who", "Jo", "--why", "asked"];
     assert_eq!(told(&dir, "forget", &[&forget[..], &["--dry-run"]].concat(), 0)["dry_run"], true);

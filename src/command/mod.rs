@@ -6,6 +6,7 @@ mod check;
 mod close;
 mod demo;
 mod forget;
+mod health;
 mod import;
 mod pages;
 mod person;
@@ -51,6 +52,7 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Schedule(args) => schedule::schedule(config()?, args, cli.log, json).await,
         Command::Report(args) => report::report(&config()?, args, json),
         Command::Status(reading) => tell::status(&config()?, reading, json),
+        Command::Health(args) => health::health(&config()?, args, json),
         Command::Show(args) => tell::show(&config()?, args, json),
         Command::Verify => tell::verify(&config()?, json),
         Command::Close(args) => close::close(&config()?, args, json),

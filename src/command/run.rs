@@ -13,7 +13,7 @@ use crate::clock::{Moment, Span, Tick, tick};
 use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, RunId};
 use crate::log;
 use crate::notice::{self, Settled, alert};
 use crate::report;
@@ -72,6 +72,7 @@ async fn heard(config: &Config, args: &RunArgs, json: bool, mut halt: Halt) -> R
     let done = job.work(args, halt.clone()).await.map_err(|error| ledger::explained(&config.ledger, error));
     job.bar.end();
     let (summary, done) = job.account(done, json);
+    let (summary, done) = job.note_exit(summary, done);
     let secrets = config.secret_variables();
     tokio::select! {
         () = config.notices.ended(&summary, &secrets) => {}
@@ -148,6 +149,18 @@ impl Job<'_> {
         };
         let error = done.as_ref().err().map(|error| format!("{error:#}"));
         (self.summary(exit, error, ended, standing, alerts), done)
+    }
+
+    /// Leaves the run's exit code in the ledger, for `health`. A run that cannot do so failed.
+    fn note_exit(&mut self, mut summary: notice::Summary, done: Result<()>) -> (notice::Summary, Result<()>) {
+        let (Some(ledger), Some(run)) = (&mut self.ledger, summary.run) else { return (summary, done) };
+        let noted = ledger.note_exit(RunId(run), summary.exit).context("failed to note how the run ended");
+        let done = done.and(noted);
+        if let (Err(error), None) = (&done, &summary.error) {
+            summary.exit = exit::of_error(error);
+            summary.error = Some(format!("{error:#}"));
+        }
+        (summary, done)
     }
 
     fn summary(

@@ -1,7 +1,7 @@
 //! Runs: one row each, made before anything else and ended with its counts.
 
 use anyhow::Result;
-use rusqlite::{OptionalExtension, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, TransactionBehavior, params, params_from_iter};
 
 use super::Ledger;
 use crate::clock::Moment;
@@ -82,6 +82,28 @@ impl Ledger {
     pub fn last_ended_run(&self) -> Result<Option<Moment>> {
         let sql = "SELECT started_ms FROM runs WHERE command = 'run' AND ended_ms IS NOT NULL ORDER BY id DESC LIMIT 1";
         Ok(self.connection.query_row(sql, [], |row| row.get(0)).optional()?.map(Moment))
+    }
+
+    /// Notes the exit code that a run's command ends with.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn note_exit(&mut self, run: RunId, exit: u8) -> Result<()> {
+        self.connection.execute("UPDATE runs SET exit = ? WHERE id = ?", params![exit, run.0])?;
+        Ok(())
+    }
+
+    /// When the last run ended whose command ended with one of these exit codes.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn last_run_with(&self, exits: &[u8]) -> Result<Option<Moment>> {
+        let marks = vec!["?"; exits.len()].join(", ");
+        let sql = format!(
+            "SELECT ended_ms FROM runs WHERE command = 'run' AND ended_ms IS NOT NULL AND exit IN ({marks}) ORDER BY id DESC LIMIT 1"
+        );
+        let ended = self.connection.query_row(&sql, params_from_iter(exits), |row| row.get(0));
+        Ok(ended.optional()?.map(Moment))
     }
 
     /// Ends a run with what it did.
