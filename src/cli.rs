@@ -1,5 +1,7 @@
 //! The command line.
 
+mod examples;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -24,105 +26,6 @@ Exit codes:
   130, 143  interrupted
 3 wins over 4, 5 over both, every other over all three. `run --success 3,4` ends 0 instead of them.
 `import`, `status`, `report`, `show`, `prune`, `forget` and `backup` end 0 unless they fail.";
-
-/// What `--help` shows below a command's options, and its man page under EXAMPLES.
-mod examples {
-    pub const INIT: &str = "\
-Examples:
-  privo-reconcile init
-  umask 0007; privo-reconcile --config /etc/privo-reconcile/config.toml init   # a group of writers";
-    pub const CHECK: &str = "\
-Examples:
-  privo-reconcile check
-  privo-reconcile check | grep -v '^ok'   # only what is not as it should be
-  privo-reconcile check --assumptions     # against the integration environment: what of the plan is borne out
-
-Findings begin with ok, note or BAD. Exit code 0: none is BAD; 2: one is a mistake in the configuration, or credentials
-are refused; 1: anything else is BAD. Nothing is written, and it may run beside a run and its writers.";
-    pub const PLAN_TRY: &str = r#"Examples:
-  privo-reconcile plan try mine.toml --url https://api.example/users --body '{"email":"kim@example.com"}'
-  privo-reconcile plan try --url https://api.example/users/7 --method DELETE --send
-
-Without --send nothing is sent. What is shown holds the values that you give: try it with made-up ones."#;
-    pub const RUN: &str = "\
-Examples:
-  privo-reconcile run                                  # from cron or a timer
-  privo-reconcile run --wait 30m --report report.csv   # by hand, after an outage
-  privo-reconcile run --dry-run                        # what would be decided
-  privo-reconcile run --success 3,4                    # a scheduler that knows only success and failure";
-    pub const SCHEDULE: &str = r#"Examples:
-  privo-reconcile schedule --check   # in words, and the next starts
-  privo-reconcile schedule           # as a service, until it is stopped
-
-The configuration says when, in crontab's words:
-
-  [schedule]
-  at = ["*/15 * * * *", "@hourly"]     # one line or several
-  time_zone = "America/New_York"       # default "UTC"
-  jitter = "30s"                       # each start is put off by a random time up to this; default "0s"
-  wait = "10m"                         # as run --wait; default "0s"
-  stop_timeout = "30s"                 # how long a stop waits for what is in flight
-
-SIGTERM and SIGINT finish what is in flight and end with 143 and 130, a second one at once. SIGHUP reads the configuration
-again and keeps the old one if the new is bad. No failed run ends it. systemd is notified (Type=notify, WatchdogSec)."#;
-    pub const REPORT: &str = "\
-Examples:
-  privo-reconcile report report.csv    # and report.csv.meta.json beside it
-  privo-reconcile report report.html   # one page for people
-  privo-reconcile report | head
-  privo-reconcile report --reveal full.csv";
-    pub const STATUS: &str = "\
-Examples:
-  privo-reconcile status
-  privo-reconcile status --json | jq .duplicate_risk";
-    pub const HEALTH: &str = "\
-Examples:
-  privo-reconcile health                # of a job that runs every hour or more often
-  privo-reconcile health --within 26h   # of one that runs once a day
-
-Exit code 0: the ledger can be opened, and a run that did its work ended so lately; 1: not so, and why; 2: a mistake in the
-usage or the configuration.";
-    pub const SHOW: &str = "\
-Example:
-  privo-reconcile show 7b0c/1";
-    pub const PRUNE: &str = "\
-Examples:
-  privo-reconcile prune --dry-run            # how many entries, by operation and status
-  privo-reconcile prune                      # as retention.settled of the configuration says
-  privo-reconcile prune --older-than 90d";
-    pub const FORGET: &str = "\
-Examples:
-  privo-reconcile forget - --dry-run --who 'Dana' --why 'erasure request 4711' < subject
-  privo-reconcile forget - --who 'Dana' --why 'erasure request 4711' < subject";
-    pub const BACKUP: &str = "\
-Example:
-  privo-reconcile backup \"ledger-$(date +%F).db\"";
-    pub const VERIFY: &str = "\
-Example:
-  privo-reconcile verify";
-    pub const IMPORT: &str = "\
-Examples:
-  privo-reconcile import --dry-run outage.har
-  privo-reconcile import --format nginx access.log access.log.1
-  privo-reconcile import --map gateway requests.csv   # as [import.gateway] of the configuration says";
-    pub const RECORD_BEGIN: &str = r#"Example:
-  echo '{"method":"POST","url":"https://…","body":{…}}' | privo-reconcile record begin"#;
-    pub const RECORD_END: &str = r#"Examples:
-  echo '{"answered":201}' | privo-reconcile record end "$ID"
-  echo '{"failure":"timeout"}' | privo-reconcile record end "$ID""#;
-    pub const CLOSE: &str = "\
-Examples:
-  privo-reconcile close 7b0c/1 --who ann --why 'PRIVO ticket 4711: applied' --outcome applied
-  privo-reconcile close --reason unobservable --who ann --why 'asked the parents'";
-    pub const DEMO: &str = "\
-Examples:
-  privo-reconcile demo
-  privo-reconcile demo --registrations 200 --seed 7";
-    pub const SANDBOX: &str = "\
-Examples:
-  privo-reconcile sandbox
-  privo-reconcile sandbox --listen 127.0.0.1:0 --faults faults.toml > sandbox.url";
-}
 
 const RECORD_HELP: &str = r#"Examples:
   ID=$(privo-reconcile record begin < request.json) || exit
@@ -158,9 +61,12 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make the ledger that the configuration names
+    /// Make the ledger, and a commented configuration where there is none
     #[command(after_help = examples::INIT)]
-    Init,
+    Init(InitArgs),
+    /// Print a commented configuration: every key, and its default
+    #[command(after_help = examples::CONFIG)]
+    Config(ConfigArgs),
     /// Say whether a run would do its work, each finding with its remedy
     Check(CheckArgs),
     /// Write a plan: say what it makes of one request
@@ -223,7 +129,8 @@ impl Command {
     /// Its name on the command line.
     pub fn name(&self) -> &'static str {
         match self {
-            Command::Init => "init",
+            Command::Init(_) => "init",
+            Command::Config(_) => "config",
             Command::Check(_) => "check",
             Command::Plan(_) => "plan",
             Command::Record(_) => "record",
@@ -245,6 +152,22 @@ impl Command {
             Command::Completions { .. } => "completions",
         }
     }
+}
+
+/// Options of `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The plan of the configuration that is written: a shipped one, or a file [default: privo-gateway]
+    #[arg(long, value_name = "PLAN")]
+    pub plan: Option<String>,
+}
+
+/// Options of `config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The plan that it is for: a shipped one, or a file [default: privo-gateway]
+    #[arg(long, value_name = "PLAN")]
+    pub plan: Option<String>,
 }
 
 /// Options of `record`.

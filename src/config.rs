@@ -8,6 +8,7 @@ pub mod places;
 mod run;
 mod schedule;
 mod server;
+pub mod starter;
 mod values;
 
 use std::collections::BTreeMap;
@@ -143,7 +144,7 @@ struct SettleFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table, [report]")]
 struct ReportFile {
-    dir: PathBuf,
+    dir: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -178,7 +179,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn load_from(places: &Places) -> Result<Config> {
-        let remedy = "name one with --config, or run `demo` to see one at work";
+        let remedy = "`init` writes one; or name one with --config, or run `demo` to see one at work";
         let file = places
             .chosen()
             .ok_or_else(|| anyhow!("no configuration found (looked for one: {}; {remedy})", places.told()))?;
@@ -259,7 +260,7 @@ impl Config {
             hosts,
             windows: read.settle.windows(),
             controls,
-            report_dir: read.report.map(|report| folder.join(report.dir)),
+            report_dir: read.report.and_then(|report| report.dir).map(|dir| folder.join(dir)),
             success: read.run.success(),
             imports: read.import.into_iter().map(|(name, mapping)| (name, mapping.into_inner())).collect(),
             notices,

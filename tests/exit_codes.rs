@@ -310,7 +310,7 @@ fn what_is_named_as_success_is_given_as_0_and_nothing_else_is() {
     for codes in ["[1]", "[3, 5]", "[-1]", "[259]"] {
         setup.rest = format!("[run]\nsuccess = {codes}\n");
         dir.configure(&setup);
-        assert!(refused(&dir.run(&["run"])).contains("`run.success[") , "{codes}");
+        assert!(refused(&dir.run(&["run"])).contains("`run.success["), "{codes}");
     }
 }
 

@@ -74,6 +74,7 @@ fn every_section_of_the_page_is_checked() {
         "backup",
         "check",
         "close",
+        "config",
         "demo",
         "forget",
         "health",
@@ -103,6 +104,7 @@ fn a_ledgers_life_in_documents() {
     let dir = Dir::without_ledger(&Setup { rest: alert.to_owned(), ..Setup::of(&platform) });
     assert_eq!(told(&dir, "init", &["init"], 0)["made"], true);
     assert_eq!(told(&dir, "init", &["init"], 0)["made"], false);
+    assert!(told(&dir, "config", &["config"], 0)["text"].as_str().unwrap().contains("[[control]]"));
     told(&dir, "check", &["check"], 0);
     // It shows the values that it is given.
     let body = r#"{"email":"a@b"}"#;

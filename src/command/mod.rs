@@ -8,6 +8,7 @@ mod demo;
 mod forget;
 mod health;
 mod import;
+mod init;
 mod pages;
 mod person;
 mod plan;
@@ -21,16 +22,15 @@ mod signals;
 mod tell;
 
 use std::cell::OnceCell;
-use std::io::IsTerminal;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::cli::{Cli, Command};
 use crate::config::Config;
-use crate::exit::{self, Refused};
-use crate::ledger::{self, Ledger};
-use crate::{document, log};
+use crate::exit::Refused;
+use crate::ledger;
+use crate::log;
 
 /// Executes a command; gives its exit code.
 ///
@@ -43,7 +43,8 @@ pub async fn execute(cli: Cli) -> Result<u8> {
     let ledger = OnceCell::new();
     let config = || load(&cli).inspect(|config| _ = ledger.set(config.ledger.clone()));
     let done = match &cli.command {
-        Command::Init => init(&config()?, json),
+        Command::Init(args) => init::init(&cli, args, config),
+        Command::Config(args) => init::config(args, json),
         Command::Check(args) => check::check(&cli, args).await,
         Command::Plan(args) => plan::plan(&cli, args, json).await,
         Command::Record(args) => record::record(&config()?, args, json),
@@ -92,18 +93,4 @@ fn opened(config: &Config, open: fn(&Path) -> Result<Ledger>) -> Result<Ledger> 
     let ledger = open(&config.ledger)?;
     ledger.refuse_other_server(&config.server.base_url, &config.server.also)?;
     Ok(ledger)
-}
-
-fn init(config: &Config, json: bool) -> Result<u8> {
-    let path = &config.ledger;
-    let made = Ledger::create(path).context("failed to make the ledger")?;
-    if json {
-        let identity = Ledger::open(path)?.identity().to_owned();
-        let told = serde_json::json!({ "ledger": identity, "path": path, "made": made });
-        document::print("init", exit::DONE, &told)?;
-    } else if std::io::stderr().is_terminal() {
-        let what = if made { "made the ledger" } else { "the ledger is there already:" };
-        eprintln!("{what} {}", path.display());
-    }
-    Ok(exit::DONE)
 }

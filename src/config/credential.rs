@@ -23,11 +23,18 @@ pub struct Credential {
 #[derive(Clone, Debug)]
 enum CredentialSource {
     Environment(String),
-    File(PathBuf),
+    File(Named),
     /// A file in the folder that the service manager gives to a service with `LoadCredential=`.
     Given(PathBuf),
     /// An identifier only, never a secret.
     Written(SecretString),
+}
+
+/// A file, and how the configuration names it.
+#[derive(Clone, Debug)]
+struct Named {
+    path: PathBuf,
+    written: PathBuf,
 }
 
 /// Where a credential comes from: one of the three. A plain text is one that stands in the configuration itself.
@@ -46,26 +53,58 @@ impl Secret {
     }
 }
 
-/// A name that no secret is: what was pasted into the wrong place by mistake is not told on.
+/// What stands where the name of a variable or a file should. What was pasted there by mistake may be the secret itself, so
+/// only what looks like a name is shown.
 struct Name<'a> {
     what: &'static str,
     text: &'a str,
     is_name: bool,
 }
 
+/// The longest word of a name, in letters.
+const LONGEST_WORD: usize = 20;
+
+/// As many words a name has, at the most.
+const MOST_WORDS: usize = 16;
+
+/// So often all its words together change between small letters, capitals and digits, at the most.
+const MOST_CHANGES: usize = 3;
+
 impl<'a> Name<'a> {
     fn of_variable(name: &'a str) -> Name<'a> {
         let upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-        let is_name = name.len() <= 64 && name.bytes().all(upper) && !name.starts_with(|c: char| c.is_ascii_digit());
+        let starts = name.starts_with(|first: char| first.is_ascii_uppercase() || first == '_');
+        let is_name = starts && name.bytes().all(upper) && is_of_words(name);
         Name { what: "that is named there", text: name, is_name }
     }
 
-    fn of_file(file: &'a Path) -> Name<'a> {
-        let text = file.to_str().unwrap_or_default();
+    /// `written` is what the configuration says, `file` what is opened.
+    fn of_file(written: &Path, file: &'a Path) -> Name<'a> {
+        let written = written.to_str().unwrap_or_default();
         let of_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-        let last = text.rsplit('/').next().unwrap_or_default();
-        Name { what: "file", text, is_name: last.len() <= 64 && text.bytes().all(of_path) }
+        let is_name = !written.is_empty() && written.bytes().all(of_path) && is_of_words(written);
+        Name { what: "file", text: file.to_str().unwrap_or_default(), is_name }
     }
+}
+
+/// Whether a text consists of few words as people make them up, and of nothing that is drawn by chance.
+fn is_of_words(text: &str) -> bool {
+    let words = || text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words().count() <= MOST_WORDS && words().all(is_word) && words().map(changes).sum::<usize>() <= MOST_CHANGES
+}
+
+/// A word is short and no number in base 16.
+fn is_word(word: &str) -> bool {
+    let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+    let long = word.len() >= 16 || word.len() >= 8 && has_digit;
+    word.len() <= LONGEST_WORD && !(long && word.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// How often small letters, capitals and digits follow each other, but for a capital before small letters.
+fn changes(word: &str) -> usize {
+    let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_lowercase());
+    let capital = |pair: &[u8]| pair[0].is_ascii_uppercase() && pair[1].is_ascii_lowercase();
+    word.as_bytes().windows(2).filter(|pair| kind(pair[0]) != kind(pair[1]) && !capital(pair)).count()
 }
 
 impl std::fmt::Display for Name<'_> {
@@ -107,7 +146,7 @@ impl Credential {
             (Some(name), None, None) => CredentialSource::Environment(name.clone()),
             (None, Some(file), None) => match file.strip_prefix(CREDENTIALS_DIRECTORY) {
                 Ok(name) => CredentialSource::Given(name.to_owned()),
-                Err(_) => CredentialSource::File(folder.join(file)),
+                Err(_) => CredentialSource::File(Named { path: folder.join(file), written: file.clone() }),
             },
             (None, None, Some(value)) if may_be_written => CredentialSource::Written(value.clone()),
             (None, None, Some(_)) => {
@@ -154,7 +193,7 @@ impl Credential {
                     self.place
                 )
             }),
-            CredentialSource::File(file) => self.read_file(file),
+            CredentialSource::File(file) => self.read_file(&file.written, &file.path),
             CredentialSource::Given(name) => {
                 let folder = environment("CREDENTIALS_DIRECTORY").ok_or_else(|| {
                     anyhow!(
@@ -162,20 +201,21 @@ impl Credential {
                         self.place
                     )
                 })?;
-                self.read_file(&Path::new(&folder).join(name))
+                self.read_file(name, &Path::new(&folder).join(name))
             }
             CredentialSource::Written(value) => Ok(value.clone()),
         }
     }
 
-    fn read_file(&self, file: &Path) -> Result<SecretString> {
+    fn read_file(&self, written: &Path, file: &Path) -> Result<SecretString> {
+        let name = Name::of_file(written, file);
         let text = inputs::read_text(file, inputs::LARGEST_CREDENTIAL).with_context(|| {
             let remedy = "is the path right, and may this user read it?";
-            format!("{}: failed to read the credential {} ({remedy})", self.place, Name::of_file(file))
+            format!("{}: failed to read the credential {name} ({remedy})", self.place)
         })?;
         let text = text.trim_end_matches(['\r', '\n']);
         if text.is_empty() {
-            bail!("{}: the credential {} is empty (write it into the file)", self.place, Name::of_file(file));
+            bail!("{}: the credential {name} is empty (write it into the file)", self.place);
         }
         Ok(SecretString::from(text.to_owned()))
     }
@@ -183,9 +223,63 @@ impl Credential {
     /// The file that it comes from; `None` when it comes from elsewhere, or from a folder that is not given here.
     pub fn file(&self) -> Option<PathBuf> {
         match &self.source {
-            CredentialSource::File(file) => Some(file.clone()),
+            CredentialSource::File(file) => Some(file.path.clone()),
             CredentialSource::Given(name) => Some(Path::new(&environment("CREDENTIALS_DIRECTORY")?).join(name)),
             CredentialSource::Environment(_) | CredentialSource::Written(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_looks_like_a_name_is_shown() {
+        let variable = |name| Name::of_variable(name).to_string();
+        for name in ["PRIVO_CLIENT_SECRET", "HOME", "_X", "PRIVO_CLIENT_SECRET_2026", "S3_KEY"] {
+            assert_eq!(variable(name), name);
+        }
+        for pasted in [
+            "hunter2",
+            "",
+            "DEADBEEF0123456789ABCDEF01234567",
+            "A1B2C3D4E5F6",
+            "8CE07E12F00DBEEF",
+            "FACADEFACADEFACADE",
+            "XKQZJWPLRTVBNMXKQZJWPLRTVB",
+            "p4ss_w0rd",
+            "EyJhbGciOiJIUzI1NiJ9",
+        ] {
+            assert_eq!(variable(pasted), "that is named there", "{pasted}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_no_name_is_shown_by_what_it_is() {
+        let file = |name: &str| Name::of_file(Path::new(name), &Path::new("/tmp/.tmpX1y2Z3a4").join(name)).to_string();
+        for name in [
+            "secret",
+            "keys/client_secret",
+            "/etc/privo-reconcile/integration.client_id",
+            "pseudonym-key-2025",
+            "clientSecret.txt",
+        ] {
+            assert!(file(name).ends_with(name), "{name}");
+        }
+        for pasted in [
+            "8ce07e12f00dbeef8ce07e12f00dbeef",
+            "8ce07e12",
+            "12345678",
+            "deadbeefdeadbeef",
+            "a1/b2c3d4e5f6a7b8",
+            "xK9q-3vP2-mN8r-T5wY",
+            "aGVsbG8gd29ybGQ",
+            "zqjxkvbzqjxkvbzqjxkvbzqj",
+            "what a secret",
+            "hash$2b$10",
+        ] {
+            assert_eq!(file(pasted), "file", "{pasted}");
         }
     }
 }
