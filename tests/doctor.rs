@@ -235,8 +235,8 @@ fn what_the_plan_makes_of_the_ledger_is_told_without_personal_data() {
     dir.insert(&Entry::register("e2", &url, "sue@example.com").answered(201));
     let ran = dir.run(&["check"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    said(&ran, "BAD", &["3 entries POST /api/v9/•••/x: no operation of the plan matches", "`close`"]);
-    said(&ran, "BAD", &["1 entry PATCH /api/v9/things/•••: no operation"]);
+    said(&ran, "BAD", &["3 entries POST /api/v9/***/x: no operation of the plan matches", "`close`"]);
+    said(&ran, "BAD", &["1 entry PATCH /api/v9/things/***: no operation"]);
     said(&ran, "note", &["1 entry bad-row: `failure` is none of", "UPDATE"]);
     said(&ran, "note", &["1 entry bad-row: `body` is not JSON"]);
     said(&ran, "note", &["1 entry other-environment", &url]);

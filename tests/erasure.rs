@@ -92,7 +92,7 @@ fn whoever_names_the_person_is_forgotten_and_nobody_else() {
     assert_eq!(whole(&dir).len(), 9);
     let ran = forget(&dir, "mum@EXAMPLE.com", &["--even-pending"]);
     assert!(ran.code == 0 && ran.out.contains("7 entries were forgotten"), "{ran:?}");
-    assert!(ran.out.contains("as-owner\tregister-account\t") && ran.out.contains("m•••@e•••.c•••"), "{ran:?}");
+    assert!(ran.out.contains("as-owner\tregister-account\t") && ran.out.contains("m***@e***.c***"), "{ran:?}");
     assert_eq!(whole(&dir), ["other", "longer"]);
     for value in ["mum@example.com", "Xanthippe", "Kimberley"] {
         assert!(!found(&dir, value), "{value}");

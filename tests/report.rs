@@ -91,8 +91,8 @@ fn subjects_and_ids_with_an_at_are_masked_unless_asked_for() {
     dir.insert(&Entry::register("sue@example.com", &platform.url, "Sue@Example.com").operation("op-1"));
     dir.runs(4);
     let masked = dir.run(&["report"]).out;
-    assert!(!masked.to_lowercase().contains("sue@") && masked.contains("s•••@e•••.com"), "{masked}");
-    assert!(masked.contains("S•••@E•••.com") && masked.contains("op-1"), "{masked}");
+    assert!(!masked.to_lowercase().contains("sue@") && masked.contains("s***@e***.com"), "{masked}");
+    assert!(masked.contains("S***@E***.com") && masked.contains("op-1"), "{masked}");
     let full = dir.run(&["report", "--reveal"]).out;
     assert!(full.contains("sue@example.com,op-1") && full.contains("Sue@Example.com"), "{full}");
     for told in [dir.run(&["show", "sue@example.com"]), dir.run(&["status"]), dir.run(&["status", "--json"])] {
@@ -120,7 +120,7 @@ fn an_identifier_in_a_path_of_the_plan_is_never_shown() {
         let row = dir.row(reason);
         assert_eq!((row["reason"].as_str(), row["path"].as_str()), (reason, template));
     }
-    assert_eq!(dir.row("slash")["path"], "/s2s/api/v1.0/sandbox/accounts/eid/•••/");
+    assert_eq!(dir.row("slash")["path"], "/s2s/api/v1.0/sandbox/accounts/eid/***/");
     assert!(!dir.run(&["show", "no-plan"]).out.contains("annabel"));
     assert_eq!(dir.run(&["verify"]).code, 0);
 }

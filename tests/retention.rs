@@ -260,9 +260,9 @@ fn what_a_person_said_of_an_entry_loses_its_names() {
     let why = "Wilhelmina, of mail@example.com, was here";
     assert_eq!(dir.run(&["close", "r1", "--who", "Jo", "--why", why]).code, 0);
     let told = || wait(dir.command(&["show", "r1", "--text"]).spawn().unwrap()).out;
-    assert!(told().contains("closed by Jo: Wilhelmina, of m•••@e•••.com, was here"), "{}", told());
+    assert!(told().contains("closed by Jo: Wilhelmina, of m***@e***.com, was here"), "{}", told());
     prune(&dir);
-    assert!(told().contains("closed by Jo: ••• of ••• was here"), "{}", told());
+    assert!(told().contains("closed by Jo: *** of *** was here"), "{}", told());
     assert_eq!(found(&dir, &["Wilhelmina", "mail@example.com"]), Vec::<String>::new());
 }
 
@@ -447,7 +447,7 @@ fn an_id_of_the_servers_that_is_an_email_goes_when_all_that_rests_on_it_goes() {
         dir.attempt(&platform, Entry::register(id, &platform.url, "ann@example.com"), "lost-after");
     }
     settle(&dir);
-    assert_eq!(dir.row("r1")["server_id"], "a•••@e•••.com");
+    assert_eq!(dir.row("r1")["server_id"], "a***@e***.com");
     assert!(found(&dir, &["\"id\":\"ann@example.com\""]).len() == 1);
     age(&dir, "'r1', 'r2'", "2h");
     assert_eq!(dir.run(&["prune", "--older-than", "1h"]).code, 0);

@@ -88,7 +88,7 @@ impl Reader<'_> {
             .flat_map(|operation| operation.paths.iter().map(|path| path.as_ref().shown(self.plan.params())))
             .collect();
         let known: BTreeSet<&str> = templates.iter().flat_map(|path| path.split('/')).collect();
-        let left = |segment| if known.contains(segment) { segment } else { "•••" };
+        let left = |segment| if known.contains(segment) { segment } else { "***" };
         facts.path.split('/').map(left).collect::<Vec<_>>().join("/")
     }
 
@@ -141,7 +141,7 @@ pub fn without_names(text: &str, personal: &BTreeSet<String>) -> String {
         personal.iter().flat_map(|value| value.split_whitespace()).map(str::to_owned).collect();
     let long = |word: &&String| word.chars().count() >= SHORTEST;
     let words = words.iter().filter(long).cloned().collect();
-    text.split(' ').map(|word| if names_somebody(word, &words) { "•••" } else { word }).collect::<Vec<_>>().join(" ")
+    text.split(' ').map(|word| if names_somebody(word, &words) { "***" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
 /// The method that may stay: one of HTTP's own.
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(kept.url, "blanked:http://127.0.0.1:9/api/v1.0/account");
         assert_eq!((kept.sent_at.as_str(), kept.ended_at), ("2026-03-01T12:00:00Z", None));
         let kept = remainder(&Row::lost("r1", "POST", "http://127.0.0.1:9/api/v1.0/people/susan", "{}"));
-        assert_eq!((kept.request_id, kept.url.as_str()), (Kept::AsItIs, "blanked:http://127.0.0.1:9/api/v1.0/•••/•••"));
+        assert_eq!((kept.request_id, kept.url.as_str()), (Kept::AsItIs, "blanked:http://127.0.0.1:9/api/v1.0/***/***"));
         let kept = remainder(&Row::lost(
             "r1",
             "POST",
@@ -224,6 +224,6 @@ mod tests {
     fn a_persons_words_lose_the_names() {
         let personal = ["susan marie".to_owned(), "sue@example.com".to_owned()].into();
         let said = without_names("spoke with Susan (sue@example.com), order 7 is hers", &personal);
-        assert_eq!(said, "spoke with ••• ••• order 7 is hers");
+        assert_eq!(said, "spoke with *** *** order 7 is hers");
     }
 }

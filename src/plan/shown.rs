@@ -132,11 +132,11 @@ mod tests {
     #[test]
     fn a_path_that_begins_like_one_of_the_plan_has_its_identifiers_masked() {
         for (shipped, path, expected) in [
-            (1, "/s2s/api/v1.0/acme/accounts/eid/annabelsmith/", "/s2s/api/v1.0/acme/accounts/eid/•••/"),
-            (1, "/base/s2s/api/v1.0/acme/accounts/eid/annabelsmith/x", "/base/s2s/api/v1.0/acme/accounts/eid/•••/x"),
-            (1, "/s2s/api/v1.0/acme/accounts/email/ann@example.com", "/s2s/api/v1.0/acme/accounts/email/•••"),
+            (1, "/s2s/api/v1.0/acme/accounts/eid/annabelsmith/", "/s2s/api/v1.0/acme/accounts/eid/***/"),
+            (1, "/base/s2s/api/v1.0/acme/accounts/eid/annabelsmith/x", "/base/s2s/api/v1.0/acme/accounts/eid/***/x"),
+            (1, "/s2s/api/v1.0/acme/accounts/email/ann@example.com", "/s2s/api/v1.0/acme/accounts/email/***"),
             (1, "/s2s/api/v1.0/acme/accounts/eid/%ff", "/s2s/api/v1.0/{service}/accounts/eid/{eid}"),
-            (0, "/api/v1.0/account/annabelsmith/photo", "/api/v1.0/account/•••/photo"),
+            (0, "/api/v1.0/account/annabelsmith/photo", "/api/v1.0/account/***/photo"),
             (0, "/api/v1.0/account/check/phone", "/api/v1.0/account/check/phone"),
             (0, "/unknown", "/unknown"),
             (0, "", "/"),

@@ -47,7 +47,7 @@ FROM split ORDER BY n;
 
 INSERT INTO readings (id, entry_id, basis, facts)
 SELECT n, n, 'b', json_object('class', 'planned', 'operation', operation, 'method', 'POST', 'path', '/api/v1.0/account',
-  'subject', char(97 + n % 26) || '•••@e•••.com', 'direction', 'outbound', 'failure', failure,
+  'subject', char(97 + n % 26) || '***@e***.com', 'direction', 'outbound', 'failure', failure,
   'http_status', CASE failure WHEN 'http' THEN 502 + a % 3 END, 'sent', sent, 'ended', sent + 10000, 'window', 'network',
   'identity', printf('%032x', n - (n % 4 = 0)), 'repeat_blocked', json('true'), 'effects', json('[]'))
 FROM split;
