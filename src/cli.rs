@@ -440,6 +440,9 @@ pub struct CloseArgs {
     /// All attempts of this operation id
     #[arg(long, value_name = "ID")]
     pub operation_id: Option<String>,
+    /// Wait so long for a run that holds the ledger, instead of ending with 11
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    pub wait_lock: Option<Span>,
 }
 
 /// Options of `prune`.
@@ -452,6 +455,9 @@ pub struct PruneArgs {
     /// So long after the verdict personal fields stay [default: retention.settled of the configuration]
     #[arg(long, value_name = "DURATION", value_parser = span)]
     pub older_than: Option<Span>,
+    /// Wait so long for a run that holds the ledger, instead of ending with 11
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    pub wait_lock: Option<Span>,
 }
 
 /// Options of `forget`.
@@ -472,6 +478,9 @@ pub struct ForgetArgs {
     /// Say what would be forgotten; write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Wait so long for a run that holds the ledger, instead of ending with 11
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    pub wait_lock: Option<Span>,
 }
 
 /// Options of `demo`.

@@ -99,6 +99,33 @@ fn user_group_and_folders_are_those_of_the_service() {
     assert!(service.contains("ReadWritePaths=/var/lib/privo-reconcile\n"));
 }
 
+/// What a field of a crontab line names, of so many.
+fn named(field: &str, of: u32) -> Vec<u32> {
+    match field.strip_prefix("*/").map(|step| step.parse::<usize>().unwrap()) {
+        Some(step) => (0..of).step_by(step).collect(),
+        None if field == "*" => (0..of).collect(),
+        None => vec![field.parse().unwrap()],
+    }
+}
+
+#[test]
+fn no_two_lines_of_the_crontab_start_in_the_same_minute() {
+    let crontab = deployed("crontab.example");
+    let lines = crontab.lines().filter(|line| line.starts_with(|first: char| first == '*' || first.is_ascii_digit()));
+    let mut starts = BTreeSet::new();
+    for line in lines {
+        let fields: Vec<&str> = line.split(' ').collect();
+        assert_eq!(fields[2..5], ["*"; 3], "{line}");
+        for hour in named(fields[1], 24) {
+            for minute in named(fields[0], 60) {
+                assert!(starts.insert((hour, minute)), "{hour}:{minute} {line}");
+            }
+        }
+        assert!(!line.contains(" prune") || line.contains("--wait-lock"), "{line}");
+    }
+    assert!(starts.len() > 90, "{starts:?}");
+}
+
 #[test]
 fn the_example_is_a_configuration() {
     let example = root().join("deploy/config.example.toml");

@@ -373,6 +373,28 @@ fn health_needs_no_credentials_and_no_server() {
     assert_eq!(dir.run(&["health"]).code, 0);
 }
 
+#[test]
+fn maintenance_waits_for_a_run_as_long_as_it_is_told_to() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    dir.insert(&Entry::new("r1", "POST", &format!("{NOWHERE}/unknown")));
+    dir.runs(3);
+    let lock = std::fs::File::options().create(true).append(true).open(dir.file("ledger.db.lock")).unwrap();
+    lock.try_lock().unwrap();
+    let who = ["--who", "Jo", "--why", "asked", "--wait-lock"];
+    let prune = ["prune", "--older-than", "1d", "--wait-lock"];
+    let (close, forget) = ([&["close", "r1"], &who[..]].concat(), [&["forget", "kim"], &who[..]].concat());
+    for command in [&prune[..], &close, &forget] {
+        let ran = dir.run(&[command, &["1s"]].concat());
+        assert!(ran.code == 11 && ran.err.contains("another run holds the ledger"), "{ran:?}");
+    }
+    let waiting =
+        [&prune[..], &close, &forget].map(|command| dir.command(&[command, &["5m"]].concat()).spawn().unwrap());
+    drop(lock);
+    for waited in waiting {
+        assert_eq!(finish(waited).code, 0);
+    }
+}
+
 /// A run over many slow lookups, interrupted in the middle.
 fn interrupted(name: &str, code: i32) {
     // All looks would take ten seconds and more.

@@ -25,7 +25,7 @@ pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
             "name entries by id, or give a filter (--status, --reason, --operation, --operation-id)".to_owned()
         ));
     }
-    let mut ledger = super::opened(config, Ledger::open_locked)?;
+    let mut ledger = super::opened_alone(config, args.wait_lock)?;
     let mut entries = Vec::new();
     for request_id in &args.request_ids {
         let id = crate::mask::id(request_id);

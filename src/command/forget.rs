@@ -28,8 +28,10 @@ pub fn forget(config: &Config, args: &ForgetArgs, json: bool) -> Result<u8> {
         bail!(Refused("--who and --why must say something".to_owned()));
     }
     let given = if args.subject == "-" { from_standard_input()? } else { args.subject.clone() };
-    let open = if args.dry_run { Ledger::open } else { Ledger::open_locked };
-    let mut ledger = super::opened(config, open)?;
+    let mut ledger = match args.dry_run {
+        true => super::opened(config, Ledger::open)?,
+        false => super::opened_alone(config, args.wait_lock)?,
+    };
     let salt = ledger.salt().to_vec();
     let reader = config.reader(&salt);
     let Some(subject) = Subject::new(&reader, &given) else {

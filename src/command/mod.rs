@@ -23,14 +23,19 @@ mod tell;
 
 use std::cell::OnceCell;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::cli::{Cli, Command};
+use crate::clock::{Span, tick};
 use crate::config::Config;
-use crate::exit::Refused;
-use crate::ledger;
+use crate::exit::{self, Refused};
+use crate::ledger::{self, Ledger, RunLock};
 use crate::log;
+
+/// Who waits for the lock asks for it so often.
+const LOCK_ASKED_EVERY: Duration = Duration::from_millis(200);
 
 /// Executes a command; gives its exit code.
 ///
@@ -93,4 +98,18 @@ fn opened(config: &Config, open: fn(&Path) -> Result<Ledger>) -> Result<Ledger> 
     let ledger = open(&config.ledger)?;
     ledger.refuse_other_server(&config.server.base_url, &config.server.also)?;
     Ok(ledger)
+}
+
+/// Opens it to be written, with the lock of a run; one that is held is waited for, so long.
+fn opened_alone(config: &Config, patience: Option<Span>) -> Result<Ledger> {
+    let until = tick() + patience.unwrap_or(Span::ZERO).duration();
+    loop {
+        let ledger = opened(config, Ledger::open_locked);
+        let held = ledger.as_ref().is_err_and(|error| exit::of_error(error) == exit::HELD);
+        let left = until.saturating_duration_since(tick());
+        if !held || left.is_zero() {
+            return ledger;
+        }
+        std::thread::sleep(left.min(LOCK_ASKED_EVERY));
+    }
 }

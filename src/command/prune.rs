@@ -19,8 +19,10 @@ pub fn prune(config: &Config, args: &PruneArgs, json: bool) -> Result<u8> {
         bail!(Refused(format!("nothing says how long personal fields stay ({remedy})")));
     };
     let keys = config.pseudonym_keys()?;
-    let open = if args.dry_run { Ledger::open } else { Ledger::open_locked };
-    let mut ledger = super::opened(config, open)?;
+    let mut ledger = match args.dry_run {
+        true => super::opened(config, Ledger::open)?,
+        false => super::opened_alone(config, args.wait_lock)?,
+    };
     let terms = Terms { now: Moment::now(), keep, watch: config.windows.watch };
     if args.dry_run {
         let would = ledger.prunable(&terms)?;
