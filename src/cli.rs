@@ -317,7 +317,8 @@ pub struct ReportArgs {
     /// csv, jsonl, html or table [default: told by the file's extension, else csv]
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     pub format: Option<Format>,
-    /// For whom: `support` (what needs PRIVO, without personal data), `resend` (what to send again, one row per operation)
+    /// For whom: `support` (what only PRIVO can answer, without personal data), `resend` (what to send again, then what may be, one
+    /// row per operation)
     #[arg(long = "for", value_name = "READER", value_enum, hide_possible_values = true)]
     pub audience: Option<Audience>,
     /// Sent since then: RFC 3339, or as long ago as 2h

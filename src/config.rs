@@ -66,6 +66,8 @@ pub struct Config {
     pub controls: Vec<Known>,
     /// Where `run` leaves a dated report of what changed.
     pub report_dir: Option<PathBuf>,
+    /// The partner's name, for PRIVO support.
+    pub partner: Option<String>,
     /// The exit codes that `run` gives as 0.
     pub success: Vec<u8>,
     /// Where columns stand in imported files, by the mapping's name.
@@ -141,10 +143,11 @@ struct SettleFile {
     writer_error: Option<Length>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table, [report]")]
 struct ReportFile {
     dir: Option<PathBuf>,
+    partner: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -250,6 +253,7 @@ impl Config {
         let notices = Sections { ping: read.ping, metrics: read.metrics, hook: read.hook, alert: read.alert };
         let notices = notices.check(folder, &at)?;
         let schedule = read.schedule.map(|schedule| schedule.check(&at)).transpose()?;
+        let report = read.report.unwrap_or_default();
         Ok(Config {
             file: file.to_owned(),
             plan,
@@ -260,7 +264,8 @@ impl Config {
             hosts,
             windows: read.settle.windows(),
             controls,
-            report_dir: read.report.and_then(|report| report.dir).map(|dir| folder.join(dir)),
+            partner: report.partner,
+            report_dir: report.dir.map(|dir| folder.join(dir)),
             success: read.run.success(),
             imports: read.import.into_iter().map(|(name, mapping)| (name, mapping.into_inner())).collect(),
             notices,

@@ -47,11 +47,14 @@ pub enum Audience {
     #[default]
     #[value(skip)]
     All,
-    /// PRIVO support: what is duplicate-risk and not closed, and corrections; pseudonyms instead of subjects
+    /// PRIVO support: what only PRIVO can answer, and corrections; pseudonyms instead of subjects
     Support,
-    /// Whoever sends again: what is proven not applied, one row per operation, in order of sending
+    /// Whoever sends again: what is proven not applied, one row per operation, in order of sending; then what may be
     Resend,
 }
+
+/// The reasons of a duplicate-risk that PRIVO knows nothing of: the partner's own row or plan is what is wrong.
+pub const NOT_PRIVOS: [Reason; 2] = [Reason::BadRow, Reason::NoPlan];
 
 /// Which entries are told: those that fit all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -31,7 +31,7 @@ use crate::cli::{Cli, Command};
 use crate::clock::{Span, tick};
 use crate::config::Config;
 use crate::exit::{self, Refused};
-use crate::ledger::{self, Ledger, RunLock};
+use crate::ledger::{self, Ledger};
 use crate::log;
 
 /// Who waits for the lock asks for it so often.

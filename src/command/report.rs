@@ -21,7 +21,7 @@ use crate::ledger::Ledger;
 use crate::outputs;
 use crate::plan::Reader;
 use crate::pseudonym::{self, Key, Keys};
-use crate::report::{self, Behind, Digesting, Format, Meta, Output, Shown, Sources, Told};
+use crate::report::{self, Asks, Behind, Digesting, Format, Meta, Output, Shown, Sources, Told};
 use crate::standing::{Audience, Entries, Filter, LastReport, ReportRow};
 
 /// Memory for a revealed report on its way to standard output; a longer one waits in a file without a name.
@@ -315,6 +315,7 @@ fn write_form(config: &Config, ledger: &Ledger, wanted: &Wanted, output: &mut im
         in_full: wanted.reveal.is_some(),
         purpose: wanted.reveal.as_ref().and_then(Option::as_deref),
         filter: &wanted.filter,
+        partner: config.partner.as_deref(),
         run: run.as_ref(),
         changed: &changes.changed,
     })?;
@@ -349,6 +350,8 @@ fn each_shown(
     let reader = config.reader(ledger.salt());
     let in_full = wanted.reveal.is_some();
     let mut told = Told::default();
+    let environment = config.server.base_url.origin().ascii_serialization();
+    let asks = Asks { partner: config.partner.as_deref(), environment: Some(&environment) };
     let entries = if wanted.asks_who() { Entries::All } else { Entries::Unread };
     ledger.heed_unread(&reader, Moment::now())?;
     told.last_verdict = ledger.each_row(&wanted.filter, entries, |mut row| {
@@ -366,7 +369,7 @@ fn each_shown(
         }
         told.rows += 1;
         told.runs.extend(row.run);
-        each(&row, &Shown { in_full, subject: who.subject.as_deref(), pseudonym: who.pseudonym.as_deref() })
+        each(&row, &Shown { in_full, subject: who.subject.as_deref(), pseudonym: who.pseudonym.as_deref(), asks })
     })?;
     Ok(told)
 }

@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 
 use super::intake::id_text;
 use crate::evidence::Record;
-use crate::standing::{Audience, Filter};
+use crate::standing::{Audience, Filter, NOT_PRIVOS};
 
 /// Two passes instead of one sort: a million rows stream in the order of the index.
 const CORRECTIONS_FIRST: &[&str] = &[
@@ -14,16 +14,27 @@ const CORRECTIONS_FIRST: &[&str] = &[
     "coalesce(v.correction, 0) = 0",
 ];
 
-/// What support can help with. What a person closed is resolved, by a verdict that is no correction.
-const FOR_SUPPORT: &str = "(+s.status = 'duplicate-risk' OR v.correction = 1)";
+/// What PRIVO can answer: a correction, and a duplicate-risk that is not the partner's own mistake. What a person closed is
+/// resolved, by a verdict that is no correction.
+fn for_support() -> String {
+    let reasons: Vec<String> = NOT_PRIVOS.iter().map(|reason| format!("'{reason}'")).collect();
+    let reasons = reasons.join(", ");
+    format!("(+s.status = 'duplicate-risk' AND s.reason NOT IN ({reasons}) OR v.correction = 1)")
+}
 
-/// The first attempt of an operation, proven not applied, of which no attempt stands otherwise and none waits for a row that
-/// came since.
-const FOR_RESEND: &[&str] =
-    &["+s.status = 'resolved' AND s.action = 'resend' AND v.outcome = 'not-applied' AND s.lead IS NULL
+/// The first attempt of an operation: proven not applied, of which no attempt stands otherwise and none waits for a row that
+/// came since; and after those what the server would refuse to do twice, of which no attempt says otherwise.
+pub(super) const FOR_RESEND: [&str; 2] = [
+    "+s.status = 'resolved' AND s.action = 'resend' AND v.outcome = 'not-applied' AND s.lead IS NULL
     AND w.entry_id IS NULL AND NOT EXISTS (
       SELECT 1 FROM standings o WHERE o.lead = s.entry_id AND o.status IS NOT NULL
-        AND (o.status <> 'resolved' OR o.action IS NOT 'resend'))"];
+        AND (o.status <> 'resolved' OR o.action IS NOT 'resend'))",
+    "+s.status = 'pending' AND s.action = 'may-resend' AND s.lead IS NULL
+    AND w.entry_id IS NULL AND NOT EXISTS (
+      SELECT 1 FROM standings o LEFT JOIN temp.waits ow ON ow.entry_id = o.entry_id
+      WHERE o.lead = s.entry_id AND o.status IS NOT NULL
+        AND (o.status <> 'pending' OR o.action IS NOT 'may-resend' OR ow.entry_id IS NOT NULL))",
+];
 
 /// Something of the operation was settled since: its first attempt may have been settled long before.
 const NEW_OF_OPERATION: &str =
@@ -48,7 +59,7 @@ pub(super) fn sent(connection: &Connection) -> Result<&'static str> {
 pub(super) fn passes(filter: &Filter, sent: &str) -> Vec<Conditions> {
     let by_reader = match filter.audience {
         Audience::All | Audience::Support => CORRECTIONS_FIRST,
-        Audience::Resend => FOR_RESEND,
+        Audience::Resend => &FOR_RESEND,
     };
     let times: &[fn(&mut Conditions, &Filter, &str)] = match (filter.since, filter.until) {
         (None, None) => &[|_, _, _| ()],
@@ -77,7 +88,7 @@ impl Conditions {
     fn of(&mut self, filter: &Filter) {
         match filter.audience {
             Audience::All | Audience::Resend => {}
-            Audience::Support => self.need(FOR_SUPPORT, []),
+            Audience::Support => self.need(&for_support(), []),
         }
         if let Some(name) = &filter.operation {
             let sql = "(r.id IS NULL OR json_extract(r.facts, '$.operation') = ?)";

@@ -112,7 +112,7 @@ impl Ledger {
     }
 
     /// Gives each row of the report to `each`: corrections first, then by the instant sent, then by the request's id in
-    /// bytes; what is to be sent again only in order of sending. All of it is read as of one instant; gives the id of the
+    /// bytes; what is to be sent again in order of sending, and then what may be. All of it is read as of one instant; gives the id of the
     /// last verdict there was then.
     ///
     /// # Errors

@@ -186,7 +186,7 @@ mod tests {
     fn with(given: &str, holds: impl Fn(&Subject)) {
         let plan = Plan::load("test", SHIPPED[0].1, &super::super::template::Vars::new()).unwrap();
         let server = Url::parse("http://127.0.0.1:9").unwrap();
-        let reader = Reader { plan: &plan, server: &server, salt: b"salt" };
+        let reader = Reader { plan: &plan, server: &server, salt: b"salt", also: &[] };
         holds(&Subject::new(&reader, given).unwrap());
     }
 

@@ -2,18 +2,97 @@
 
 use crate::words::{Action, Reason, Status};
 
-/// What an entry asks of the partner, in a sentence: its action, and where that is `review`, what its reason asks for. What
-/// stands between backticks is code.
+/// What an entry asks of the partner, in a sentence. It follows from the reason where that says more than the action: a row to
+/// correct, a control to add, somebody to ask. What stands between backticks is code.
 pub fn to_do_for(action: Action, reason: Option<Reason>) -> &'static str {
     match (action, reason) {
-        (Action::Review, Some(Reason::BadRow)) => "correct the row by UPDATE; the next run examines it again",
-        (Action::Review, Some(Reason::NoPlan)) => "add the call to the plan, or find out by hand and `close` it",
-        (Action::Review, Some(Reason::OtherEnvironment)) => {
+        (Action::Review, Some(reason)) => to_review(reason),
+        (Action::AskPrivo, Some(Reason::Unobservable)) => {
+            "ask the person whom it is about whether it came (a mail, an account), else PRIVO support; then `close` it"
+        }
+        (Action::AskPrivo, Some(Reason::Duplicated | Reason::ForeignRecords)) => {
+            "ask PRIVO support which of the records are to stay, with `report --for support`, then `close` it"
+        }
+        (Action::Wait, Some(Reason::Inconclusive)) => {
+            "wait; the server gave no answer to rely on, and a later run asks again"
+        }
+        _ => to_do(action),
+    }
+}
+
+/// What a person who looks at an entry has to do.
+fn to_review(reason: Reason) -> &'static str {
+    match reason {
+        Reason::BadRow => "correct the row by UPDATE; the next run examines it again",
+        Reason::NoPlan => "add the call to the plan, or find out by hand and `close` it",
+        Reason::OtherEnvironment => {
             "record it in the ledger of that server, or `close` it; a former address of the same server belongs into `also` of the configuration"
         }
-        (Action::Review, Some(Reason::Uncontrolled)) => "add or correct the control; the next run looks again",
-        (Action::Review, Some(Reason::NeverSent)) => "correct the request and send it anew, then `close` this one",
-        _ => to_do(action),
+        Reason::Uncontrolled => "add or correct the control; the next run looks again",
+        Reason::NeverSent => "correct the request and send it anew, then `close` this one",
+        Reason::KeyTaken => {
+            "ask the person whom it is about whether the record that is there is theirs, or correct the key and send it anew; then `close` it"
+        }
+        Reason::RemovedSince => {
+            "find out who removed the record; if it is wanted still, send it anew, then `close` this one"
+        }
+        Reason::NotDeleted => {
+            "find out whether the record that is there is the one to delete; delete it if so, then `close` this one"
+        }
+        Reason::Overwritten => {
+            "compare the record with what you sent; send it anew if that should hold, then `close` this one"
+        }
+        Reason::PartlyApplied => "do what is missing by the parts that the explanation names, then `close` it",
+        Reason::Underdetermined | Reason::AmbiguousMatch => {
+            "compare the records with your own and find out which is whose; ask PRIVO support if they do not say, then `close` it"
+        }
+        Reason::ConfirmedAbsent | Reason::NotUpdated => {
+            "find out whether another request under the same id was its correction; if not, send it anew, then `close` this one"
+        }
+        _ => to_do(Action::Review),
+    }
+}
+
+/// What PRIVO is asked about an entry of this reason: one question, that only PRIVO can answer. `None`: it is not PRIVO's.
+pub fn question(reason: Reason, correction: bool) -> Option<&'static str> {
+    if correction {
+        return Some("This was applied later than you said a request may still be. When was it applied, and by what?");
+    }
+    Some(match reason {
+        Reason::BadRow | Reason::NoPlan => return None,
+        Reason::Duplicated => {
+            "More records match than we asked for. Which one is to stay, and will you remove the others?"
+        }
+        Reason::ForeignRecords => {
+            "More records match than our requests can have made. Which of them did our requests make, and what made the others?"
+        }
+        Reason::Unobservable => "Was this request applied? We know no lookup that shows it.",
+        Reason::Expired => "Was this request applied? Your lookups gave no answer to rely on until its time was over.",
+        Reason::Underdetermined => "Fewer records match than we made requests. Which of the requests were applied?",
+        Reason::AmbiguousMatch => {
+            "We cannot tell which record belongs to which request. Which record did this request make?"
+        }
+        Reason::RemovedSince => "The record is not there now. Did this request make it, and what removed it?",
+        Reason::PartlyApplied => "Only a part of this request shows. Was the rest of it applied?",
+        Reason::KeyTaken => "A record with this key shows other values than we sent. Did this request make it?",
+        Reason::Overwritten => {
+            "The record shows neither what we sent nor what was there before. Was this request applied?"
+        }
+        _ => "Was this request applied, and when?",
+    })
+}
+
+/// On what condition an entry is sent again: none where it need not be.
+pub fn condition(action: Action, method: &str) -> Option<&'static str> {
+    match action {
+        Action::Resend => Some("once for the operation; record what comes of it under the same operation_id"),
+        Action::MayResend if method == "DELETE" => Some(
+            "as it was: a delete by the server's own id can be repeated, and an answer that it is gone is a success",
+        ),
+        Action::MayResend => Some(
+            "as it was, with the same key: the server refuses a repeat; an answer that it is there already is recorded like any other",
+        ),
+        _ => None,
     }
 }
 
@@ -32,7 +111,7 @@ pub fn to_do(action: Action) -> &'static str {
         Action::StoreId => "store the server_id; do not send it again",
         Action::ApplyState => "bring your own records to the state that the explanation gives",
         Action::Review => {
-            "a person must look at it: correct the row, the control or the configuration where the reason says so, else find out what became of it and `close` it"
+            "a person must look at it, as its reason says; what cannot be corrected is found out by hand and closed with `close`"
         }
         Action::AskPrivo => "send this line of the report to PRIVO support, then `close` it with what they say",
     }
@@ -115,6 +194,27 @@ pub fn because(reason: Reason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::standing::NOT_PRIVOS;
+
+    #[test]
+    fn privo_is_asked_what_it_can_answer_and_nothing_else() {
+        for reason in Reason::ALL {
+            assert_eq!(question(reason, false).is_none(), NOT_PRIVOS.contains(&reason), "{reason}");
+            assert!(question(reason, true).is_some());
+        }
+    }
+
+    #[test]
+    fn what_a_person_must_look_at_is_said_by_its_reason() {
+        let reviewed =
+            [Reason::BadRow, Reason::Uncontrolled, Reason::KeyTaken, Reason::RemovedSince, Reason::AmbiguousMatch];
+        for reason in reviewed {
+            assert_ne!(to_do_for(Action::Review, Some(reason)), to_do(Action::Review), "{reason}");
+        }
+        assert!(to_do_for(Action::Review, Some(Reason::BadRow)).contains("correct the row"));
+        assert!(to_do_for(Action::Review, Some(Reason::Uncontrolled)).contains("control"));
+        assert!(to_do_for(Action::Review, Some(Reason::KeyTaken)).contains("ask the person"));
+    }
 
     #[test]
     fn every_action_has_its_place_in_the_order() {

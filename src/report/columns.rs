@@ -1,5 +1,6 @@
 //! Columns: what a report shows of a row, one list for each reader.
 
+use super::advice;
 use crate::clock::Moment;
 use crate::mask;
 use crate::standing::{Audience, ReportRow};
@@ -13,6 +14,17 @@ pub struct Shown<'a> {
     /// The subject as it is; without it, masked.
     pub subject: Option<&'a str>,
     pub pseudonym: Option<&'a str>,
+    /// Who asks PRIVO, and about which environment: for support.
+    pub asks: Asks<'a>,
+}
+
+/// Who asks PRIVO support, and about which environment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asks<'a> {
+    /// The partner's name, where the configuration says one.
+    pub partner: Option<&'a str>,
+    /// The server that was asked: scheme, host and port.
+    pub environment: Option<&'a str>,
 }
 
 /// A value as it is, before any form of report changes how it is written.
@@ -102,6 +114,19 @@ const SETTLED_AT: Column = Column { name: "settled_at", of: |row, _| time(row.de
 const ATTEMPTS: Column = Column { name: "attempts", of: |row, shown| ids(&row.attempts, shown) };
 const FOUND_IDS: Column = Column { name: "found_ids", of: |row, shown| ids(&row.found, shown) };
 
+const PARTNER: Column = Column { name: "partner", of: |_, shown| text(shown.asks.partner.map(str::to_owned)) };
+const ENVIRONMENT: Column =
+    Column { name: "environment", of: |_, shown| text(shown.asks.environment.map(str::to_owned)) };
+const QUESTION: Column =
+    Column { name: "question", of: |row, _| text(advice::question(reason(row), row.correction).map(str::to_owned)) };
+const CONDITION: Column = Column {
+    name: "condition",
+    of: |row, _| {
+        let method = row.gist.as_ref().map_or("", |gist| gist.method.as_str());
+        text(advice::condition(action(row), method).map(str::to_owned))
+    },
+};
+
 /// The contract's columns; others are only ever added at the end.
 const CONTRACT: &[Column] = &[
     REQUEST_ID,
@@ -148,6 +173,9 @@ const SUPPORT: &[Column] = &[
     FIRST_CHECKED_AT,
     LAST_CHECKED_AT,
     EXPLANATION,
+    PARTNER,
+    ENVIRONMENT,
+    QUESTION,
 ];
 
 /// What whoever sends again needs; the body is in the partner's own records, by `request_id`.
@@ -164,6 +192,8 @@ const RESEND: &[Column] = &[
     SUBJECT,
     PSEUDONYM,
     EXPLANATION,
+    ACTION,
+    CONDITION,
 ];
 
 /// The columns of a report. The contract's has pseudonyms only where they are configured, so that it stays as it is

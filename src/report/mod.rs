@@ -23,7 +23,7 @@ mod story;
 mod table;
 
 pub use advice::to_do;
-pub use columns::{Cell, Column, Shown, action, cell, columns, object, reason};
+pub use columns::{Asks, Cell, Column, Shown, action, cell, columns, object, reason};
 pub use form::{Format, Output, harmless};
 pub use meta::{Digesting, Meta, Sources, Told, filters};
 pub use overview::{Overview, overview};

@@ -57,6 +57,8 @@ pub struct Behind<'a> {
     pub purpose: Option<&'a str>,
     /// Which entries it is about.
     pub filter: &'a Filter,
+    /// Who asks, in a report for support.
+    pub partner: Option<&'a str>,
     /// The run that the report follows.
     pub run: Option<&'a RunFacts>,
     /// What changed since the last report or, when there was none, in that run.

@@ -1,6 +1,9 @@
 //! What became of the entries and what is to be done, in numbers and shares.
 
+use std::collections::BTreeMap;
+
 use crate::report::advice;
+use crate::standing::Audience;
 use crate::words::{Action, Reason, Status};
 
 use super::tally::{Tally, Todo};
@@ -45,9 +48,17 @@ pub struct TodoLine {
     pub unit: &'static str,
     pub counts: String,
     pub says: Vec<(bool, String)>,
+    /// What its reasons ask for, each with how many.
+    pub by_reason: Vec<ToDoByReason>,
     pub them: &'static str,
     /// The report that lists them alone.
     pub command: Option<&'static str>,
+}
+
+pub struct ToDoByReason {
+    pub number: String,
+    pub reason: &'static str,
+    pub says: Vec<(bool, String)>,
 }
 
 /// How many have each status.
@@ -113,8 +124,27 @@ pub fn operations(tally: &Tally) -> Vec<OperationLine> {
     operations.into_iter().map(line).collect()
 }
 
+/// What the reasons of an action ask for: PRIVO is asked a question, the partner is told what to do.
+fn by_reason(action: Action, todo: &Todo, audience: Audience) -> Vec<ToDoByReason> {
+    let says = |reason: Reason, correction: bool| match audience {
+        Audience::Support => advice::question(reason, correction).unwrap_or_default().to_owned(),
+        Audience::All | Audience::Resend => text::sentence(advice::to_do_for(action, Some(reason))),
+    };
+    let wanted = audience == Audience::Support || matches!(action, Action::Review | Action::AskPrivo);
+    let mut sums: BTreeMap<(Reason, String), u64> = BTreeMap::new();
+    for ((reason, correction), entries) in todo.reasons.iter().filter(|_| wanted) {
+        *sums.entry((*reason, says(*reason, *correction))).or_default() += entries;
+    }
+    let line = |((reason, says), entries): ((Reason, String), u64)| ToDoByReason {
+        number: text::number(entries),
+        reason: reason.text(),
+        says: text::parts(&says),
+    };
+    sums.into_iter().map(line).collect()
+}
+
 /// What is to be done, in the order in which a person should come to it.
-pub fn todos(tally: &Tally) -> Vec<TodoLine> {
+pub fn todos(tally: &Tally, audience: Audience) -> Vec<TodoLine> {
     let line = |(action, todo): (Action, &Todo)| {
         // What is sent again is sent once for each operation: that is the number to work off.
         let by_operation = matches!(action, Action::Resend | Action::MayResend);
@@ -135,9 +165,13 @@ pub fn todos(tally: &Tally) -> Vec<TodoLine> {
                 (false, false) => "entries",
             },
             counts: if of.is_empty() { entries } else { format!("{entries}{of}{operations}") },
-            says: text::parts(&text::sentence(advice::to_do(action))),
+            says: match audience {
+                Audience::Support => Vec::new(),
+                Audience::All | Audience::Resend => text::parts(&text::sentence(advice::to_do(action))),
+            },
+            by_reason: by_reason(action, todo, audience),
             command: match action {
-                Action::Resend => Some("privo-reconcile report --for resend"),
+                Action::Resend | Action::MayResend => Some("privo-reconcile report --for resend"),
                 Action::AskPrivo => Some("privo-reconcile report --for support"),
                 _ => None,
             },

@@ -45,6 +45,8 @@ pub struct Todo {
     pub operations: BTreeSet<Link>,
     /// Entries that no reading names an operation of yet.
     pub unread: u64,
+    /// By the reason, and whether it is a correction.
+    pub reasons: BTreeMap<(Reason, bool), u64>,
 }
 
 impl Todo {
@@ -67,6 +69,7 @@ impl Tally {
         self.operations.entry(operation).or_default()[column] += 1;
         let todo = self.actions.entry(report::action(row)).or_default();
         todo.entries += 1;
+        *todo.reasons.entry((report::reason(row), row.correction)).or_default() += 1;
         match gist {
             Some(gist) => {
                 todo.operations.insert(gist.identity);

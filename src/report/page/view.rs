@@ -30,6 +30,7 @@ pub struct Whole<'a> {
     statuses: Vec<StatusLine>,
     reasons: Vec<ReasonLine>,
     operations: Vec<OperationLine>,
+    do_title: &'static str,
     todos: Vec<TodoLine>,
     changed: ChangedLines,
     entries: String,
@@ -64,7 +65,12 @@ struct VerdictLine {
 impl<'a> Whole<'a> {
     /// The page of these rows.
     pub fn of(tally: &Tally, rows: &'a str, behind: &Behind) -> Whole<'a> {
-        let times = Times::of(&tally.sent);
+        let support = behind.filter.audience == Audience::Support;
+        let mut times = Times::of(&tally.sent);
+        if let Some(times) = times.as_mut().filter(|_| !asked_for(behind.filter).is_empty()) {
+            // A part of the requests is no picture of what failed when.
+            times.outages.clear();
+        }
         let left_out = tally.rows.saturating_sub(MOST_ROWS);
         Whole {
             style: STYLE,
@@ -84,7 +90,8 @@ impl<'a> Whole<'a> {
             statuses: statuses(tally),
             reasons: reasons(tally),
             operations: operations(tally),
-            todos: todos(tally),
+            todos: todos(tally, behind.filter.audience),
+            do_title: if support { "What we ask PRIVO" } else { "What to do" },
             changed: changed(behind),
             entries: text::count(tally.rows, "entry", "entries"),
             left_out,
@@ -113,7 +120,9 @@ fn title(behind: &Behind) -> String {
 
 fn under(tally: &Tally, behind: &Behind) -> String {
     let entries = text::count(tally.rows, "entry", "entries");
-    let only: String = asked_for(behind.filter).iter().map(|only| format!(", {only}")).collect();
+    let from = behind.partner.filter(|_| behind.filter.audience == Audience::Support);
+    let from = from.map(|partner| format!("from {}", text::visible(partner)));
+    let only: String = from.into_iter().chain(asked_for(behind.filter)).map(|only| format!(", {only}")).collect();
     match behind.run {
         None => format!("{entries}{only}. No run has looked at them yet."),
         Some(run) => {
@@ -130,7 +139,7 @@ pub fn asked_for(filter: &Filter) -> Vec<String> {
     let whom = match filter.audience {
         Audience::All => None,
         Audience::Support => Some("for PRIVO support".to_owned()),
-        Audience::Resend => Some("to be sent again, one for each operation".to_owned()),
+        Audience::Resend => Some("to be sent again, and what may be, one for each operation".to_owned()),
     };
     let set = crate::report::filters(filter);
     let value = |value: &serde_json::Value| match value {
