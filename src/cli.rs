@@ -54,6 +54,9 @@ pub struct Cli {
     /// How warnings and events are told [default: text, or what [log] says]
     #[arg(long, global = true, value_name = "FORMAT", value_enum)]
     pub log: Option<log::Format>,
+    /// Tell times that people read in this time zone too, like Europe/Berlin [default: report.time_zone]
+    #[arg(long, global = true, value_name = "ZONE", value_parser = crate::config::zone)]
+    pub time_zone: Option<chrono_tz::Tz>,
     #[command(subcommand)]
     pub command: Command,
 }

@@ -40,8 +40,10 @@ pub(crate) use credential::Secret;
 use places::Places;
 pub use server::{Host, Server};
 use server::{HostFile, ServerFile};
+use values::Zone;
 
 pub use schedule::{STOP_TIMEOUT, Scheduled};
+pub use values::zone;
 
 /// A checked configuration: paths are absolute or relative to where the program runs, secrets are read.
 #[derive(Debug)]
@@ -68,6 +70,8 @@ pub struct Config {
     pub report_dir: Option<PathBuf>,
     /// The partner's name, for PRIVO support.
     pub partner: Option<String>,
+    /// Times that people read are told in this zone too.
+    pub time_zone: Option<chrono_tz::Tz>,
     /// The exit codes that `run` gives as 0.
     pub success: Vec<u8>,
     /// Where columns stand in imported files, by the mapping's name.
@@ -148,6 +152,7 @@ struct SettleFile {
 struct ReportFile {
     dir: Option<PathBuf>,
     partner: Option<String>,
+    time_zone: Option<Zone>,
 }
 
 #[derive(Deserialize)]
@@ -264,6 +269,7 @@ impl Config {
             hosts,
             windows: read.settle.windows(),
             controls,
+            time_zone: report.time_zone.map(|zone| zone.0),
             partner: report.partner,
             report_dir: report.dir.map(|dir| folder.join(dir)),
             success: read.run.success(),

@@ -29,6 +29,28 @@ impl Counts {
     }
 }
 
+/// What is to be done now, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToDo {
+    /// Operations to send again.
+    pub resend: u64,
+    /// Operations that may be sent again, each on its condition.
+    pub may_resend: u64,
+    /// Entries that only PRIVO can answer for.
+    pub privo: u64,
+    /// Further entries that a person must look at.
+    pub review: u64,
+    /// Entries that wait,
+    pub waiting: u64,
+    /// and until when: the next time at which something may become known of one of them.
+    pub until: Option<Moment>,
+}
+
+/// Whether PRIVO is asked about an entry.
+pub fn is_privos(status: Status, reason: Reason, correction: bool) -> bool {
+    correction || status == Status::DuplicateRisk && !NOT_PRIVOS.contains(&reason)
+}
+
 /// What alerts and metrics are made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {

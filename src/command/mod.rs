@@ -85,7 +85,8 @@ fn load(cli: &Cli) -> Result<Config> {
     let config = Config::load(cli.config.as_deref());
     let config = config.map_err(|error| anyhow::Error::new(Refused(format!("{error:#}"))))?;
     set_up_log(cli, &config)?;
-    Ok(config)
+    let time_zone = cli.time_zone.or(config.time_zone);
+    Ok(Config { time_zone, ..config })
 }
 
 /// The log as the configuration wants it; the command line goes before.

@@ -316,6 +316,7 @@ fn write_form(config: &Config, ledger: &Ledger, wanted: &Wanted, output: &mut im
         purpose: wanted.reveal.as_ref().and_then(Option::as_deref),
         filter: &wanted.filter,
         partner: config.partner.as_deref(),
+        time_zone: config.time_zone,
         run: run.as_ref(),
         changed: &changes.changed,
     })?;

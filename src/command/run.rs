@@ -212,6 +212,8 @@ impl Job<'_> {
             counts.of(Status::DuplicateRisk),
             counts.of(Status::Pending),
         );
+        let steps = report::steps(&ledger.to_do()?, Some(Moment::now()), self.config.time_zone);
+        report::lines(&steps).iter().for_each(|line| eprintln!("{line}"));
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::notice::alert;
 use crate::plan::Reader;
 use crate::pseudonym::Key;
 use crate::report::{self, Overview, Screen, Tone};
-use crate::standing::{Entries, Filter, ReportRow};
+use crate::standing::{Entries, Filter, ReportRow, ToDo};
 use crate::words::Status;
 
 /// A server's clock that is further behind than this makes absences wait, which people should know.
@@ -43,6 +43,7 @@ pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
             "last_success": standing.last_success.map(|moment| moment.to_string()),
             "server_clock_behind_seconds": behind.0 / 1000,
             "alerts": alerts,
+            "to_do": to_do_json(&ledger.to_do()?),
         });
         document::print("status", exit::DONE, &told)?;
         return Ok(exit::DONE);
@@ -64,7 +65,24 @@ pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
         text.push_str(&screen.paint(Tone::Bad, &format!("alert {}: {}", alert.name, alert.message)));
         text.push('\n');
     }
+    for line in report::lines(&report::steps(&ledger.to_do()?, Some(Moment::now()), config.time_zone)) {
+        for line in screen.wrapped(&line, 0) {
+            text.push_str(&screen.paint(Tone::Strong, &line));
+            text.push('\n');
+        }
+    }
     print(&text)
+}
+
+fn to_do_json(to_do: &ToDo) -> serde_json::Value {
+    json!({
+        "resend": to_do.resend,
+        "may_resend": to_do.may_resend,
+        "privo": to_do.privo,
+        "review": to_do.review,
+        "waiting": to_do.waiting,
+        "until": to_do.until.map(|until| until.to_string()),
+    })
 }
 
 pub fn show(config: &Config, args: &ShowArgs, json: bool) -> Result<u8> {

@@ -88,9 +88,7 @@ impl ScheduleFile {
         };
         let lines = lines.into_iter().map(read).collect::<Result<Vec<Line>>>()?;
         let zone = self.time_zone.as_ref().map_or(Ok(Tz::UTC), |zone| {
-            let unknown = "unknown time zone (write an IANA name, like \"Europe/Berlin\" or \"UTC\")";
-            let name = zone.as_ref().as_str();
-            name.parse().map_err(|_| anyhow!("{}, `schedule.time_zone`: {unknown}", at(zone.span())))
+            super::zone(zone.as_ref()).map_err(|why| anyhow!("{}, `schedule.time_zone`: {why}", at(zone.span())))
         })?;
         Ok(Scheduled {
             starts: Schedule { lines, zone, jitter: self.jitter.map_or(Span::ZERO, |length| length.0) },

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chrono_tz::Tz;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use url::Url;
 
@@ -124,4 +125,23 @@ pub(super) fn concurrency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 pub(super) fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Length, D::Error> {
     let length = Length::deserialize(deserializer)?;
     if length.0 > Span::ZERO { Ok(length) } else { Err(D::Error::custom("must be more than 0s")) }
+}
+
+/// A time zone by its IANA name.
+#[derive(Clone, Copy)]
+pub(super) struct Zone(pub(super) Tz);
+
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Zone, D::Error> {
+        zone(&String::deserialize(deserializer)?).map(Zone).map_err(D::Error::custom)
+    }
+}
+
+/// Reads the name of a time zone.
+///
+/// # Errors
+/// With the remedy, when there is none of this name.
+pub fn zone(name: &str) -> Result<Tz, String> {
+    let unknown = "unknown time zone (write an IANA name, like \"Europe/Berlin\" or \"UTC\")";
+    name.parse().map_err(|_| unknown.to_owned())
 }

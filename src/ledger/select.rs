@@ -16,10 +16,10 @@ const CORRECTIONS_FIRST: &[&str] = &[
 
 /// What PRIVO can answer: a correction, and a duplicate-risk that is not the partner's own mistake. What a person closed is
 /// resolved, by a verdict that is no correction.
-fn for_support() -> String {
+pub(super) fn for_support() -> String {
     let reasons: Vec<String> = NOT_PRIVOS.iter().map(|reason| format!("'{reason}'")).collect();
     let reasons = reasons.join(", ");
-    format!("(+s.status = 'duplicate-risk' AND s.reason NOT IN ({reasons}) OR v.correction = 1)")
+    format!("(+s.status = 'duplicate-risk' AND s.reason NOT IN ({reasons}) OR coalesce(v.correction, 0) = 1)")
 }
 
 /// The first attempt of an operation: proven not applied, of which no attempt stands otherwise and none waits for a row that

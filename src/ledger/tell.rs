@@ -8,14 +8,14 @@ use rusqlite::{OptionalExtension, params};
 
 use super::groups::looks_of;
 use super::intake::{cell, id_text, row_of};
-use super::select::{attempts_of, found_by, passes, sent};
+use super::select::{FOR_RESEND, attempts_of, for_support, found_by, passes, sent};
 use super::{Ledger, schema};
 use crate::clock::{Moment, Span};
 use crate::decide::told_apart;
 use crate::evidence::Facts;
 use crate::plan::operation;
 use crate::standing::{
-    Audience, Counts, Entries, Filter, ReportRow, RunFacts, Standing, Story, StoryLook, StoryVerdict,
+    Audience, Counts, Entries, Filter, ReportRow, RunFacts, Standing, Story, StoryLook, StoryVerdict, ToDo,
 };
 use crate::words::{Reason, Status};
 
@@ -33,6 +33,13 @@ LEFT JOIN verdicts v ON v.id = s.verdict_id
 LEFT JOIN pseudonyms p ON p.entry_id = s.entry_id
 LEFT JOIN temp.waits w ON w.entry_id = s.entry_id
 WHERE s.status IS NOT NULL";
+
+/// What a later run will know more of, without anybody's doing.
+const WAITS_FOR_A_RUN: &str =
+    "(s.status = 'pending' AND coalesce(s.action, 'wait') = 'wait' OR s.status IS NOT NULL AND w.entry_id IS NOT NULL)";
+
+/// What a person must look at.
+const REVIEWED: &str = "s.action = 'review' AND w.entry_id IS NULL";
 
 const UNREADABLE: &str = "failed to read a reading";
 
@@ -81,6 +88,32 @@ impl Ledger {
                  ORDER BY id DESC LIMIT 1",
             )?,
             first_run: moment("SELECT started_ms FROM runs WHERE command = 'run' ORDER BY id LIMIT 1")?,
+        })
+    }
+
+    /// What is to be done now: as many as the reports for each reader have rows.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn to_do(&self) -> Result<ToDo> {
+        let count = |condition: &str| -> Result<(u64, Option<Moment>)> {
+            let sql = format!(
+                "SELECT count(*), min(s.due_ms) FROM standings s LEFT JOIN verdicts v ON v.id = s.verdict_id
+                 LEFT JOIN temp.waits w ON w.entry_id = s.entry_id WHERE {condition}"
+            );
+            let found = |row: &rusqlite::Row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?));
+            let (count, due) = self.connection.query_row(&sql, [], found)?;
+            Ok((count.unsigned_abs(), due.map(Moment)))
+        };
+        let [must, may] = FOR_RESEND;
+        let (waiting, until) = count(WAITS_FOR_A_RUN)?;
+        Ok(ToDo {
+            resend: count(must)?.0,
+            may_resend: count(may)?.0,
+            privo: count(&for_support())?.0,
+            review: count(&format!("{} AND NOT {}", REVIEWED, for_support()))?.0,
+            waiting,
+            until,
         })
     }
 

@@ -56,7 +56,9 @@ fn to_review(reason: Reason) -> &'static str {
 /// What PRIVO is asked about an entry of this reason: one question, that only PRIVO can answer. `None`: it is not PRIVO's.
 pub fn question(reason: Reason, correction: bool) -> Option<&'static str> {
     if correction {
-        return Some("This was applied later than you said a request may still be. When was it applied, and by what?");
+        return Some(
+            "This was not there when the agreed time was over, and is there now. When was it applied, and by what?",
+        );
     }
     Some(match reason {
         Reason::BadRow | Reason::NoPlan => return None,

@@ -11,11 +11,13 @@
 //! | one page for people to open | [`page`] |
 //! | what stands behind a report | [`meta`] |
 //! | the story of one entry, how many stand where | [`story`], [`overview`], on a [`screen`] |
+//! | what to do now | [`now`] |
 
 mod advice;
 mod columns;
 mod form;
 mod meta;
+mod now;
 mod overview;
 mod page;
 mod screen;
@@ -26,6 +28,7 @@ pub use advice::to_do;
 pub use columns::{Asks, Cell, Column, Shown, action, cell, columns, object, reason};
 pub use form::{Format, Output, harmless};
 pub use meta::{Digesting, Meta, Sources, Told, filters};
+pub use now::{lines, steps};
 pub use overview::{Overview, overview};
 pub use page::{Behind, Changed};
 pub use screen::{Screen, Tone};

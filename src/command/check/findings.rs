@@ -25,13 +25,14 @@ pub struct Findings {
     /// All of them, when they are to be one document at the end.
     json: Option<Vec<Value>>,
     troubles: usize,
+    bad: usize,
     code: u8,
 }
 
 impl Findings {
     /// None yet.
     pub fn new(json: bool) -> Findings {
-        Findings { json: json.then(Vec::new), troubles: 0, code: exit::DONE }
+        Findings { json: json.then(Vec::new), troubles: 0, bad: 0, code: exit::DONE }
     }
 
     /// As it should be.
@@ -67,8 +68,17 @@ impl Findings {
     /// The document, if one was asked for; gives the exit code, that of the worst.
     pub fn end(self) -> Result<u8> {
         if let Some(findings) = self.json {
-            document::print("check", self.code, &json!({ "findings": findings }))?;
+            let told = json!({ "findings": findings, "run_would_work": self.bad == 0 });
+            document::print("check", self.code, &told)?;
+            return Ok(self.code);
         }
+        match self.bad {
+            0 => line("ok", "a run would do its work"),
+            1 => line("BAD", "a run would not do its work as it should (correct what is BAD above)"),
+            bad => {
+                line("BAD", &format!("a run would not do its work as it should (correct the {bad} that are BAD above)"))
+            }
+        }?;
         Ok(self.code)
     }
 
@@ -80,12 +90,17 @@ impl Findings {
             Weight::Bad => "BAD",
         };
         self.troubles += usize::from(weight != Weight::Ok);
+        self.bad += usize::from(weight == Weight::Bad);
         if let Some(findings) = &mut self.json {
             findings.push(json!({ "level": word.to_lowercase(), "message": text }));
             return Ok(());
         }
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{word:<5} {text}")?;
-        Ok(out.flush()?)
+        line(word, text)
     }
+}
+
+fn line(word: &str, text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{word:<5} {text}")?;
+    Ok(out.flush()?)
 }

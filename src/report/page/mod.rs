@@ -59,6 +59,8 @@ pub struct Behind<'a> {
     pub filter: &'a Filter,
     /// Who asks, in a report for support.
     pub partner: Option<&'a str>,
+    /// Local time stands beside UTC.
+    pub time_zone: Option<chrono_tz::Tz>,
     /// The run that the report follows.
     pub run: Option<&'a RunFacts>,
     /// What changed since the last report or, when there was none, in that run.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::Moment;
 use crate::evidence::Link;
 use crate::report;
-use crate::standing::{Gist, ReportRow};
+use crate::standing::{Gist, ReportRow, ToDo, is_privos};
 use crate::words::{Action, Failure, Reason, Status};
 
 /// How an attempt failed, as the picture stacks it; `None`: its row cannot be read.
@@ -31,6 +31,8 @@ pub struct Tally {
     /// By the plan's name, in the order of [`Status::ALL`]; `None`: no operation of the plan.
     pub operations: BTreeMap<Option<String>, [u64; Status::ALL.len()]>,
     pub actions: BTreeMap<Action, Todo>,
+    /// What is to be done now, but for the operations, which `actions` has.
+    pub to_do: ToDo,
     /// When each was sent and how it failed.
     pub sent: Vec<(Moment, Kind)>,
     /// Those whose time cannot be read or believed.
@@ -76,10 +78,30 @@ impl Tally {
             }
             None => todo.unread += 1,
         }
+        self.add_to_do(row);
         match gist.and_then(Gist::sent) {
             Some(sent) => self.sent.push((sent, gist.and_then(|gist| gist.failure))),
             None => self.untimed += 1,
         }
+    }
+
+    fn add_to_do(&mut self, row: &ReportRow) {
+        let to_do = &mut self.to_do;
+        match report::action(row) {
+            _ if is_privos(row.status, report::reason(row), row.correction) => to_do.privo += 1,
+            Action::Review => to_do.review += 1,
+            Action::Wait => {
+                to_do.waiting += 1;
+                to_do.until = to_do.until.into_iter().chain(row.not_before).min();
+            }
+            _ => {}
+        }
+    }
+
+    /// What is to be done now.
+    pub fn to_do(&self) -> ToDo {
+        let operations = |action| self.actions.get(&action).map_or(0, Todo::operations);
+        ToDo { resend: operations(Action::Resend), may_resend: operations(Action::MayResend), ..self.to_do.clone() }
     }
 
     /// How many have this status.

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use crate::clock::Moment;
+use crate::report::now::{Step, steps};
 use crate::standing::{Audience, Filter, ReportRow, StoryVerdict};
 
 use super::chart::{Chart, picture_says};
@@ -32,6 +33,7 @@ pub struct Whole<'a> {
     operations: Vec<OperationLine>,
     do_title: &'static str,
     todos: Vec<TodoLine>,
+    now: Vec<Step>,
     changed: ChangedLines,
     entries: String,
     left_out: u64,
@@ -92,6 +94,8 @@ impl<'a> Whole<'a> {
             operations: operations(tally),
             todos: todos(tally, behind.filter.audience),
             do_title: if support { "What we ask PRIVO" } else { "What to do" },
+            // PRIVO has nothing of this to do.
+            now: if support { Vec::new() } else { steps(&tally.to_do(), None, behind.time_zone) },
             changed: changed(behind),
             entries: text::count(tally.rows, "entry", "entries"),
             left_out,

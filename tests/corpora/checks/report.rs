@@ -77,6 +77,7 @@ fn written(rows: &[ReportRow], format: Format, columns: &[&'static Column], show
     let (filter, changed) = (Filter::default(), Changed::default());
     let behind = Behind {
         partner: None,
+        time_zone: None,
         ledger: "ledger.db",
         in_full: shown.in_full,
         purpose: None,
