@@ -5,7 +5,7 @@ mod examples;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::clock::{Moment, Span};
 use crate::import;
@@ -54,11 +54,30 @@ pub struct Cli {
     /// How warnings and events are told [default: text, or what [log] says]
     #[arg(long, global = true, value_name = "FORMAT", value_enum)]
     pub log: Option<log::Format>,
+    /// Tell more: runs as they begin and end, twice also every pass and every transaction
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Tell errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
     /// Tell times that people read in this time zone too, like Europe/Berlin [default: report.time_zone]
     #[arg(long, global = true, value_name = "ZONE", value_parser = crate::config::zone)]
     pub time_zone: Option<chrono_tz::Tz>,
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// What the command line says of the log.
+    pub fn log_settings(&self) -> log::Settings {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => Some(log::Level::Error),
+            (false, 0) => None,
+            (false, 1) => Some(log::Level::Info),
+            (false, _) => Some(log::Level::Debug),
+        };
+        log::Settings { format: self.log, level }
+    }
 }
 
 /// What to do.
@@ -87,7 +106,7 @@ pub enum Command {
     Report(ReportArgs),
     /// Say how many entries stand where
     #[command(after_help = examples::STATUS)]
-    Status(Reading),
+    Status,
     /// For probes of containers: whether a run did its work lately; no network, exit 0 or 1
     #[command(after_help = examples::HEALTH)]
     Health(HealthArgs),
@@ -113,15 +132,13 @@ pub enum Command {
     Demo(DemoArgs),
     /// Serve a look-alike of PRIVO's APIs on this machine, for rehearsals
     Sandbox(SandboxArgs),
-    /// Write the man pages, for packages
-    #[command(hide = true)]
+    /// Write the man pages
     Man {
         /// The folder, which must exist
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
     },
-    /// Print a shell's completions, for packages
-    #[command(hide = true)]
+    /// Print a shell's completions
     Completions {
         /// Whose
         shell: clap_complete::Shell,
@@ -141,7 +158,7 @@ impl Command {
             Command::Run(_) => "run",
             Command::Schedule(_) => "schedule",
             Command::Report(_) => "report",
-            Command::Status(_) => "status",
+            Command::Status => "status",
             Command::Health(_) => "health",
             Command::Show(_) => "show",
             Command::Verify => "verify",
@@ -387,14 +404,6 @@ impl std::fmt::Display for When {
     }
 }
 
-/// How what is told is read: on a terminal as text, elsewhere as JSON.
-#[derive(Debug, Default, Args)]
-pub struct Reading {
-    /// As text, off a terminal too
-    #[arg(long, conflicts_with = "json")]
-    pub text: bool,
-}
-
 /// Options of `health`.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
@@ -412,8 +421,6 @@ pub struct ShowArgs {
     /// Every entry about whom this pseudonym was made of
     #[arg(long, value_name = "PSEUDONYM", conflicts_with = "request_id")]
     pub pseudonym: Option<String>,
-    #[command(flatten)]
-    pub reading: Reading,
 }
 
 /// Options of `close`.

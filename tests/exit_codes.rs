@@ -211,6 +211,7 @@ fn refused_credentials_are_2_and_lose_nothing() {
     assert_eq!(dir.says("r1"), "pending . inconclusive wait");
     let check = dir.run(&["check"]);
     assert!(check.code == 2 && check.out.contains("BAD") && !check.out.contains("hunter2"), "{check:?}");
+    assert!(check.out.lines().last().unwrap().starts_with("BAD   a run would not do its work"), "{check:?}");
 }
 
 #[test]
@@ -219,6 +220,7 @@ fn a_healthy_setup_passes_its_check() {
     let dir = Dir::of(&platform);
     let ran = dir.run(&["check"]);
     assert!(ran.code == 0 && ran.out.contains("ok    credentials"), "{ran:?}");
+    assert_eq!(ran.out.lines().last(), Some("ok    a run would do its work"));
 }
 
 #[test]

@@ -39,6 +39,56 @@ fn body(email: &str) -> String {
 }
 
 #[test]
+fn a_body_is_made_of_columns_and_paths_go_to_the_configured_server() {
+    let platform = Platform::start();
+    platform.add(NewAccount { email: Some("ann@example.com".into()), ..NewAccount::default() });
+    let mapping = "[import.sheet]\nbody = { email = \"Mail\", first_name = \"Name\", address = { city = \"City\" } }\n\
+                   sent_at = \"When\"\nmethod = \"Verb\"\nurl = \"Path\"\nhttp_status = \"Status\"\nrequest_id = \"Id\"\n";
+    let dir = Dir::new(&Setup { rest: mapping.to_owned(), ..Setup::of(&platform) });
+    let sheet = "Id,Verb,Path,Mail,Name,City,When,Status\n\
+                 r1,POST,/api/v1.0/account,ann@example.com,Ann,NULL,2025-03-01T12:00:00Z,503\n\
+                 r2,POST,/api/v1.0/account,,,,2025-03-01T12:00:01Z,503\n";
+    std::fs::write(dir.file("sheet.csv"), sheet).unwrap();
+    let ran = wait(dir.command(&["import", "--map", "sheet", "sheet.csv"]).spawn().unwrap());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let body = |id: &str| -> Option<String> {
+        dir.db().query_row("SELECT body FROM entries WHERE request_id = ?", [id], |row| row.get(0)).unwrap()
+    };
+    let ann: Value = serde_json::from_str(&body("r1").unwrap()).unwrap();
+    assert_eq!(
+        (&ann["email"], &ann["first_name"], ann.get("address")),
+        (&"ann@example.com".into(), &"Ann".into(), None)
+    );
+    assert_eq!(body("r2"), None, "where no column says anything there is no body");
+    dir.runs(3);
+    assert_eq!(dir.says("r1"), "resolved satisfied present store-id", "it went to the server: {:?}", dir.row("r1"));
+    let broken = Setup { rest: "[import.sheet]\nbody = {}\n".to_owned(), ..Setup::bare(NOWHERE) };
+    dir.configure(&broken);
+    assert!(dir.run(&["status"]).err.contains("a body of no fields"));
+}
+
+#[test]
+fn a_file_of_an_unknown_kind_is_refused_with_what_to_do() {
+    let dir = dir();
+    let text = line("00", &body("ann"));
+    for (name, remedy) in [
+        ("a.xlsx", "save the sheet as CSV"),
+        ("a.ods", "save the sheet as CSV"),
+        ("a.dat", "--format"),
+        ("a.pdf", "--format"),
+    ] {
+        std::fs::write(dir.file(name), &text).unwrap();
+        let ran = wait(dir.command(&["import", name]).spawn().unwrap());
+        assert!(ran.code == 2 && ran.err.contains(remedy), "{ran:?}");
+    }
+    assert_eq!(wait(dir.command(&["import", "--format", "jsonl", "a.dat"]).spawn().unwrap()).code, 0);
+    for name in ["b.log", "b.txt", "b.log.1", "b.log-20260301", "b", "b.json"] {
+        std::fs::write(dir.file(name), &text).unwrap();
+        assert_eq!(wait(dir.command(&["import", name]).spawn().unwrap()).code, 0, "{name}");
+    }
+}
+
+#[test]
 fn requests_of_two_hosts_in_one_second_are_two() {
     let dir = dir();
     let of = |host: &str| line("00", &format!(",\"host\":\"{host}\""));

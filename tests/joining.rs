@@ -91,15 +91,15 @@ fn waits_for(dir: &Dir, waiting: &[&str], came: &str) {
         let row = dir.row(id);
         assert_eq!(said(&row), WAIT, "{id}: {row:?}");
         assert!(row["explanation"].contains(came), "{row:?}");
-        let shown = dir.run(&["show", id]);
+        let shown = dir.run(&["show", id, "--json"]);
         let story: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
         assert_eq!((&story["status"], &story["action"]), (&"pending".into(), &"wait".into()), "{shown:?}");
         assert!(story["explanation"].as_str().unwrap().contains(came), "{shown:?}");
-        let text = dir.run(&["show", "--text", id]).out;
+        let text = dir.run(&["show", id]).out;
         assert!(text.contains("unsettled → wait") && text.contains(came), "{text}");
     }
     assert_eq!(for_resend(dir), [""; 0]);
-    let status: serde_json::Value = serde_json::from_str(&dir.run(&["status"]).out).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&dir.run(&["status", "--json"]).out).unwrap();
     assert!(status["pending"].as_u64().unwrap() >= waiting.len() as u64, "{status}");
     assert!(!dir.report().iter().any(|row| row["action"] == "resend"));
 }

@@ -387,7 +387,7 @@ fn an_alert_that_fires_is_5_and_told_everywhere() {
     dir.insert(&risk("r4"));
     assert_eq!(dir.runs(5).err.lines().count(), 2);
     assert_eq!(paths(&server)[3..], ["/u/5", "/u/start", "/u/5"]);
-    let status = dir.run(&["status", "--text"]);
+    let status = dir.run(&["status"]);
     assert!(status.code == 0 && status.out.contains("alert old: "), "{status:?}");
     assert!(status.out.contains("alert duplicate_risk_more_than 1: 2 entries"), "{status:?}");
     let told: Value = serde_json::from_str(&dir.run(&["status", "--json"]).out).unwrap();

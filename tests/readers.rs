@@ -144,7 +144,62 @@ fn what_may_be_sent_again_comes_after_what_must_once_for_an_operation_and_with_i
     assert!(found[0]["condition"].contains("once for the operation"), "{found:?}");
     assert!(found[1]["condition"].contains("the server refuses a repeat"), "{found:?}");
     dir.insert(&open("c/2", "c@example.com").operation("c").answered(201));
-    assert_eq!(ids(&dir, &["--for", "resend"]).len(), 2, "what came since is looked at first");
+    let c = dir.row("c");
+    assert!(c["action"] == "wait" && c["explanation"].contains("c/2"), "{c:?}");
+    assert_eq!(ids(&dir, &["--for", "resend"]), ["a", first_of_b(&dir)], "what came since is looked at first");
+    dir.runs(4);
+    assert_eq!(ids(&dir, &["--for", "resend"]), ["a", first_of_b(&dir)], "and then it stands so");
+}
+
+/// The attempt of `b` that stands for both.
+fn first_of_b(dir: &Dir) -> &'static str {
+    let sent = |id: &str| dir.row(id)["sent_at"].clone();
+    if sent("b/2") < sent("b/1") { "b/2" } else { "b/1" }
+}
+
+#[test]
+fn what_to_do_now_counts_what_the_reports_list() {
+    let dir = golden_ledger("");
+    let told: Value = serde_json::from_str(&dir.run(&["status", "--json"]).out).unwrap();
+    let listed = |arguments: &[&str]| rows(&dir.run(&[&["report"], arguments].concat()).out).len() as u64;
+    assert_eq!(told["to_do"]["resend"], listed(&["--for", "resend"]));
+    assert_eq!(told["to_do"]["privo"], listed(&["--for", "support"]));
+    assert_eq!((&told["to_do"]["review"], &told["to_do"]["may_resend"]), (&1.into(), &0.into()), "{told}");
+    assert_eq!(told["to_do"]["waiting"], listed(&["--status", "pending"]));
+    let text = dir.run(&["status"]).out;
+    let (_, steps) = text.split_once("what to do now:\n").unwrap();
+    for (count, command) in
+        [("1 operation to send again", "report --for resend"), ("3 entries for PRIVO", "report --for support")]
+    {
+        let step = steps.lines().find(|line| line.contains(count)).unwrap_or_else(|| panic!("{text}"));
+        assert!(step.contains(&format!("privo-reconcile {command}")), "{step}");
+    }
+    assert!(steps.lines().last().unwrap().contains("4 entries wait"), "{text}");
+    let page = dir.run(&["report", "--format", "html"]).out;
+    let (_, steps) = page.split_once("What to do now").unwrap();
+    assert!(steps.contains("1 operation to send again") && steps.contains("3 entries for PRIVO"), "{steps}");
+    assert!(!dir.run(&["report", "--format", "html", "--for", "support"]).out.contains("What to do now"));
+}
+
+#[test]
+fn local_time_stands_beside_utc_where_a_zone_is_named() {
+    let platform = Platform::start();
+    let mut setup = Setup::of(&platform).windows(&[("server_error", "400d")]);
+    let dir = Dir::new(&setup);
+    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com").sent(Moment::now()).http(503));
+    dir.runs(4);
+    dir.db().execute("UPDATE standings SET action = 'wait', due_ms = 4102444800000", []).unwrap();
+    let status = |zone: &[&str]| dir.run(&[&["status"], zone].concat()).out;
+    assert!(status(&[]).contains("waits until 2100-01-01 00:00 UTC →"), "{}", status(&[]));
+    let berlin = "waits until 2100-01-01 00:00 UTC (01:00 Europe/Berlin) →";
+    assert!(status(&["--time-zone", "Europe/Berlin"]).contains(berlin));
+    setup.rest = "[report]\ntime_zone = \"Europe/Berlin\"\n".to_owned();
+    dir.configure(&setup);
+    assert!(status(&[]).contains(berlin) && status(&["--time-zone", "Asia/Tokyo"]).contains("(09:00 Asia/Tokyo)"));
+    assert_eq!(dir.run(&["status", "--time-zone", "Mars/Base"]).code, 2);
+    setup.rest = "[report]\ntime_zone = \"Mars/Base\"\n".to_owned();
+    dir.configure(&setup);
+    assert!(refused(&dir, &["status"]).contains("unknown time zone"));
 }
 
 #[test]
@@ -334,7 +389,7 @@ fn a_pseudonym_finds_its_entries_under_this_key_and_the_one_before() {
     assert_eq!(of(&dir, "r-absent/2"), tom, "however it is spelled");
     assert_ne!(of(&dir, "r-made"), tom);
     assert_eq!(ids(&dir, &["--pseudonym", &tom]), ["r-absent/1", "r-absent/2"]);
-    let stories: Value = serde_json::from_str(&dir.run(&["show", "--pseudonym", &tom]).out).unwrap();
+    let stories: Value = serde_json::from_str(&dir.run(&["show", "--pseudonym", &tom, "--json"]).out).unwrap();
     assert_eq!(stories["stories"].as_array().unwrap().len(), 2);
     assert_eq!(stories["stories"][0]["pseudonym"], tom.as_str());
 
@@ -383,13 +438,13 @@ fn on_terminal(dir: &Dir, columns: u32, environment: &[(&str, &str)], arguments:
 }
 
 #[test]
-fn a_terminal_gets_colour_and_its_width_and_a_program_json() {
+fn a_terminal_gets_colour_and_its_width_elsewhere_text_stays_text_and_a_program_asks_for_json() {
     let dir = golden_ledger("");
     for command in ["status", "show r-late"] {
         let words: Vec<&str> = command.split(' ').collect();
-        let json: Value = serde_json::from_str(&dir.run(&words).out).unwrap();
+        let json: Value = serde_json::from_str(&dir.run(&[&words[..], &["--json"]].concat()).out).unwrap();
         assert_eq!((&json["format"], &json["command"]), (&Value::from(1), &Value::from(words[0])));
-        let text = dir.run(&[&words[..], &["--text"]].concat()).out;
+        let text = dir.run(&words).out;
         assert!(!text.contains('\u{1b}') && !text.starts_with('{'), "{text}");
         let Some(coloured) = on_terminal(&dir, 60, &[], command) else {
             eprintln!("skipped: there is no `script`");

@@ -218,9 +218,9 @@ fn no_search_of_the_raw_bytes_finds_what_was_pruned() {
     }
     assert_eq!(after, report);
     for id in ["made", "lost", "family", "delete", "no-plan"] {
-        let ran = dir.run(&["show", id, "--text"]);
+        let ran = dir.run(&["show", id]);
         assert!(ran.code == 0 && ran.out.contains("its personal fields, at"), "{ran:?}");
-        let told: serde_json::Value = serde_json::from_str(&dir.run(&["show", id]).out).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&dir.run(&["show", id, "--json"]).out).unwrap();
         assert_eq!(told["removed"]["by"], "prune");
     }
     assert_eq!(dir.run(&["status"]).code, 0);
@@ -259,7 +259,7 @@ fn what_a_person_said_of_an_entry_loses_its_names() {
     dir.insert(&post("r1", &platform.url, "/api/v1.0/account", body));
     let why = "Wilhelmina, of mail@example.com, was here";
     assert_eq!(dir.run(&["close", "r1", "--who", "Jo", "--why", why]).code, 0);
-    let told = || wait(dir.command(&["show", "r1", "--text"]).spawn().unwrap()).out;
+    let told = || wait(dir.command(&["show", "r1"]).spawn().unwrap()).out;
     assert!(told().contains("closed by Jo: Wilhelmina, of m***@e***.com, was here"), "{}", told());
     prune(&dir);
     assert!(told().contains("closed by Jo: *** of *** was here"), "{}", told());

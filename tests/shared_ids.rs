@@ -322,10 +322,10 @@ fn an_id_that_was_given_to_several_requests_is_told() {
     let checked = dir.run(&["check"]);
     assert!(checked.out.contains("1 operation id was given to several requests"), "{checked:?}");
     settle(&dir);
-    let shown = |id: &str| serde_json::from_str::<serde_json::Value>(&dir.run(&["show", id]).out).unwrap();
+    let shown = |id: &str| serde_json::from_str::<serde_json::Value>(&dir.run(&["show", id, "--json"]).out).unwrap();
     assert_eq!(shown("p1")["shares_id_with"], serde_json::json!(["p2", "p2/again"]));
     assert_eq!(shown("p3")["shares_id_with"], serde_json::json!([]));
-    let text = dir.run(&["show", "--text", "p2"]).out;
+    let text = dir.run(&["show", "p2"]).out;
     assert!(text.contains("given to other requests, too: p1, p1/again"), "{text}");
 
     let other = Dir::of(&platform);

@@ -33,7 +33,9 @@ pub fn import(config: &Config, args: &ImportArgs, json: bool) -> Result<u8> {
     let mut summaries = Vec::new();
     let mut failed = None;
     for (source, format) in &files {
-        let mapping = chosen.complete(*format);
+        let mut mapping = chosen.complete(*format);
+        let server = config.server.base_url.as_str().trim_end_matches('/').to_owned();
+        mapping.server = Some(import::BaseUrl(server));
         let job =
             Job { reader: &reader, mapping: &mapping, format: *format, dry_run: args.dry_run, clock: Moment::now };
         match import::import(&mut ledger, &job, source) {

@@ -42,7 +42,7 @@ const LOCK_ASKED_EVERY: Duration = Duration::from_millis(200);
 /// # Errors
 /// See [`exit::of_error`].
 pub async fn execute(cli: Cli) -> Result<u8> {
-    log::adjust(log::Settings { format: cli.log, level: None })?;
+    log::adjust(cli.log_settings())?;
     signals::outlive_file_limits()?;
     let json = cli.json;
     let ledger = OnceCell::new();
@@ -55,9 +55,9 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Record(args) => record::record(&config()?, args, json),
         Command::Import(args) => import::import(&config()?, args, json),
         Command::Run(args) => run::run_for(&config()?, args, json, signals::halt()?).await,
-        Command::Schedule(args) => schedule::schedule(config()?, args, cli.log, json).await,
+        Command::Schedule(args) => schedule::schedule(config()?, args, cli.log_settings(), json).await,
         Command::Report(args) => report::report(&config()?, args, json),
-        Command::Status(reading) => tell::status(&config()?, reading, json),
+        Command::Status => tell::status(&config()?, json),
         Command::Health(args) => health::health(&config()?, args, json),
         Command::Show(args) => tell::show(&config()?, args, json),
         Command::Verify => tell::verify(&config()?, json),
@@ -91,7 +91,7 @@ fn load(cli: &Cli) -> Result<Config> {
 
 /// The log as the configuration wants it; the command line goes before.
 fn set_up_log(cli: &Cli, config: &Config) -> Result<()> {
-    log::adjust(log::Settings { format: cli.log.or(config.log.format), level: config.log.level })
+    log::adjust(cli.log_settings().or(config.log))
 }
 
 /// Opens the ledger of a configuration, in the way of the command; one of another server is refused.

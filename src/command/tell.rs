@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use crate::cli::{Reading, ShowArgs};
+use crate::cli::ShowArgs;
 use crate::clock::{Moment, Span};
 use crate::config::{Config, colours_wanted};
 use crate::decide::RULES;
@@ -22,7 +22,7 @@ use crate::words::Status;
 /// A server's clock that is further behind than this makes absences wait, which people should know.
 const FAR_BEHIND: Span = Span::seconds(60);
 
-pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
+pub fn status(config: &Config, json: bool) -> Result<u8> {
     let ledger = super::opened(config, Ledger::open_to_read)?;
     let reader = config.reader(ledger.salt());
     ledger.heed_unread(&reader, Moment::now())?;
@@ -30,7 +30,7 @@ pub fn status(config: &Config, reading: &Reading, json: bool) -> Result<u8> {
     let alerts = alert::fired(&config.notices.rules, &standing, Moment::now());
     let counts = &standing.counts;
     let behind = ledger.server_behind()?;
-    if as_json(reading, json) {
+    if json {
         let told = json!({
             "ledger": ledger.identity(),
             "path": ledger.path(),
@@ -107,7 +107,7 @@ pub fn show(config: &Config, args: &ShowArgs, json: bool) -> Result<u8> {
         let pseudonym = pseudonym_of(&reader, keys.as_ref().map(|keys| &keys.current), &story.row);
         stories.push((story, pseudonym));
     }
-    if as_json(&args.reading, json) {
+    if json {
         let mut told = stories.iter().map(|(story, pseudonym)| report::story_json(story, pseudonym.as_deref()));
         match (&args.pseudonym, told.next()) {
             (None, Some(story)) => document::print("show", exit::DONE, &story)?,
@@ -159,11 +159,6 @@ fn screen() -> Screen {
     let terminal = std::io::stdout().is_terminal();
     let width = terminal.then(|| console::Term::stdout().size_checked()).flatten();
     Screen { width: width.map(|(_, width)| width.into()), coloured: terminal && colours_wanted() }
-}
-
-/// A program reads JSON, a person on a terminal text; unless it is said.
-fn as_json(reading: &Reading, json: bool) -> bool {
-    json || !reading.text && !std::io::stdout().is_terminal()
 }
 
 pub fn verify(config: &Config, json: bool) -> Result<u8> {

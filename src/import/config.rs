@@ -1,5 +1,6 @@
 //! `[import.NAME]` of the configuration: where a record's columns stand in a file, with what is usual for its format.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -51,6 +52,9 @@ pub struct Mapping {
     /// Put before URLs that are paths.
     #[serde(default)]
     pub base_url: Option<BaseUrl>,
+    /// The configured server: put before paths when neither `base_url` nor a host is known.
+    #[serde(skip)]
+    pub server: Option<BaseUrl>,
     /// Of a CSV.
     pub delimiter: Option<Delimiter>,
     /// Definite answers are recorded as `answered`, evidence for other attempts of their operation.
@@ -60,7 +64,7 @@ pub struct Mapping {
     pub operation_id: Option<Places>,
     pub method: Option<Places>,
     pub url: Option<Places>,
-    pub body: Option<Places>,
+    pub body: Option<Body>,
     pub sent_at: Option<Time>,
     pub ended_at: Option<Time>,
     /// From `sent_at` to `ended_at`, when one of them is missing.
@@ -109,6 +113,82 @@ impl<'de> Deserialize<'de> for BaseUrl {
             return Err(D::Error::custom("not an http or https URL (write it like \"https://host.example\")"));
         }
         Ok(BaseUrl(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+/// Where a body stands: whole at a place, or each of its fields in a column of its own.
+#[derive(Clone, Debug)]
+pub enum Body {
+    At(Places),
+    Of(BTreeMap<String, Body>),
+}
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Body, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Body;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a column, a JSON path, a list of them, or the body's fields, like { email = \"email\" }")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Body, E> {
+                Places::of(text).map(Body::At).map_err(E::custom)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Body, A::Error> {
+                Places::deserialize(serde::de::value::SeqAccessDeserializer::new(list)).map(Body::At)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Body, A::Error> {
+                let fields = BTreeMap::deserialize(MapAccessDeserializer::new(map))?;
+                if fields.is_empty() {
+                    return Err(A::Error::custom("a body of no fields (name them, or leave it out)"));
+                }
+                Ok(Body::Of(fields))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Body {
+    /// The body of a record as its JSON; `None` where nothing of it stands there.
+    pub fn document(&self, record: &Value) -> Option<String> {
+        match self {
+            Body::At(places) => places.document(record),
+            Body::Of(_) => self.value(record).map(|body| body.to_string()),
+        }
+    }
+
+    /// What stands there, without the fields of which nothing does.
+    fn value(&self, record: &Value) -> Option<Value> {
+        match self {
+            Body::At(places) => places.value(record),
+            Body::Of(fields) => {
+                let fields = fields.iter().filter_map(|(name, body)| Some((name.clone(), body.value(record)?)));
+                let fields: serde_json::Map<_, _> = fields.collect();
+                (!fields.is_empty()).then_some(Value::Object(fields))
+            }
+        }
+    }
+
+    /// Every place that it is made of.
+    fn places(&self) -> Vec<&Places> {
+        match self {
+            Body::At(places) => vec![places],
+            Body::Of(fields) => fields.values().flat_map(Body::places).collect(),
+        }
+    }
+
+    /// The names by which a whole body is found in a line, one below another.
+    pub fn plain_paths(&self) -> Vec<Vec<String>> {
+        match self {
+            Body::At(places) => places.plain_paths(),
+            // Nothing of it is a document in a text.
+            Body::Of(_) => Vec::new(),
+        }
     }
 }
 
@@ -178,6 +258,16 @@ impl Places {
             value => scalar(value).filter(|text| !ids::is_nothing(text)),
         };
         self.values(record).find_map(text)
+    }
+
+    /// The value there, with its kind. Nothing, and what is written for nothing, is `None`.
+    fn value(&self, record: &Value) -> Option<Value> {
+        let something = |value: &&Value| match value {
+            Value::Null => false,
+            Value::Object(_) | Value::Array(_) => true,
+            value => scalar(value).is_none_or(|text| !ids::is_nothing(&text)),
+        };
+        self.values(record).find(something).cloned()
     }
 
     /// The value there as it is written, be it a word for nothing; `None` when the record has no such key.
@@ -323,6 +413,11 @@ impl Mapping {
                 *given = Places::parse(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).ok();
             }
         };
+        let body = |given: &mut Option<Body>, name: &str| {
+            if given.is_none() {
+                *given = Places::of(name).ok().map(Body::At);
+            }
+        };
         let time = |given: &mut Option<Time>, names: &[&str]| {
             let mut places = None;
             usual(&mut places, names);
@@ -345,7 +440,7 @@ impl Mapping {
                 usual(&mut full.operation_id, &["operation_id"]);
                 usual(&mut full.method, &["method"]);
                 usual(&mut full.url, &["url"]);
-                usual(&mut full.body, &["body"]);
+                body(&mut full.body, "body");
                 time(&mut full.sent_at, &["sent_at"]);
                 time(&mut full.ended_at, &["ended_at"]);
                 usual(&mut full.failure, &["failure"]);
@@ -355,7 +450,7 @@ impl Mapping {
             Format::Har => {
                 usual(&mut full.method, &["$.request.method"]);
                 usual(&mut full.url, &["$.request.url"]);
-                usual(&mut full.body, &["$.request.postData.text"]);
+                body(&mut full.body, "$.request.postData.text");
                 time(&mut full.sent_at, &["startedDateTime"]);
                 length(&mut full.duration, "time", Length::milliseconds);
                 usual(&mut full.http_status, &["$.response.status"]);
@@ -369,7 +464,7 @@ impl Mapping {
                     usual(&mut full.request_line, &["request"]);
                 }
                 usual(&mut full.host, &["proxy_host"]);
-                usual(&mut full.body, &["request_body"]);
+                body(&mut full.body, "request_body");
                 if !timed {
                     time(&mut full.ended_at, &["msec", "time_iso8601", "time_local", "time"]);
                 }
@@ -405,7 +500,6 @@ impl Mapping {
             &self.operation_id,
             &self.method,
             &self.url,
-            &self.body,
             &self.failure,
             &self.http_status,
             &self.error,
@@ -421,7 +515,7 @@ impl Mapping {
             &self.answer_received,
         ];
         let times = [&self.sent_at, &self.ended_at].into_iter().flatten().map(|time| &time.places);
-        let texts = texts.into_iter().flatten();
+        let texts = texts.into_iter().flatten().chain(self.body.iter().flat_map(Body::places));
         texts.chain(times).chain(self.duration.iter().map(|length| &length.places))
     }
 

@@ -15,11 +15,22 @@ use crate::exit::Refused;
 /// [`Refused`] when it cannot be told.
 pub fn format_of(source: &Source) -> Result<Format> {
     let extension = source.path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    match extension.as_deref() {
+    // Rotated logs end in a number or a date, which may follow the ending itself.
+    let extension = extension.as_deref().map(|extension| extension.split('-').next().unwrap_or(extension));
+    match extension {
         Some("csv" | "tsv") => return Ok(Format::Csv),
         Some("har") => return Ok(Format::Har),
         Some("jsonl" | "ndjson") => return Ok(of_object(&first_line(source)?).unwrap_or(Format::Jsonl)),
-        _ => {}
+        Some(spreadsheet @ ("xlsx" | "xlsm" | "xlsb" | "xls" | "ods" | "numbers")) => bail!(cannot_tell(
+            source,
+            &format!("{spreadsheet} is a spreadsheet's own format; save the sheet as CSV, with every column as text")
+        )),
+        Some("json" | "log" | "txt" | "out") | None => {}
+        Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {}
+        Some(_) => bail!(cannot_tell(
+            source,
+            "the ending of its name is not known; say it with --format, or rename it to .csv, .jsonl, .har or .log"
+        )),
     }
     let first = first_line(source)?;
     match first.iter().find(|byte| !byte.is_ascii_whitespace()) {

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub use config::{Format, Mapping};
+pub use config::{BaseUrl, Format, Mapping};
 pub use file::Source;
 pub use guess::format_of;
 pub use page::{Job, import};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
 
-use super::config::{Format, Mapping, Places};
+use super::config::{Body, Format, Mapping};
 use super::file::{Source, digest};
 use super::quarantine::Quarantine;
 use super::row::{Row, row};
@@ -82,7 +82,7 @@ pub fn import(ledger: &mut Ledger, job: &Job, source: &Source) -> Result<Summary
         Format::Csv => csv::read(source, job.mapping, started.mark, &mut take),
         Format::Har => har::read(source, &mut take),
         Format::Jsonl | Format::Nginx | Format::Envoy => {
-            let bodies = job.mapping.body.as_ref().map(Places::plain_paths).unwrap_or_default();
+            let bodies = job.mapping.body.as_ref().map(Body::plain_paths).unwrap_or_default();
             jsonl::read(source, &bodies, started.mark, &mut take)
         }
     };

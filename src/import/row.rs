@@ -4,7 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::classify::{Ending, ending};
-use super::config::{Format, Mapping, text_at};
+use super::config::{BaseUrl, Format, Mapping, text_at};
 use super::file::digest;
 use super::record::Record;
 use super::times::Read;
@@ -158,7 +158,7 @@ fn built(reader: &Reader, mapping: &Mapping, line: u64, record: &Record, ending:
     if record.lossy && mapping.every().any(|places| places.text(value).is_some_and(|text| text.contains('\u{fffd}'))) {
         return Err(Reject::NotUtf8);
     }
-    let body = mapping.body.as_ref().and_then(|places| places.document(value));
+    let body = mapping.body.as_ref().and_then(|body| body.document(value));
     Ok(Row {
         line,
         request_id: id(text_at(&mapping.request_id, value))?.unwrap_or_default(),
@@ -233,7 +233,9 @@ fn request(mapping: &Mapping, record: &Value) -> Result<(String, String), Reject
     let url = text(&mapping.url).or(second).ok_or(Reject::NoUrl)?.trim().to_owned();
     let url = if url.starts_with('/') {
         let host = || text(&mapping.host).map(|host| format!("https://{}", host.trim()));
-        let base = mapping.base_url.as_ref().map(|base| base.0.clone()).or_else(host).ok_or(Reject::PathAlone)?;
+        let of = |base: &Option<BaseUrl>| base.as_ref().map(|base| base.0.clone());
+        let server = || of(&mapping.server);
+        let base = of(&mapping.base_url).or_else(host).or_else(server).ok_or(Reject::PathAlone)?;
         base + &url
     } else {
         url

@@ -145,7 +145,7 @@ pub(super) fn reopen(connection: &Connection, newcomers: &Newcomers) -> Result<(
 /// Why an entry waits that was settled.
 fn why(connection: &Connection, newcomer: i64) -> Result<String> {
     Ok(format!(
-        "request {} came into its group after it was settled: nothing of it is sent again before the group is decided anew",
+        "request {} came into its group after it was looked at: nothing of it is sent again before the group is decided anew",
         name(connection, newcomer)?
     ))
 }
@@ -166,13 +166,15 @@ impl Ledger {
     pub fn heed_unread(&self, reader: &Reader, now: Moment) -> Result<()> {
         self.connection.execute_batch("DELETE FROM temp.waits")?;
         let advised = "SELECT 1 FROM standings WHERE status = 'resolved' AND action = 'resend'
-             AND reason IN ('confirmed-absent', 'never-sent', 'not-deleted', 'not-updated')";
+             AND reason IN ('confirmed-absent', 'never-sent', 'not-deleted', 'not-updated')
+             UNION ALL SELECT 1 FROM standings WHERE status = 'pending' AND action = 'may-resend'";
         if !self.connection.prepare_cached(advised)?.exists([])? {
             return Ok(());
         }
         let mut insert = self.connection.prepare_cached(&format!(
             "INSERT OR IGNORE INTO temp.waits (entry_id, why) SELECT entry_id, ?2 FROM standings
-             WHERE entry_id = ?1 AND action = 'resend' AND status = 'resolved' AND reason NOT IN {STANDS}"
+             WHERE entry_id = ?1 AND (action = 'resend' AND status = 'resolved' AND reason NOT IN {STANDS}
+                                      OR action = 'may-resend' AND status = 'pending')"
         ))?;
         let mut from = Some(i64::MIN);
         while let Some(start) = from {

@@ -46,6 +46,8 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
+    /// Why a command failed.
+    Error,
     /// What a person must hear of.
     Warn,
     /// Runs too, as they begin and end.
@@ -62,11 +64,18 @@ pub struct Settings {
     pub level: Option<Level>,
 }
 
+impl Settings {
+    /// These, and where they say nothing, those.
+    pub fn or(self, other: Settings) -> Settings {
+        Settings { format: self.format.or(other.format), level: self.level.or(other.level) }
+    }
+}
+
 /// Where journald listens.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 const FORMATS: [Format; 3] = [Format::Text, Format::Json, Format::Journald];
-const LEVELS: [Level; 3] = [Level::Warn, Level::Info, Level::Debug];
+const LEVELS: [Level; 4] = [Level::Warn, Level::Info, Level::Debug, Level::Error];
 
 /// Places in the lists above.
 static FORMAT: AtomicU8 = AtomicU8::new(0);
@@ -105,7 +114,7 @@ pub fn is_plain() -> bool {
 
 /// Whether runs are logged as they begin and end.
 pub fn tells_runs() -> bool {
-    level() != Level::Warn
+    matches!(level(), Level::Info | Level::Debug)
 }
 
 fn place<T: PartialEq>(list: &[T], item: T) -> u8 {
@@ -135,6 +144,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let most = match level() {
+            Level::Error => LevelFilter::ERROR,
             Level::Warn => LevelFilter::WARN,
             Level::Info => LevelFilter::INFO,
             Level::Debug => LevelFilter::DEBUG,
@@ -169,7 +179,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
         let text = match (format(), JOURNALD.get()) {
             (Format::Journald, Some(journal)) => return journal.send(&line),
             (Format::Json, _) => line.json(),
-            _ if is_plain() => line.plain(),
+            _ if !tells_runs() => line.plain(),
             _ => line.text(),
         };
         // Nobody can be told that nobody listens.

@@ -561,7 +561,7 @@ fn tells(dir: &Dir, trial: &mut Trial) {
         .collect();
     let ids = ids.iter().filter(|id| !id.is_empty() && id.len() < 1000 && !id.contains('\0'));
     for id in ids.step_by(25).take(20) {
-        let ran = limited_run(dir, &["show", "--text", "--", id], trial);
+        let ran = limited_run(dir, &["show", "--", id], trial);
         trial.check_that(ran.code == 0, || format!("show {id:?} {ran:?}"));
         trial.check_that(!ran.out.chars().any(|c| c.is_control() && c != '\n'), || {
             format!("show {id:?} prints control characters")

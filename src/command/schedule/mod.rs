@@ -34,8 +34,8 @@ const LONGEST_NAP: Duration = Duration::from_secs(15);
 /// A start that comes later than this is said.
 const LATE: Span = Span::seconds(60);
 
-/// `log` is the format that the command line names.
-pub async fn schedule(config: Config, args: &ScheduleArgs, log: Option<log::Format>, json: bool) -> Result<u8> {
+/// `log` is what the command line says of it.
+pub async fn schedule(config: Config, args: &ScheduleArgs, log: log::Settings, json: bool) -> Result<u8> {
     let scheduled = scheduled(&config)?.clone();
     let clock = Clock::new(args);
     if args.check {
@@ -71,12 +71,12 @@ struct Service {
     last: String,
     /// Runs that were begun.
     runs: u64,
-    log: Option<log::Format>,
+    log: log::Settings,
 }
 
 impl Service {
     /// What a mistyped path or a broken ledger would make of every run is found out at once.
-    fn begin(config: Config, scheduled: &Scheduled, clock: Clock, log: Option<log::Format>) -> Result<Service> {
+    fn begin(config: Config, scheduled: &Scheduled, clock: Clock, log: log::Settings) -> Result<Service> {
         let halt = signals::halt()?;
         let reloads = Reloads::listen()?;
         let last = super::opened(&config, Ledger::open)?.last_ended_run()?;
@@ -195,7 +195,7 @@ impl Service {
     fn read_again(&self) -> Result<(Schedule, Config)> {
         let config = Config::load(Some(&self.config.file))?;
         let starts = scheduled(&config)?.starts.clone();
-        log::adjust(log::Settings { format: self.log.or(config.log.format), level: config.log.level })?;
+        log::adjust(self.log.or(config.log))?;
         Ok((starts, config))
     }
 }
