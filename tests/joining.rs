@@ -79,10 +79,12 @@ fn settle(dir: &Dir) {
     look(dir);
 }
 
+/// What is to be sent again; what may be stands after it.
 fn for_resend(dir: &Dir) -> Vec<String> {
     let ran = dir.run(&["report", "--for", "resend"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    util::rows(&ran.out).iter().map(|row| row["request_id"].clone()).collect()
+    let rows = util::rows(&ran.out);
+    rows.iter().filter(|row| row["action"] == "resend").map(|row| row["request_id"].clone()).collect()
 }
 
 /// No command advises to send these again: full report, `--for resend`, `show` and `status`, each names the row that came.

@@ -264,8 +264,8 @@ impl Places {
     fn value(&self, record: &Value) -> Option<Value> {
         let something = |value: &&Value| match value {
             Value::Null => false,
-            Value::Object(_) | Value::Array(_) => true,
-            value => scalar(value).is_none_or(|text| !ids::is_nothing(&text)),
+            Value::String(text) => !text.trim().is_empty() && !ids::is_nothing(text),
+            _ => true,
         };
         self.values(record).find(something).cloned()
     }
