@@ -44,7 +44,10 @@ fn verify_compares_what_was_said_and_by_which_rules() {
     assert!(ran.out.contains("1 verdicts decided again, no difference"), "{ran:?}");
     db.execute("UPDATE decisions SET rules = 1", []).unwrap();
     let ran = dir.run(&["verify"]);
-    assert!(ran.code == 1 && ran.out.contains("stored confirmed-absent (resolved, not-applied, resend, a record)"), "{ran:?}");
+    assert!(
+        ran.code == 1 && ran.out.contains("stored confirmed-absent (resolved, not-applied, resend, a record)"),
+        "{ran:?}"
+    );
 }
 
 #[test]

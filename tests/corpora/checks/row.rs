@@ -54,7 +54,7 @@ fn reads_the_same_every_time(plan: usize, row: &Row) {
     let stored = serde_json::to_string(facts).unwrap();
     assert_eq!(*facts, serde_json::from_str::<Facts>(&stored).unwrap(), "as the ledger gives it back");
     nobody_is_named(row, &stored);
-    let left = reader.remainder(row, facts, &read);
+    let left = reader.remainder(row, facts, &read, &std::collections::BTreeSet::new());
     // A webhook's path is the partner's own.
     if facts.direction == Direction::Outbound {
         only_the_plans_own_path_stays(&reader, &left.url);
