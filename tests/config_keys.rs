@@ -3,16 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::util::{Dir, Setup};
 use privo_reconcile::config::{Config, starter};
 use privo_reconcile::evidence::Windows;
 use privo_reconcile::log;
-use util::{Dir, Setup};
 
 /// What a configuration needs, without any section that is not needed.
 const LEAST: &str = "plan = \"privo-gateway\"\nledger.path = \"ledger.db\"\nserver.base_url = \"http://127.0.0.1:9\"\n";

@@ -2,14 +2,13 @@
 //!
 //! `cargo test --test laws` runs them all, `cargo test --test laws NAME::` those of one file.
 
-mod util;
-
 mod afterwards;
 mod calls;
 mod campaign;
 mod cases;
 mod children;
 mod clocks;
+mod config_keys;
 mod contract;
 mod controls;
 mod crontab;
@@ -38,9 +37,11 @@ mod outputs;
 mod pace;
 mod page;
 mod pages;
+mod place;
 mod plans;
 mod readers;
 mod reads;
+mod rebuilt;
 mod record;
 mod recorder;
 mod report;
@@ -53,6 +54,7 @@ mod side_by_side;
 mod simulation;
 mod spreadsheets;
 mod structure;
+mod util;
 mod verdicts;
 mod wire;
 mod writers;

@@ -3,16 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
+use crate::util::{Dir, Entry, Platform, Ran, Setup, finish, signal, until, wait};
 use privo_reconcile::config::Config;
 use privo_reconcile::recording;
-use util::{Dir, Entry, Platform, Ran, Setup, finish, signal, until, wait};
 
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";

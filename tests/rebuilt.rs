@@ -3,10 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-mod util;
-
+use crate::util::{Dir, Entry, Platform, Setup};
 use rusqlite::Connection;
-use util::{Dir, Entry, Platform, Setup};
 
 const COLUMNS: &str =
     "id, request_id, operation_id, direction, method, url, body, sent_at, ended_at, failure, http_status, error";

@@ -10,7 +10,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
-use crate::ledger::{Close, Ledger, RunEnd, RunStart};
+use crate::ledger::{Close, RunEnd, RunStart};
 use crate::standing::{Entries, Filter, ReportRow};
 use crate::words::Status;
 

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn privo_is_asked_what_it_can_answer_and_nothing_else() {
-        for reason in Reason::ALL {
+        for &reason in Reason::ALL {
             assert_eq!(question(reason, false).is_none(), NOT_PRIVOS.contains(&reason), "{reason}");
             assert!(question(reason, true).is_some());
         }
