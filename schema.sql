@@ -6,7 +6,8 @@
 -- described here so that an auditor can read them. Times in the job's own tables are milliseconds of UTC since 1970.
 
 -- Writers and the job work at once: readers never block writers, and one writer waits for the other (set a busy
--- timeout of some seconds). The mode is kept in the file.
+-- timeout of some seconds). The mode is kept in the file. A transaction that reads before it writes begins with BEGIN
+-- IMMEDIATE, or it fails at once when another one wrote in between, whatever the timeout.
 PRAGMA journal_mode = WAL;
 
 BEGIN IMMEDIATE;

@@ -469,6 +469,9 @@ pub struct PruneArgs {
     /// Wait so long for a run that holds the ledger, instead of ending with 11
     #[arg(long, value_name = "DURATION", value_parser = span)]
     pub wait_lock: Option<Span>,
+    /// Rewrite the file, so that nothing of older copies is left in it; those who record wait as long
+    #[arg(long, conflicts_with = "dry_run")]
+    pub compact: bool,
 }
 
 /// Options of `forget`.

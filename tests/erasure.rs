@@ -6,6 +6,8 @@
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::util::{Dir, Entry, Platform, Ran, Setup, finish, until, wait};
 use privo_reconcile::sandbox::NewAccount;
@@ -259,6 +261,60 @@ fn what_is_kept_of_an_erasure_does_not_name_the_person() {
     assert_eq!(forget(&dir, "one\ntwo", &[]).code, 2);
     assert_eq!(forget(&dir, &"x".repeat(5000), &[]).code, 2);
     assert_eq!(whole(&dir).len(), 1);
+}
+
+#[test]
+fn what_older_copies_left_in_a_large_ledger_is_named_and_goes_when_it_is_compacted() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let dull = "x".repeat(1_000_000);
+    for n in 0..20 {
+        dir.insert(
+            &Entry::new(&format!("r{n}"), "GET", &format!("{NOWHERE}/a")).body(&format!(r#"{{"note":"{dull}"}}"#)),
+        );
+    }
+    dir.insert(&Entry::register("i1", NOWHERE, "clean@example.com").failure("intent"));
+    dir.db().execute("DELETE FROM entries WHERE request_id = 'i1'", []).unwrap();
+    dir.runs(0);
+    let ran = dir.run(&["prune", "--older-than", "0s"]);
+    assert!(ran.code == 0 && ran.err.contains("`privo-reconcile prune --compact`"), "{ran:?}");
+    let bytes = std::fs::read(dir.file("ledger.db")).unwrap();
+    let run = bytes.split(|byte| *byte != b'x').map(<[u8]>::len).max();
+    assert!(run.is_some_and(|run| run < 100), "what was removed is overwritten: {run:?}");
+    let ran = dir.run(&["prune", "--compact"]);
+    assert!(ran.code == 0 && ran.err.contains("the ledger is rewritten now"), "it says so before: {ran:?}");
+    assert!(!found(&dir, "clean@example.com"));
+    // Now it is small, and nothing is left to be said.
+    let ran = dir.run(&["prune", "--older-than", "0s"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+}
+
+#[test]
+fn a_prune_and_an_erasure_end_while_a_writer_goes_on() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    for n in 0..50 {
+        dir.insert(&Entry::new(&format!("old{n}"), "GET", &platform.url).body(r#"{"email":"old@example.com"}"#));
+    }
+    dir.runs(0);
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let db = dir.db();
+            db.busy_timeout(Duration::from_secs(10)).unwrap();
+            for n in 0.. {
+                if ended.load(Ordering::SeqCst) {
+                    break;
+                }
+                Entry::register(&format!("new{n}"), &platform.url, &format!("new{n}@example.com")).insert(&db).unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let pruned = dir.run(&["prune", "--older-than", "0s"]);
+        let forgotten = dir.run(&["forget", "old@example.com", "--who", "Jo", "--why", "asked"]);
+        ended.store(true, Ordering::SeqCst);
+        assert_eq!((pruned.code, forgotten.code), (0, 0), "{pruned:?} {forgotten:?}");
+    });
+    assert!(!found(&dir, "old@example.com"));
 }
 
 #[test]

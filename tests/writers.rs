@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::util::{Dir, Platform, Setup, Writer, finish, kill_group, until};
+use crate::util::{Dir, Entry, Platform, Setup, Writer, finish, kill_group, until};
 use privo_reconcile::clock::Moment;
 use privo_reconcile::ledger::VERSION;
 use privo_reconcile::sandbox::Faults;
@@ -150,6 +150,53 @@ fn a_busy_ledger_is_waited_for() {
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", writer.name);
         assert_eq!(brief(&entries(dir)), ["1-1-1 network null"], "{}", writer.name);
     });
+}
+
+#[test]
+fn a_transaction_that_reads_before_it_writes_waits_only_when_it_begins_immediate() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    let row = |id: &str| Entry::register(id, &platform.url, "ann@example.com");
+    let (writer, other) = (dir.db(), dir.db());
+    writer.busy_timeout(Duration::from_secs(10)).unwrap();
+    let read = |begin: &str| {
+        writer.execute_batch(begin).unwrap();
+        writer.query_row("SELECT count(*) FROM entries", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    read("BEGIN");
+    row("other").insert(&other).unwrap();
+    let refused = row("deferred").insert(&writer).unwrap_err();
+    assert_eq!(
+        refused.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseBusy),
+        "it can never write: it read before"
+    );
+    writer.execute_batch("ROLLBACK").unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    row("another").insert(&other).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            other.execute_batch("COMMIT").unwrap();
+        });
+        assert_eq!(read("BEGIN IMMEDIATE"), 2, "it waits for the other, and sees what it wrote");
+    });
+    row("immediate").insert(&writer).unwrap();
+    writer.execute_batch("COMMIT").unwrap();
+}
+
+#[test]
+fn no_writer_begins_a_deferred_transaction() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in
+        ["fixtures/writers/python/partner.py", "fixtures/writers/node/partner.mjs", "examples/partner.rs", "README.md"]
+    {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        for (at, _) in text.match_indices("BEGIN") {
+            assert!(text[at..].starts_with("BEGIN IMMEDIATE"), "{file}: {at}");
+        }
+        assert!(!text.contains("isolation_level=\"DEFERRED\""), "{file}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! cargo bench --bench speed -- --entries 100000 --latency 20 --jitter 10 --connections 64,256
 //! cargo bench --bench speed -- --scale 100000,1000000                    # memory, time, and what follows a run
 //! cargo bench --bench speed -- --tenfold 1000000                         # ten times the entries: times the time
+//! cargo bench --bench speed -- --waits 50000                             # how long writers wait beside each command
 //! ```
 //!
 //! The work: registrations with a unique email, a fifth of them sharing its key with another, half of the accounts there;
@@ -18,6 +19,7 @@ mod bare;
 mod contest;
 mod scale;
 mod server;
+mod waits;
 mod work;
 
 use std::path::PathBuf;
@@ -48,6 +50,12 @@ pub struct Arguments {
     /// Instead: a ledger of so many entries, between ten of a tenth.
     #[arg(long)]
     tenfold: Option<u64>,
+    /// Instead: 32 writers beside each command over a ledger of so many entries.
+    #[arg(long)]
+    waits: Option<u64>,
+    /// With --waits: milliseconds between two INSERTs of one writer.
+    #[arg(long, default_value_t = 100)]
+    every: u64,
     /// Another build of the job to measure.
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -65,6 +73,8 @@ fn main() {
         bare::run(database.as_ref(), url, connections.parse().unwrap());
     } else if let Some(entries) = arguments.tenfold {
         scale::tenfold(&arguments, entries);
+    } else if let Some(entries) = arguments.waits {
+        waits::waits(&arguments, entries);
     } else if arguments.scale.is_empty() {
         contest::contest(&arguments);
     } else {

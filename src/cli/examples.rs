@@ -69,7 +69,8 @@ Examples:
   privo-reconcile prune --dry-run            # how many entries, by operation and status
   privo-reconcile prune                      # as retention.settled of the configuration says
   privo-reconcile prune --older-than 90d
-  privo-reconcile prune --wait-lock 30m      # nightly: a run that goes on is waited for";
+  privo-reconcile prune --wait-lock 30m      # nightly: a run that goes on is waited for
+  privo-reconcile prune --compact            # at a quiet time: rewrites the file, and holds it meanwhile";
 pub(super) const FORGET: &str = "\
 Examples:
   privo-reconcile forget - --dry-run --who 'Dana' --why 'erasure request 4711' < subject

@@ -67,8 +67,11 @@ pub fn forget(config: &Config, args: &ForgetArgs, json: bool) -> Result<u8> {
         let settled = forgotten.iter().filter(|named| named.pending()).count() as u64;
         ledger.end_run(run, Moment::now(), &RunEnd { settled, controls: "null".to_owned(), ..RunEnd::default() })?;
     }
-    ledger.clean()?;
+    let cleaned = ledger.clean(false)?;
     say_what_is_lost(&forgotten, &pending);
+    if !forgotten.is_empty() {
+        super::prune::say_what_is_left(&ledger, cleaned)?;
+    }
     tell(&ledger, &forgotten)
 }
 

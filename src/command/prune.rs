@@ -1,4 +1,4 @@
-//! `prune`: what was settled long ago loses its personal fields.
+//! `prune`: what was settled long ago loses its personal fields; with `--compact` the file is rewritten, too.
 
 use std::io::{IsTerminal, Write};
 
@@ -10,29 +10,40 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
-use crate::ledger::{Ledger, Pruned, Terms};
+use crate::ledger::{COMPACTED_AT_ONCE, Cleaned, Ledger, Pruned, Terms};
 use crate::pseudonym;
 
 pub fn prune(config: &Config, args: &PruneArgs, json: bool) -> Result<u8> {
-    let Some(keep) = args.older_than.or(config.retention) else {
+    let keep = args.older_than.or(config.retention);
+    if keep.is_none() && !args.compact {
         let remedy = "set [retention] settled = \"90d\" in the configuration, or give --older-than";
         bail!(Refused(format!("nothing says how long personal fields stay ({remedy})")));
-    };
+    }
     let keys = config.pseudonym_keys()?;
     let mut ledger = match args.dry_run {
         true => super::opened(config, Ledger::open)?,
         false => super::opened_alone(config, args.wait_lock)?,
     };
-    let terms = Terms { now: Moment::now(), keep, watch: config.windows.watch };
-    if args.dry_run {
-        let would = ledger.prunable(&terms)?;
-        return if json { tell(&ledger, &would, true) } else { say(&would) };
+    let terms = keep.map(|keep| Terms { now: Moment::now(), keep, watch: config.windows.watch });
+    if let Some(terms) = terms.as_ref().filter(|_| args.dry_run) {
+        let would = ledger.prunable(terms)?;
+        return if json { tell(&ledger, &would, None) } else { say(&would) };
     }
     let salt = ledger.salt().to_vec();
     let reader = config.reader(&salt);
     let named = |subject: &str| keys.as_ref().map(|keys| pseudonym::of(&keys.current, subject));
-    let pruned = ledger.prune(&reader, &terms, &named)?;
-    ledger.clean()?;
+    let pruned = match &terms {
+        Some(terms) => ledger.prune(&reader, terms, &named)?,
+        None => Pruned::default(),
+    };
+    if args.compact && ledger.size()? > COMPACTED_AT_ONCE {
+        let what = rewriting(&ledger)?;
+        tracing::warn!(event = "compacts", "the ledger is rewritten now: {what}; whoever records waits for it");
+    }
+    let cleaned = ledger.clean(args.compact)?;
+    if pruned.entries() > 0 {
+        say_what_is_left(&ledger, cleaned)?;
+    }
     if std::io::stderr().is_terminal() {
         let _ = writeln!(std::io::stderr(), "removed the personal fields of {} entries", pruned.entries());
     }
@@ -42,17 +53,39 @@ pub fn prune(config: &Config, args: &PruneArgs, json: bool) -> Result<u8> {
             pruned.left
         );
     }
-    if json { tell(&ledger, &pruned, false) } else { Ok(exit::DONE) }
+    if json { tell(&ledger, &pruned, Some(cleaned)) } else { Ok(exit::DONE) }
 }
 
-fn tell(ledger: &Ledger, pruned: &Pruned, dry_run: bool) -> Result<u8> {
+/// Names what older copies may have left, and the command that removes it.
+pub(super) fn say_what_is_left(ledger: &Ledger, cleaned: Cleaned) -> Result<()> {
+    if cleaned == Cleaned::ButGaps {
+        tracing::warn!(
+            event = "gaps-left",
+            "free pages and gaps of {} may still hold what older copies of rows left there (`privo-reconcile prune --compact` \
+             rewrites the file, at a quiet time: {})",
+            ledger.path().display(),
+            rewriting(ledger)?
+        );
+    }
+    Ok(())
+}
+
+/// How large the file is, and how long it is held at a moderate disk's speed.
+fn rewriting(ledger: &Ledger) -> Result<String> {
+    const A_SECOND: i64 = 40 << 20;
+    let size = ledger.size()?;
+    Ok(format!("{} MiB, some {} seconds", size >> 20, size / A_SECOND + 1))
+}
+
+fn tell(ledger: &Ledger, pruned: &Pruned, cleaned: Option<Cleaned>) -> Result<u8> {
     let rows = pruned.counts.iter();
     let rows =
         rows.map(|((operation, status), count)| json!({"operation": operation, "status": status, "entries": count}));
     let told = json!({
         "ledger": ledger.identity(),
-        "dry_run": dry_run,
+        "dry_run": cleaned.is_none(),
         "entries": pruned.entries(),
+        "compacted": cleaned == Some(Cleaned::Whole),
         "rows": rows.collect::<Vec<_>>(),
     });
     document::print("prune", exit::DONE, &told)?;

@@ -18,6 +18,8 @@ use crate::plan::Reader;
 
 /// Entries in one transaction, so that other writers never wait long.
 const PAGE: usize = 500;
+/// A page may become so much longer or shorter, by how long it took.
+const PAGES: std::ops::RangeInclusive<usize> = 100..=8000;
 /// Bytes of entries in one transaction.
 const PAGE_BYTES: usize = 8 << 20;
 /// Records after which the mark moves on, be there nothing to record.
@@ -71,6 +73,7 @@ pub fn import(ledger: &mut Ledger, job: &Job, source: &Source) -> Result<Summary
         ledger,
         import: started.clone(),
         waiting: Waiting::default(),
+        most: PAGE,
         quarantine,
         seen: HashMap::new(),
         operations: HashMap::new(),
@@ -142,6 +145,8 @@ struct Pages<'a> {
     ledger: &'a mut Ledger,
     import: Import,
     waiting: Waiting,
+    /// So many rows make a page.
+    most: usize,
     /// `None`: a dry run.
     quarantine: Option<Quarantine>,
     /// Of a dry run: what it would have stored.
@@ -187,7 +192,8 @@ impl Pages<'_> {
         }
         let Some(mark) = found.after else { return self.flush(false) };
         waiting.mark = mark;
-        let full = waiting.rows.len() >= PAGE || waiting.bytes >= PAGE_BYTES || waiting.rejected.len() >= PAGE;
+        let full =
+            waiting.rows.len() >= self.most || waiting.bytes >= PAGE_BYTES || waiting.rejected.len() >= self.most;
         if full || waiting.records >= STRIDE { self.flush(true) } else { Ok(()) }
     }
 
@@ -262,6 +268,7 @@ impl Pages<'_> {
                     quarantine.add(&rejected)
                 });
                 stored.with_context(|| format!("failed to import {}", self.source.path.display()))?;
+                self.most = next_page(candidates.len(), self.most, self.ledger);
                 told
             }
         };
@@ -294,6 +301,17 @@ impl Pages<'_> {
             summary.quarantine = Some(quarantine.path().to_owned());
         }
     }
+}
+
+/// How long the next page is to be, so that its transaction lasts as long as one is meant to.
+fn next_page(rows: usize, most: usize, ledger: &Ledger) -> usize {
+    let (lasted, meant) = (ledger.last_turn().as_secs_f64(), ledger.turn_lasts().as_secs_f64());
+    if rows < most && lasted < meant {
+        // A short one says little.
+        return most;
+    }
+    let fits = rows as f64 * meant / 2.0 / lasted.max(1e-3);
+    (fits.min(most as f64 * 2.0) as usize).clamp(*PAGES.start(), *PAGES.end())
 }
 
 fn taken<'a>(rows: &'a [Row], fates: &'a [Fate]) -> impl Iterator<Item = (u64, Reject)> + 'a {

@@ -1,4 +1,4 @@
-//! Blanking: the personal fields of an entry are removed, within the caller's transaction, and what stays is put under a
+//! Blanking: the personal fields of an entry are removed, within the caller's transactions, and what stays is put under a
 //! digest. `prune` and `forget` say which entries; this says how.
 //!
 //! # What is replaced
@@ -39,21 +39,31 @@ pub(super) struct Cause<'a> {
     pub why: Option<&'a str>,
 }
 
-/// A blanking under way.
-pub(super) struct Blanking<'a> {
-    pub connection: &'a Connection,
+/// What a command that blanks keeps from one of its transactions to the next.
+pub(super) struct Work<'a> {
     pub reader: &'a Reader<'a>,
     pub now: Moment,
     /// What is personal beside each row's own values, in small letters: whom a `forget` is about.
     pub also: BTreeSet<String>,
     pseudonym: Pseudonym<'a>,
-    id: i64,
-    /// What is random comes of this; it is forgotten with the blanking.
+    cause: Cause<'a>,
+    /// What is random comes of this; it is forgotten with the command.
     key: [u8; 32],
+    /// `blankings.id`, once something is blanked.
+    id: Option<i64>,
     drawn: Cell<u64>,
     entries: Cell<u64>,
     /// Whatever was sealed had done what it did by then.
     sealed: Cell<Option<i64>>,
+}
+
+/// A blanking under way, in one transaction.
+pub(super) struct Blanking<'a> {
+    pub connection: &'a Connection,
+    pub reader: &'a Reader<'a>,
+    pub now: Moment,
+    work: &'a Work<'a>,
+    id: i64,
 }
 
 /// An entry whose evidence is about to change.
@@ -68,71 +78,70 @@ pub(super) struct Touched {
 /// How far the digest of a blanked entry goes: the last reading, observation and verdict.
 pub(super) type Limits = (i64, i64, i64);
 
-impl<'a> Blanking<'a> {
-    /// Begins a blanking; entries and evidence may be changed until it ends.
-    pub fn begin(
-        connection: &'a Connection,
+impl<'a> Work<'a> {
+    /// Begins the work of a command; nothing is written.
+    pub fn new(
+        connection: &Connection,
         reader: &'a Reader<'a>,
         now: Moment,
         pseudonym: Pseudonym<'a>,
-        cause: &Cause,
-    ) -> Result<Blanking<'a>> {
-        connection.execute("UPDATE ledger SET blanking = 1", [])?;
-        connection.execute(
-            "INSERT INTO blankings (command, at_ms, version, keep_ms, who, why, entries) VALUES (?, ?, ?, ?, ?, ?, 0)",
-            params![
-                cause.command,
-                now.0,
-                env!("CARGO_PKG_VERSION"),
-                cause.keep.map(|keep| keep.0),
-                cause.who,
-                cause.why
-            ],
-        )?;
-        let id = connection.last_insert_rowid();
+        cause: Cause<'a>,
+    ) -> Result<Work<'a>> {
         let key = connection.query_row("SELECT randomblob(32)", [], |row| row.get(0))?;
-        Ok(Blanking {
-            connection,
-            reader,
-            now,
-            also: BTreeSet::new(),
-            pseudonym,
-            id,
-            key,
-            drawn: Cell::new(0),
-            entries: Cell::new(0),
-            sealed: Cell::new(None),
-        })
+        let (drawn, entries, sealed) = (Cell::new(0), Cell::new(0), Cell::new(None));
+        let also = BTreeSet::new();
+        Ok(Work { reader, now, also, pseudonym, cause, key, id: None, drawn, entries, sealed })
     }
 
-    /// Ends it. One that changed nothing leaves no trace.
-    pub fn end(&self, changed: bool) -> Result<()> {
-        if changed {
-            let end = params![self.entries.get(), self.sealed.get(), self.id];
-            self.connection.execute("UPDATE blankings SET entries = ?, sealed_ms = ? WHERE id = ?", end)?;
-            self.connection.execute("UPDATE ledger SET blanking = 0", [])?;
-        }
-        Ok(())
+    /// A transaction of it was committed, in which something was blanked.
+    pub fn committed(&mut self, id: i64) {
+        self.id = Some(id);
+    }
+}
+
+impl<'a> Blanking<'a> {
+    /// Begins to blank in a transaction; entries and evidence may be changed until it ends.
+    pub fn begin(connection: &'a Connection, work: &'a Work<'a>) -> Result<Blanking<'a>> {
+        connection.execute("UPDATE ledger SET blanking = 1", [])?;
+        let id = match work.id {
+            Some(id) => id,
+            None => begun(connection, work)?,
+        };
+        Ok(Blanking { connection, reader: work.reader, now: work.now, work, id })
+    }
+
+    /// One that only looks at what is there.
+    pub fn looking(connection: &'a Connection, work: &'a Work<'a>) -> Blanking<'a> {
+        Blanking { connection, reader: work.reader, now: work.now, work, id: 0 }
+    }
+
+    /// Ends it, and gives its id. The transaction is then to be committed; one that changed nothing is to be dropped
+    /// instead, and leaves no trace.
+    pub fn end(&self) -> Result<i64> {
+        let end = params![self.work.entries.get(), self.work.sealed.get(), self.id];
+        self.connection.execute("UPDATE blankings SET entries = ?, sealed_ms = ? WHERE id = ?", end)?;
+        self.connection.execute("UPDATE ledger SET blanking = 0", [])?;
+        Ok(self.id)
     }
 
     /// Notes that something was sealed that had done whatever it did by then.
     pub fn sealed_until(&self, moment: Moment) {
-        self.sealed.set(self.sealed.get().max(Some(moment.0)));
+        self.work.sealed.set(self.work.sealed.get().max(Some(moment.0)));
     }
 
     /// A random number.
     pub fn draw(&self) -> u128 {
-        self.drawn.set(self.drawn.get() + 1);
-        self.digest("draw", &self.drawn.get().to_le_bytes())
+        self.work.drawn.set(self.work.drawn.get() + 1);
+        self.digest("draw", &self.work.drawn.get().to_le_bytes())
     }
 
-    /// A name for a text: the same for the same text within this blanking, and nothing leads back from it.
+    /// A name for a text: the same for the same text within this work, and nothing leads back from it.
     pub fn rename(&self, text: &str) -> String {
         format!("{RENAMED}{:032x}", self.digest("name", text.as_bytes()))
     }
 
     fn digest(&self, scope: &str, bytes: &[u8]) -> u128 {
-        let digest = Sha256::new_with_prefix(self.key).chain_update(scope).chain_update(bytes).finalize();
+        let digest = Sha256::new_with_prefix(self.work.key).chain_update(scope).chain_update(bytes).finalize();
         digest.iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))
     }
 
@@ -163,7 +172,7 @@ impl<'a> Blanking<'a> {
         let reading = self.reader.read(&row, self.now);
         let facts = self.facts_of(entry)?;
         let now = facts.get(&current).with_context(|| format!("the reading of entry {entry} is missing"))?;
-        self.write_row(entry, &self.reader.remainder(&row, now, &reading, &self.also))?;
+        self.write_row(entry, &self.reader.remainder(&row, now, &reading, &self.work.also))?;
         for (id, mut facts) in facts {
             facts.path = self.reader.path_left(&facts);
             facts.method = personal::method_left(&facts);
@@ -173,8 +182,8 @@ impl<'a> Blanking<'a> {
         let values = personal::values(&row, &reading);
         self.unname_words(entry, |said| personal::without_names(said, &values))?;
         self.connection.prepare_cached("UPDATE standings SET due_ms = NULL WHERE entry_id = ?")?.execute([entry])?;
-        self.entries.set(self.entries.get() + 1);
-        if let Some(pseudonym) = reading.normalised_subject.and_then(|subject| (self.pseudonym)(&subject)) {
+        self.work.entries.set(self.work.entries.get() + 1);
+        if let Some(pseudonym) = reading.normalised_subject.and_then(|subject| (self.work.pseudonym)(&subject)) {
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO pseudonyms (entry_id, pseudonym) VALUES (?, ?)")?
                 .execute(params![entry, pseudonym])?;
@@ -295,6 +304,34 @@ impl<'a> Blanking<'a> {
         }
         Ok(())
     }
+}
+
+fn begun(connection: &Connection, work: &Work) -> Result<i64> {
+    let cause = &work.cause;
+    connection.execute(
+        "INSERT INTO blankings (command, at_ms, version, keep_ms, who, why, entries) VALUES (?, ?, ?, ?, ?, ?, 0)",
+        params![
+            cause.command,
+            work.now.0,
+            env!("CARGO_PKG_VERSION"),
+            cause.keep.map(|keep| keep.0),
+            cause.who,
+            cause.why
+        ],
+    )?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// Whether entries are as they were when they were chosen: there, and read. A writer changes what it may at any time.
+pub(super) fn are_as_they_were(connection: &Connection, entries: impl IntoIterator<Item = i64>) -> Result<bool> {
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM standings WHERE entry_id = ? AND reading_id IS NOT NULL")?;
+    for entry in entries {
+        if !statement.exists([entry])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn last_of(connection: &Connection, entry: i64) -> Result<Limits> {

@@ -172,24 +172,16 @@ impl Components {
         index
     }
 
-    /// Gives each component to `each`: ids and marks, in the order of arrival.
-    ///
-    /// # Errors
-    /// When `each` fails.
-    pub fn each(&mut self, mut each: impl FnMut(&[(i64, Mark)]) -> Result<()>) -> Result<()> {
-        let mut members = Vec::new();
-        let mut start = 0;
-        while start < self.order.len() {
-            let component = self.component_at(start);
-            members.clear();
-            members.extend(self.order[component.clone()].iter().map(|&index| {
-                let index = index as usize;
-                (self.entries[index], Mark(self.marks[index]))
-            }));
-            each(&members)?;
-            start = component.end;
+    /// The next component from `at` on, and moves on behind it: ids and marks, in the order of arrival. `None`: that was
+    /// the last one.
+    pub fn next(&mut self, at: &mut usize) -> Option<Vec<(i64, Mark)>> {
+        if *at >= self.order.len() {
+            return None;
         }
-        Ok(())
+        let component = self.component_at(*at);
+        *at = component.end;
+        let member = |index: &u32| (self.entries[*index as usize], Mark(self.marks[*index as usize]));
+        Some(self.order[component].iter().map(member).collect())
     }
 
     fn component_at(&mut self, start: usize) -> Range<usize> {

@@ -4,16 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
+use rusqlite::Connection;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, TransactionBehavior};
 
 use super::Ledger;
-use super::blanking::{Blanking, Cause, Pseudonym};
+use super::blanking::{Blanking, Cause, Pseudonym, Work, are_as_they_were};
 use super::components::{Components, Mark, Terms};
-use super::intake::{id_text, take_in_all};
+use super::intake::id_text;
 use super::prune::{Step, taken_back_unless};
 use super::runs::RunId;
 use super::settle::{Close, close_entry};
+use super::writing::Writing;
 use crate::clock::{Moment, Span};
 use crate::evidence::{Effect, Facts, Link};
 use crate::plan::Reader;
@@ -60,12 +61,12 @@ impl Ledger {
         naming(&self.connection, subject, pseudonyms)
     }
 
-    /// Removes the personal fields of every entry that names the subject; pending ones are closed. What was removed may
-    /// stand in free pages until [`Ledger::clean`]. The lock is the caller's. Gives what was forgotten, as it stood
-    /// before.
+    /// Removes the personal fields of every entry that names the subject; pending ones are closed. Which, is fixed at the
+    /// start; what hangs together is done in one transaction, and these are short. What was removed may stand in the log
+    /// and in free pages until [`Ledger::clean`]. The lock is the caller's. Gives what was forgotten, as it stood before.
     ///
     /// # Errors
-    /// When the ledger cannot be written: then nothing was removed.
+    /// When the ledger cannot be written: then what hangs together is forgotten or is not, and it is to be done again.
     pub fn forget(
         &mut self,
         reader: &Reader,
@@ -73,50 +74,100 @@ impl Ledger {
         pseudonyms: &BTreeSet<String>,
         erasure: &Erasure,
     ) -> Result<Vec<Named>> {
-        self.take_in(reader, erasure.at)?;
+        while self.take_in(reader, erasure.at)? {}
         self.connection.pragma_update(None, "secure_delete", "ON")?;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        take_in_all(&transaction, reader, erasure.at)?;
-        let named = naming(&transaction, subject, pseudonyms)?;
+        let reading = self.connection.transaction()?;
+        let named = naming(&reading, subject, pseudonyms)?;
+        let terms = Terms { now: erasure.at, keep: Span::ZERO, watch: Span::ZERO };
+        let (mut components, mut at) = (Components::read(&reading, &terms)?, 0);
+        drop(reading);
         if named.is_empty() {
             return Ok(named);
         }
         if erasure.run.is_none() && named.iter().any(Named::pending) {
             bail!("an entry that names the subject was recorded just now, and nothing was forgotten (do it again)");
         }
-        if let Some(run) = erasure.run {
-            let close = Close {
-                who: erasure.who.to_owned(),
-                why: erasure.why.to_owned(),
-                outcome: crate::words::Outcome::Unknown,
-                at: erasure.at,
-            };
-            for named in named.iter().filter(|named| named.pending()) {
-                close_entry(&transaction, run, named.entry, &close)?;
-            }
-        }
         let nobody: Pseudonym = &|_| None;
         let cause = Cause { command: "forget", keep: None, who: Some(erasure.who), why: Some(erasure.why) };
-        let mut blanking = Blanking::begin(&transaction, reader, erasure.at, nobody, &cause)?;
-        blanking.also = subject.spellings().iter().map(|spelling| spelling.to_lowercase()).collect();
+        let mut work = Work::new(&self.connection, reader, erasure.at, nobody, cause)?;
+        work.also = subject.spellings().iter().map(|spelling| spelling.to_lowercase()).collect();
         let targets: BTreeMap<i64, bool> = named.iter().map(|named| (named.entry, named.whole)).collect();
-        let gone = links_of(&blanking, subject, targets.keys())?;
-        let terms = Terms { now: erasure.at, keep: Span::ZERO, watch: Span::ZERO };
-        Components::read(&transaction, &terms)?.each(|members| {
-            if !members.iter().any(|(entry, _)| targets.contains_key(entry)) {
-                return Ok(());
+        let pending = named.iter().filter(|named| named.pending()).map(|named| named.entry).collect();
+        let gone = links_of(&Blanking::looking(&self.connection, &work), subject, targets.keys())?;
+        let forgetting = Forgetting { subject, targets: &targets, pending: &pending, gone: &gone, erasure };
+        let mut next = components.next_of(&mut at, &targets);
+        while next.is_some() {
+            let turn = self.turn()?;
+            let blanking = Blanking::begin(&turn, &work)?;
+            while let Some(members) = &next {
+                forgetting.component(&blanking, members)?;
+                next = components.next_of(&mut at, &targets);
+                if turn.is_over() {
+                    break;
+                }
             }
-            let exact = || forget_in(&blanking, subject, members, &targets, &gone, true);
-            if matches!(taken_back_unless(&transaction, exact)?, Step::Left) {
-                // A person's right outweighs that each verdict can be decided again.
-                taken_back_unless(&transaction, || forget_in(&blanking, subject, members, &targets, &gone, false))?;
-            }
-            Ok(())
-        })?;
-        drop_pseudonyms(&transaction, targets.keys())?;
-        blanking.end(true)?;
-        transaction.commit()?;
+            let id = blanking.end()?;
+            turn.commit()?;
+            work.committed(id);
+        }
         Ok(named)
+    }
+}
+
+impl Components {
+    /// The next component of which one is to be forgotten.
+    fn next_of(&mut self, at: &mut usize, targets: &BTreeMap<i64, bool>) -> Option<Vec<(i64, Mark)>> {
+        loop {
+            let members = self.next(at)?;
+            if members.iter().any(|(entry, _)| targets.contains_key(entry)) {
+                return Some(members);
+            }
+        }
+    }
+}
+
+/// Whom and what, and by whose word.
+struct Forgetting<'a> {
+    subject: &'a Subject<'a>,
+    targets: &'a BTreeMap<i64, bool>,
+    pending: &'a BTreeSet<i64>,
+    gone: &'a BTreeSet<Link>,
+    erasure: &'a Erasure<'a>,
+}
+
+impl Forgetting<'_> {
+    /// Forgets within what hangs together, and closes what is pending of it.
+    fn component(&self, blanking: &Blanking, members: &[(i64, Mark)]) -> Result<()> {
+        let Forgetting { subject, targets, gone, .. } = *self;
+        let connection = blanking.connection;
+        if !are_as_they_were(connection, members.iter().map(|(entry, _)| *entry))? {
+            bail!(
+                "a row beside one that names the subject was changed just now, and not all was forgotten (do it again; what was forgotten stays so)"
+            );
+        }
+        let its = || members.iter().map(|(entry, _)| entry).filter(|entry| targets.contains_key(entry));
+        self.close_pending(connection, its())?;
+        let exact = || forget_in(blanking, subject, members, targets, gone, true);
+        if matches!(taken_back_unless(connection, exact)?, Step::Left) {
+            // A person's right outweighs that each verdict can be decided again.
+            taken_back_unless(connection, || forget_in(blanking, subject, members, targets, gone, false))?;
+        }
+        drop_pseudonyms(connection, its())
+    }
+
+    fn close_pending<'m>(&self, connection: &Connection, entries: impl Iterator<Item = &'m i64>) -> Result<()> {
+        let Some(run) = self.erasure.run else { return Ok(()) };
+        let close = Close {
+            who: self.erasure.who.to_owned(),
+            why: self.erasure.why.to_owned(),
+            outcome: crate::words::Outcome::Unknown,
+            at: self.erasure.at,
+        };
+        let mut writing = Writing::prepare(connection, run, close.at)?;
+        for entry in entries.filter(|entry| self.pending.contains(entry)) {
+            close_entry(connection, &mut writing, *entry, &close)?;
+        }
+        Ok(())
     }
 }
 

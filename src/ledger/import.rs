@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Ledger;
 use super::record::{NewEntry, record};
@@ -136,7 +136,7 @@ impl Ledger {
         page: &Page,
         before_commit: &mut dyn FnMut(&[Fate]) -> Result<()>,
     ) -> Result<()> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.turn()?;
         let mut moved = import.clone();
         let id = begin(&transaction, &moved, page.at)?;
         moved.id = Some(id);
@@ -199,14 +199,14 @@ impl Ledger {
     /// When the ledger cannot be written.
     pub fn take_import_back(&mut self, import: &Import, to: &Import, at: Moment) -> Result<()> {
         let Some(id) = import.id else { return Ok(()) };
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.turn()?;
         if to.id.is_some() {
             write(&transaction, id, to, at)?;
         } else {
             transaction.execute("DELETE FROM import_records WHERE import_id = ?", [id])?;
             transaction.execute("DELETE FROM imports WHERE id = ?", [id])?;
         }
-        Ok(transaction.commit()?)
+        transaction.commit()
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::intake::{id_text, unread};
+use super::intake::{self, id_text, unread};
 use super::{Ledger, fellows::entries_of};
 use crate::clock::Moment;
 use crate::decide::may_apply;
@@ -33,21 +33,35 @@ pub(super) struct Newcomers {
     removals: Vec<(i64, (Moment, Moment))>,
 }
 
+/// A row that changes something for others.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    identity: Link,
+    /// Of a delete by a key that nothing is made with that may have been applied: when it was sent.
+    pub removal: Option<(Moment, Moment)>,
+}
+
+impl Newcomer {
+    /// `None`: it did nothing here, and changes nothing for others.
+    pub fn of(facts: &Facts, reader: &Reader) -> Option<Newcomer> {
+        // How far a writer's clock may be off, only a run knows.
+        let removal = || may_apply(facts, &Windows::default());
+        matches!(facts.class, Class::Planned | Class::BadRow { .. }).then(|| Newcomer {
+            identity: facts.identity,
+            removal: if removes_unknown(facts, reader) { removal() } else { None },
+        })
+    }
+}
+
 impl Newcomers {
-    /// Notes a row. One that did nothing here changes nothing for others.
-    pub fn add(&mut self, entry: i64, facts: &Facts, reader: &Reader) {
-        if !matches!(facts.class, Class::Planned | Class::BadRow { .. }) {
-            return;
-        }
+    /// Notes a row and its links.
+    pub fn add(&mut self, entry: i64, links: &[Link], newcomer: Newcomer) {
         self.entries.insert(entry);
-        for link in facts.links() {
+        for &link in links {
             let of = self.links.entry(link).or_insert((entry, false));
-            of.1 |= link == facts.identity;
+            of.1 |= link == newcomer.identity;
         }
-        if removes_unknown(facts, reader) {
-            // How far a writer's clock may be off, only a run knows.
-            self.removals.extend(may_apply(facts, &Windows::default()).map(|span| (entry, span)));
-        }
+        self.removals.extend(newcomer.removal.map(|span| (entry, span)));
     }
 
     /// The settled and pending entries of the groups that they join, each with the row that joins it.
@@ -89,23 +103,29 @@ impl Newcomers {
                 }
             }
         }
-        self.removed(connection, &mut joined)?;
+        removed(connection, &self.removals, &mut joined)?;
         Ok(joined)
     }
+}
 
-    /// What was found absent may have been removed by a delete of which nothing tells whose record it was.
-    fn removed(&self, connection: &Connection, joined: &mut BTreeMap<i64, i64>) -> Result<()> {
-        let mut absent = connection.prepare_cached(
-            "SELECT entry_id FROM standings WHERE status = 'resolved' AND reason = 'confirmed-absent'
-               AND coalesce(sent_ms, ?2) <= ?2 AND coalesce(last_checked_ms, ?1) >= ?1",
-        )?;
-        for (removal, (from, until)) in &self.removals {
-            for entry in absent.query_map(params![from.0, until.0], |row| row.get(0))? {
-                joined.entry(entry?).or_insert(*removal);
-            }
+/// What was found absent may have been removed by a delete of which nothing tells whose record it was. What is due for
+/// such a one already is left out.
+fn removed(
+    connection: &Connection,
+    removals: &[(i64, (Moment, Moment))],
+    joined: &mut BTreeMap<i64, i64>,
+) -> Result<()> {
+    let mut absent = connection.prepare_cached(
+        "SELECT entry_id FROM standings WHERE status = 'resolved' AND reason = 'confirmed-absent'
+           AND coalesce(sent_ms, ?2) <= ?2 AND coalesce(last_checked_ms, ?1) >= ?1
+           AND (joined IS NULL OR due_ms IS NOT 0)",
+    )?;
+    for (removal, (from, until)) in removals {
+        for entry in absent.query_map(params![from.0, until.0], |row| row.get(0))? {
+            joined.entry(entry?).or_insert(*removal);
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Whether an entry is a delete by a key that nothing is made with, as a server's own id is: whose record it removed, nothing
@@ -124,7 +144,17 @@ pub(super) fn reopen(connection: &Connection, newcomers: &Newcomers) -> Result<(
     if newcomers.entries.is_empty() || !connection.prepare_cached(settled)?.exists([])? {
         return Ok(());
     }
-    let joined = newcomers.joined(connection)?;
+    reopen_each(connection, newcomers.joined(connection)?, || false)?;
+    Ok(())
+}
+
+/// Makes these entries due, each for the row that joined it, the first of them at least, until `is_over`. Gives how many
+/// of them.
+fn reopen_each(
+    connection: &Connection,
+    joined: impl IntoIterator<Item = (i64, i64)>,
+    is_over: impl Fn() -> bool,
+) -> Result<usize> {
     let mut again = connection.prepare_cached(&format!(
         "UPDATE standings SET joined = ?1, due_ms = 0
          WHERE entry_id = ?2 AND status IN ('resolved', 'duplicate-risk') AND reason NOT IN {STANDS}"
@@ -134,12 +164,17 @@ pub(super) fn reopen(connection: &Connection, newcomers: &Newcomers) -> Result<(
            verdict_id = NULL
          WHERE entry_id = ?2 AND action = 'resend' AND status = 'resolved' AND reason NOT IN {STANDS}"
     ))?;
-    for (entry, newcomer) in &joined {
+    let mut count = 0;
+    for (entry, newcomer) in joined {
         if again.execute([newcomer, entry])? > 0 {
-            wait.execute(params![why(connection, *newcomer)?, entry])?;
+            wait.execute(params![why(connection, newcomer)?, entry])?;
+        }
+        count += 1;
+        if is_over() {
+            break;
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Why an entry waits that was settled.
@@ -158,6 +193,25 @@ pub(super) fn name(connection: &Connection, entry: i64) -> Result<String> {
 }
 
 impl Ledger {
+    /// Makes due, in turns, what deletes that are about to be taken in may have removed: that may be much of the ledger. They
+    /// are taken in after it, so that a kill in between leaves nothing out.
+    pub(super) fn reopen_removed(&mut self, removals: &[(i64, (Moment, Moment))]) -> Result<()> {
+        if removals.is_empty() {
+            return Ok(());
+        }
+        let mut joined = BTreeMap::new();
+        removed(&self.connection, removals, &mut joined)?;
+        let joined: Vec<(i64, i64)> = joined.into_iter().collect();
+        let mut rest = joined.as_slice();
+        while !rest.is_empty() {
+            let turn = self.turn()?;
+            let done = reopen_each(&turn, rest.iter().copied(), || turn.is_over())?;
+            turn.commit()?;
+            rest = &rest[done..];
+        }
+        Ok(())
+    }
+
     /// Finds out for reports which entries must wait, for rows that no run has read yet joined their groups. The file stays
     /// as it is.
     ///
@@ -178,11 +232,14 @@ impl Ledger {
         ))?;
         let mut from = Some(i64::MIN);
         while let Some(start) = from {
-            let page = unread(&self.connection, start)?;
+            let page = unread(&self.connection, start, intake::PAGE)?;
             from = page.rows.last().and_then(|last| last.entry.checked_add(1));
             let mut newcomers = Newcomers::default();
             for row in page.rows.iter().filter_map(|unread| unread.row.as_ref()) {
-                newcomers.add(row.entry, &reader.read(row, now).facts, reader);
+                let facts = reader.read(row, now).facts;
+                if let Some(newcomer) = Newcomer::of(&facts, reader) {
+                    newcomers.add(row.entry, &facts.links(), newcomer);
+                }
             }
             for (entry, newcomer) in newcomers.joined(&self.connection)? {
                 insert.execute(params![entry, why(&self.connection, newcomer)?])?;

@@ -8,6 +8,9 @@
 //! that it cannot be taken in the wrong order. Writers need no lock of ours; SQLite lets them insert while a run goes on
 //! (WAL). Nothing but SQLite opens the file or what stands beside it: `lock` says why.
 //!
+//! No transaction lasts long, and the file is free between two (`turns`): what takes longer is done in steps, each whole
+//! in itself, over a set that is fixed at the start.
+//!
 //! # Durability
 //! `synchronous = FULL`: this is evidence. Observations, verdict and standing of a group are written in one transaction.
 //!
@@ -16,6 +19,7 @@
 
 mod backup;
 mod blanking;
+mod clean;
 mod components;
 mod explain;
 mod fellows;
@@ -42,6 +46,9 @@ mod server;
 mod settle;
 mod simulated;
 mod tell;
+mod turns;
+#[cfg(test)]
+mod turns_tests;
 mod unchanged;
 mod verify;
 mod version;
@@ -57,6 +64,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::exit::Refused;
 use crate::outputs;
 
+pub use clean::{COMPACTED_AT_ONCE, Cleaned};
 pub use components::Terms;
 pub use explain::explained;
 pub use fellows::Fellows;
@@ -71,6 +79,8 @@ pub use settle::{Close, NewLook, Stored, StoredMember, Told};
 pub use simulated::{LooksCounted, WrittenRow};
 pub use version::VERSION;
 
+use turns::Turns;
+
 const SCHEMA: &str = include_str!("../../schema.sql");
 
 /// How long one writer waits for another.
@@ -82,8 +92,12 @@ const RECORDER_BUSY: Duration = Duration::from_secs(10);
 /// Pages of the file that a connection keeps, in KiB.
 const CACHE_KIB: i64 = 6 * 1024;
 
-/// The log goes into the file when it has so many pages: 16 MiB. A page that changes often is written once for all.
+/// The log goes into the file when it has so many pages: 16 MiB. A page that changes often is written once for all. It is
+/// for those whose turns are not counted ([`turns`]): a recorder.
 const CHECKPOINT_PAGES: i64 = 4000;
+
+/// A log that grew longer than this, for somebody read on in it, is cut when it begins anew.
+const LOG_BYTES: i64 = 16 << 20;
 
 /// An open ledger.
 pub struct Ledger {
@@ -91,6 +105,9 @@ pub struct Ledger {
     path: PathBuf,
     salt: Vec<u8>,
     identity: String,
+    turns: Turns,
+    /// A plan's change under way.
+    opening: Option<intake::Opening>,
     /// Of a run. Freed when SQLite has closed the file: fields are dropped in their order.
     _lock: Option<RunLock>,
 }
@@ -138,7 +155,8 @@ impl Ledger {
         connection.execute_batch(SCHEMA)?;
         let (identity, salt) =
             connection.query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Ledger { connection, path: PathBuf::from(":memory:"), salt, identity, _lock: None })
+        let turns = Turns::alone();
+        Ok(Ledger { connection, path: PathBuf::from(":memory:"), salt, identity, turns, opening: None, _lock: None })
     }
 
     /// Opens a ledger that `init` or `schema.sql` made.
@@ -210,7 +228,8 @@ impl Ledger {
         let (identity, salt) = connection
             .query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(|error| unread(path, error))?;
-        Ok(Ledger { connection, path: path.to_owned(), salt, identity, _lock: None })
+        let turns = Turns::shared();
+        Ok(Ledger { connection, path: path.to_owned(), salt, identity, turns, opening: None, _lock: None })
     }
 
     /// The salt under which links are digested.
@@ -237,6 +256,7 @@ fn prepare(connection: &Connection) -> Result<()> {
     // Digests go to random places: with SQLite's own 2 MiB a million entries would be read from the file again and again.
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     // The checks of words are for other hands: what is written here comes from Rust's enumerations, which have the same
     // words (tests/structure.rs). SQLite builds each list anew for every row.
     connection.pragma_update(None, "ignore_check_constraints", "ON")?;

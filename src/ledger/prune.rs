@@ -1,4 +1,5 @@
-//! Pruning: entries that were settled long enough ago lose their personal fields, all in one transaction.
+//! Pruning: entries that were settled long enough ago lose their personal fields. Which, is fixed at the start; what hangs
+//! together is done in one transaction, and these are short. One that is broken off is finished by the next prune.
 //!
 //! An entry's time is over so long after its verdict, when no late record can correct that verdict any more; an
 //! `answered` row goes with its operation. As long as anything of a group is pending or watched, its fields may still be
@@ -6,19 +7,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, bail};
-use rusqlite::{Connection, TransactionBehavior};
+use anyhow::{Context, Result};
+use rusqlite::Connection;
 
 use super::Ledger;
-use super::blanking::{Blanking, Cause, Pseudonym};
+use super::blanking::{Blanking, Cause, Pseudonym, Work, are_as_they_were};
 use super::components::{Components, Mark, Terms};
-use super::explain::Explained;
-use super::intake::take_in_all;
 use crate::evidence::{Facts, Link};
 use crate::plan::Reader;
 
-/// A ledger up to this size is rewritten in memory, a larger one through a temporary file.
-const REWRITTEN_IN_MEMORY: i64 = 64 << 20;
+/// So many entries are chosen before they are blanked: no turn is spent on looking for them.
+const CHOSEN: usize = 4000;
 
 /// What a prune did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,83 +51,91 @@ impl Ledger {
     /// When the ledger cannot be read.
     pub fn prunable(&mut self, terms: &Terms) -> Result<Pruned> {
         let transaction = self.connection.transaction()?;
-        let mut pruned = Pruned::default();
-        Components::read(&transaction, terms)?.each(|members| {
-            for entry in due(&transaction, members)?.blank {
+        let (mut pruned, mut at) = (Pruned::default(), 0);
+        let mut components = Components::read(&transaction, terms)?;
+        while let Some(members) = components.next(&mut at) {
+            for entry in due(&transaction, &members)?.blank {
                 count(&transaction, entry, &mut pruned)?;
             }
-            Ok(())
-        })?;
+        }
         Ok(pruned)
     }
 
-    /// Removes the personal fields of all whose time is over. What was removed may stand in the file's free pages until
-    /// [`Ledger::clean`]. The lock is the caller's.
+    /// Removes the personal fields of all whose time is over. What was removed may stand in the log and in the file's free
+    /// pages until [`Ledger::clean`]. The lock is the caller's.
     ///
     /// # Errors
-    /// When the ledger cannot be written: then nothing was removed.
+    /// When the ledger cannot be written: then what hangs together is pruned or is not, and it is to be done again.
     pub fn prune(&mut self, reader: &Reader, terms: &Terms, pseudonym: Pseudonym) -> Result<Pruned> {
-        self.take_in(reader, terms.now)?;
+        while self.take_in(reader, terms.now)? {}
         self.connection.pragma_update(None, "secure_delete", "ON")?;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        take_in_all(&transaction, reader, terms.now)?;
-        let mut components = Components::read(&transaction, terms)?;
+        let reading = self.connection.transaction()?;
+        let mut components = Components::read(&reading, terms)?;
+        drop(reading);
         let cause = Cause { command: "prune", keep: Some(terms.keep), who: None, why: None };
-        let blanking = Blanking::begin(&transaction, reader, terms.now, pseudonym, &cause)?;
-        let mut pruned = Pruned::default();
-        let mut changed = false;
-        components.each(|members| {
-            let due = due(&transaction, members)?;
-            if due.blank.is_empty() && !due.seal {
-                return Ok(());
+        let mut work = Work::new(&self.connection, reader, terms.now, pseudonym, cause)?;
+        let (mut pruned, mut at) = (Pruned::default(), 0);
+        loop {
+            let chosen = chosen(&self.connection, &mut components, &mut at)?;
+            if chosen.is_empty() {
+                return Ok(pruned);
             }
+            let mut rest = chosen.iter();
+            while !rest.as_slice().is_empty() {
+                let turn = self.turn()?;
+                let blanking = Blanking::begin(&turn, &work)?;
+                let changed = prune_some(&blanking, &mut rest, &mut pruned, || turn.is_over())?;
+                if changed {
+                    let id = blanking.end()?;
+                    turn.commit()?;
+                    work.committed(id);
+                }
+            }
+        }
+    }
+}
+
+/// The next components of which something is to be pruned. None: there are no more.
+fn chosen(connection: &Connection, components: &mut Components, at: &mut usize) -> Result<Vec<Due>> {
+    let (mut chosen, mut entries) = (Vec::new(), 0);
+    while entries < CHOSEN {
+        let Some(members) = components.next(at) else { break };
+        let due = due(connection, &members)?;
+        if !due.blank.is_empty() || due.seal {
+            entries += members.len();
+            chosen.push(due);
+        }
+    }
+    Ok(chosen)
+}
+
+/// Prunes components, the first at least, until `is_over`; says whether anything was written.
+fn prune_some<'d>(
+    blanking: &Blanking,
+    rest: &mut impl Iterator<Item = &'d Due>,
+    pruned: &mut Pruned,
+    is_over: impl Fn() -> bool,
+) -> Result<bool> {
+    let connection = blanking.connection;
+    let mut changed = false;
+    for due in rest {
+        // One that a writer changed since it was chosen is for the next prune.
+        if are_as_they_were(connection, due.members.iter().copied())? {
             let mut counted = pruned.clone();
             for &entry in &due.blank {
-                count(&transaction, entry, &mut counted)?;
+                count(connection, entry, &mut counted)?;
             }
-            match taken_back_unless(&transaction, || prune_component(&blanking, &due))? {
-                Step::Done => (pruned, changed) = (counted, true),
+            match taken_back_unless(connection, || prune_component(blanking, due))? {
+                Step::Done => (*pruned, changed) = (counted, true),
                 Step::Waits => {}
                 Step::Left => pruned.left += due.blank.len() as u64,
             }
-            Ok(())
-        })?;
-        blanking.end(changed)?;
-        if changed {
-            transaction.commit()?;
         }
-        Ok(pruned)
-    }
-
-    /// Rewrites the file and empties its log, so that nothing of what was removed or deleted is left in it.
-    ///
-    /// # Errors
-    /// When somebody reads the ledger for too long, or the disk is full: then it is to be done again.
-    pub fn clean(&mut self) -> Result<()> {
-        self.connection.pragma_update(None, "secure_delete", "ON")?;
-        let size: i64 = self.connection.query_row(
-            "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
-            [],
-            |row| row.get(0),
-        )?;
-        let place = if size <= REWRITTEN_IN_MEMORY { "MEMORY" } else { "FILE" };
-        self.connection.pragma_update(None, "temp_store", place)?;
-        let rewritten = self.empty_log().and_then(|()| Ok(self.connection.execute_batch("VACUUM")?));
-        self.connection.pragma_update(None, "temp_store", "MEMORY")?;
-        rewritten.and_then(|()| self.empty_log()).with_context(|| {
-            let remedy = "end what reads it for long, make room for two copies of it, and do this again";
-            let place = self.path.display();
-            Explained(format!("what was removed may still stand in free pages of {place} or in its log ({remedy})"))
-        })
-    }
-
-    fn empty_log(&self) -> Result<()> {
-        let busy: bool = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        if busy {
-            bail!("the log is being read");
+        if is_over() {
+            break;
         }
-        Ok(())
     }
+    Ok(changed)
 }
 
 /// How a step went.

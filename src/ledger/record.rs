@@ -3,7 +3,7 @@
 //! The functions take a connection, so they join whatever transaction its owner has open.
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 
 use super::Ledger;
 use crate::clock::Moment;
@@ -67,11 +67,11 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be written.
     pub fn record(&mut self, entries: &[NewEntry]) -> Result<()> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let turn = self.turn()?;
         for entry in entries {
-            insert(&transaction, entry).context("failed to record an entry")?;
+            insert(&turn, entry).context("failed to record an entry")?;
         }
-        Ok(transaction.commit()?)
+        turn.commit()
     }
 }
 

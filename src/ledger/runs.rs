@@ -1,7 +1,7 @@
 //! Runs: one row each, made before anything else and ended with its counts.
 
 use anyhow::Result;
-use rusqlite::{OptionalExtension, TransactionBehavior, params, params_from_iter};
+use rusqlite::{OptionalExtension, params, params_from_iter};
 
 use super::Ledger;
 use crate::clock::Moment;
@@ -42,13 +42,36 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be written.
     pub fn recheck(&mut self) -> Result<()> {
-        self.connection.execute(
-            "UPDATE standings SET due_ms = 0
-             WHERE status = 'resolved'
-               AND reason IN ('confirmed-absent', 'never-sent', 'not-deleted', 'not-updated', 'state-fetched')
-               AND entry_id NOT IN (SELECT entry_id FROM blanked)",
+        const SOME: i64 = 200;
+        let (mut from, last) = self.connection.query_row(
+            "SELECT coalesce(min(entry_id), 0), coalesce(max(entry_id), -1) FROM standings",
             [],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
         )?;
+        while from <= last {
+            let turn = self.turn()?;
+            while from <= last {
+                let next: Option<i64> = turn
+                    .prepare_cached(
+                        "SELECT entry_id FROM standings WHERE entry_id >= ? ORDER BY entry_id LIMIT 1 OFFSET ?",
+                    )?
+                    .query_row([from, SOME], |row| row.get(0))
+                    .optional()?;
+                let end = next.unwrap_or(i64::MAX);
+                turn.prepare_cached(
+                    "UPDATE standings SET due_ms = 0
+                     WHERE entry_id >= ? AND entry_id < ? AND status = 'resolved'
+                       AND reason IN ('confirmed-absent', 'never-sent', 'not-deleted', 'not-updated', 'state-fetched')
+                       AND NOT EXISTS (SELECT 1 FROM blanked WHERE blanked.entry_id = standings.entry_id)",
+                )?
+                .execute([from, end])?;
+                from = end;
+                if turn.is_over() {
+                    break;
+                }
+            }
+            turn.commit()?;
+        }
         Ok(())
     }
 
@@ -57,8 +80,8 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be written.
     pub fn begin_run(&mut self, run: &RunStart) -> Result<RunId> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute(
+        let turn = self.turn()?;
+        turn.execute(
             "INSERT INTO runs (command, started_ms, version, plan, plan_digest, server, windows) VALUES (?, ?, ?, ?, ?, ?, ?)",
             params![
                 run.command,
@@ -70,8 +93,8 @@ impl Ledger {
                 serde_json::to_string(run.windows)?
             ],
         )?;
-        let id = transaction.last_insert_rowid();
-        transaction.commit()?;
+        let id = turn.last_insert_rowid();
+        turn.commit()?;
         Ok(RunId(id))
     }
 
@@ -111,10 +134,11 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be written.
     pub fn end_run(&mut self, run: RunId, ended: Moment, end: &RunEnd) -> Result<()> {
-        self.connection.execute(
+        let turn = self.turn()?;
+        turn.execute(
             "UPDATE runs SET ended_ms = ?, examined = ?, requests = ?, settled = ?, deferred = ?, controls = ?, trouble = ? WHERE id = ?",
             params![ended.0, end.examined, end.requests, end.settled, end.deferred, end.controls, end.trouble, run.0],
         )?;
-        Ok(())
+        turn.commit()
     }
 }

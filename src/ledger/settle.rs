@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::fellows::{self, Fellows};
-use super::intake::take_in_all;
+use super::intake::take_in_few;
 use super::server;
 use super::writing::Writing;
 use super::{Group, Ledger, Member, RunId};
@@ -177,10 +177,11 @@ pub struct Close {
 }
 
 impl Ledger {
-    /// Writes what is said of many groups. Gives those that were not written because a writer was there first.
+    /// Writes what is said of many groups, each whole, in as many turns as it takes. Gives those that were not written
+    /// because a writer was there first.
     ///
     /// # Errors
-    /// When the ledger cannot be written; then nothing was.
+    /// When the ledger cannot be written; what is written of a group then is whole.
     pub fn store(
         &mut self,
         run: RunId,
@@ -189,49 +190,67 @@ impl Ledger {
         fellows: &mut Fellows,
         now: Moment,
     ) -> Result<Vec<usize>> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let news = take_in_all(&transaction, reader, now)?;
-        fellows::note(&transaction, fellows, news)?;
         let basis = reader.basis();
-        let mut writing = Writing::prepare(&transaction, run, now)?;
         let mut passed_over = Vec::new();
-        let mut looked = false;
-        for (index, stored) in batch.iter().enumerate() {
-            if writing.changed(stored, fellows)? {
-                passed_over.push(index);
-            } else {
-                writing.group(stored, &basis)?;
-                looked |= stored.members.iter().any(StoredMember::was_looked_at);
+        let mut groups = batch.iter().enumerate().peekable();
+        while groups.peek().is_some() {
+            let turn = self.turn()?;
+            let Some(news) = take_in_few(&turn, reader, now)? else {
+                drop(turn);
+                let (news, _) = self.take_in_part(reader, now)?;
+                fellows::note(&self.connection, fellows, news)?;
+                continue;
+            };
+            fellows::note(&turn, fellows, news)?;
+            let mut writing = Writing::prepare(&turn, run, now)?;
+            let mut looked = false;
+            for (index, stored) in groups.by_ref() {
+                if writing.changed(stored, fellows)? {
+                    passed_over.push(index);
+                } else {
+                    writing.group(stored, &basis)?;
+                    looked |= stored.members.iter().any(StoredMember::was_looked_at);
+                }
+                if turn.is_over() {
+                    break;
+                }
             }
+            drop(writing);
+            if looked {
+                server::bind(&turn, run)?;
+            }
+            turn.commit()?;
         }
-        drop(writing);
-        if looked {
-            server::bind(&transaction, run)?;
-        }
-        transaction.commit()?;
         Ok(passed_over)
     }
 
-    /// Closes entries by a person's word. Gives how many of them there are.
+    /// Closes entries by a person's word, in as many turns as it takes. Gives how many of them there are.
     ///
     /// # Errors
-    /// When the ledger cannot be written; then nothing was.
+    /// When the ledger cannot be written; those that are closed by then are closed whole.
     pub fn close(&mut self, run: RunId, entries: &[i64], close: &Close) -> Result<usize> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for entry in entries {
-            close_entry(&transaction, run, *entry, close)?;
+        let mut rest = entries.iter();
+        while !rest.as_slice().is_empty() {
+            let turn = self.turn()?;
+            let mut writing = Writing::prepare(&turn, run, close.at)?;
+            for entry in rest.by_ref() {
+                close_entry(&turn, &mut writing, *entry, close)?;
+                if turn.is_over() {
+                    break;
+                }
+            }
+            drop(writing);
+            turn.commit()?;
         }
-        transaction.commit()?;
         Ok(entries.len())
     }
 }
 
 /// Closes one entry by a person's word; an `answered` one has nothing to close.
-pub(super) fn close_entry(connection: &Connection, run: RunId, entry: i64, close: &Close) -> Result<()> {
+pub(super) fn close_entry(connection: &Connection, writing: &mut Writing, entry: i64, close: &Close) -> Result<()> {
     let before: Option<(Option<String>, Option<String>)> = connection
-        .query_row("SELECT status, reason FROM standings WHERE entry_id = ?", [entry], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .prepare_cached("SELECT status, reason FROM standings WHERE entry_id = ?")?
+        .query_row([entry], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((Some(status), reason)) = before else { return Ok(()) };
     let reason = reason.unwrap_or_else(|| "not looked at yet".to_owned());
@@ -246,7 +265,7 @@ pub(super) fn close_entry(connection: &Connection, run: RunId, entry: i64, close
         explanation: format!("closed by {}: {} (was {status}, {reason})", close.who, mask::words(&close.why)),
         correction: false,
     };
-    Writing::prepare(connection, run, close.at)?.settle(entry, None, &verdict, (None, None))
+    writing.settle(entry, None, &verdict, (None, None))
 }
 
 #[cfg(test)]

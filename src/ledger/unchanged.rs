@@ -8,6 +8,7 @@ use anyhow::Result;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use super::turns::Turns;
 use super::{Ledger, prepare, read_only, schema};
 use crate::exit;
 use crate::outputs;
@@ -59,6 +60,8 @@ impl Ledger {
             path: self.path.clone(),
             salt: self.salt.clone(),
             identity: self.identity.clone(),
+            turns: Turns::alone(),
+            opening: None,
             _lock: None,
         })
     }

@@ -28,8 +28,11 @@ use crate::words::{Seen, Status};
 use halt::{Ending, Halt};
 use look::Turn;
 
-/// Groups written in one transaction, at the most.
+/// So many groups are written at once, as soon as the ledger is free; a writer may have its turn first.
 const BATCH: usize = 500;
+
+/// So many wait to be written, at the most.
+const LARGEST_BATCH: usize = 2000;
 
 /// What was decided is written at the latest after this time.
 const FLUSH_AFTER: Duration = Duration::from_millis(250);
@@ -272,7 +275,8 @@ impl<T: Transport> Run<'_, T> {
                 Some(looked) = looking.next() => match looked {
                     Ok(looked) => {
                         batch.push(looked.tell((self.clock)())?);
-                        if batch.len() >= BATCH {
+                        let due = batch.len() >= BATCH && self.ledger.is_free();
+                        if due || batch.len() >= LARGEST_BATCH {
                             self.write(std::mem::take(&mut batch), &mut queue)?;
                             flush.set(tokio::time::sleep(FLUSH_AFTER));
                             // What needs no answer from the server is ready at once, and would never let go.
