@@ -241,7 +241,8 @@ fn a_report_that_fails_leaves_the_last_one_whole() {
     assert_eq!(dir.run(&["run", "--report", "out.csv"]).code, 0);
     let before = dir.read("out.csv");
     std::fs::create_dir(dir.file("folder.csv")).unwrap();
-    assert_eq!(dir.run(&["report", "folder.csv"]).code, 1);
+    assert_eq!(dir.run(&["report", "folder.csv"]).code, 2);
+    assert_eq!(dir.run(&["report", "no/such/out.csv"]).code, 1);
     assert_eq!(dir.read("out.csv"), before);
     let left = std::fs::read_dir(dir.path())
         .unwrap()
