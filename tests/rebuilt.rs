@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
-use crate::util::{Dir, Entry, Platform, Setup};
+use privo_reconcile::ledger::Ledger;
 use rusqlite::Connection;
+use crate::util::{Dir, Entry, Platform, Setup};
 
 const COLUMNS: &str =
     "id, request_id, operation_id, direction, method, url, body, sent_at, ended_at, failure, http_status, error";
@@ -63,10 +64,9 @@ fn ledger(platform: &Platform) -> Dir {
     dir
 }
 
-/// Whether it was decided that the record is there: made by it, or simply there, by how the clocks' seconds fall.
+/// Whether it was decided that the record is there.
 fn is_stored(dir: &Dir, request_id: &str) -> bool {
-    let said = dir.says(request_id);
-    said.starts_with("resolved ") && said.ends_with(" store-id")
+    dir.says(request_id) == "resolved satisfied present store-id"
 }
 
 fn verified(dir: &Dir) {
@@ -76,7 +76,7 @@ fn verified(dir: &Dir) {
 
 #[test]
 fn rows_that_come_after_a_rebuild_are_in_the_next_run() {
-    let platform = Platform::dated();
+    let platform = Platform::start();
     for table in [AS_IT_WAS, ALEMBIC, DJANGO, WITHOUT_KEY] {
         let dir = ledger(&platform);
         let wanted = objects(&dir.db());
@@ -109,7 +109,7 @@ fn rows_that_come_after_a_rebuild_are_in_the_next_run() {
 
 #[test]
 fn rows_without_triggers_are_in_every_status_and_report() {
-    let platform = Platform::dated();
+    let platform = Platform::start();
     let dir = ledger(&platform);
     dir.db().execute_batch(&recipe(AS_IT_WAS)).unwrap();
     dir.insert(&Entry::register("came", &platform.url, "eve@example.com"));
@@ -132,7 +132,7 @@ fn rows_without_triggers_are_in_every_status_and_report() {
 
 #[test]
 fn a_row_that_came_between_two_openings_is_found_though_the_triggers_are_back() {
-    let platform = Platform::dated();
+    let platform = Platform::start();
     let dir = ledger(&platform);
     let trigger: String = dir
         .db()
@@ -148,8 +148,19 @@ fn a_row_that_came_between_two_openings_is_found_though_the_triggers_are_back() 
 }
 
 #[test]
+fn a_rebuild_under_an_open_ledger_is_seen_by_whoever_asks_how_it_stands() {
+    let dir = Dir::new(&Setup::bare("http://127.0.0.1:9"));
+    let ledger = Ledger::open(&dir.file("ledger.db")).unwrap();
+    assert_eq!(ledger.state().unwrap(), (false, false));
+    dir.db().execute_batch(&recipe(ALEMBIC)).unwrap();
+    dir.insert(&Entry::register("came", "http://127.0.0.1:9", "eve@example.com"));
+    assert_eq!(ledger.state().unwrap(), (false, true));
+    assert_eq!(dir.count("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND name = 'entry_recorded'"), 1);
+}
+
+#[test]
 fn a_change_that_no_trigger_saw_is_decided_anew() {
-    let platform = Platform::dated();
+    let platform = Platform::start();
     let dir = ledger(&platform);
     dir.db().execute_batch(&recipe(AS_IT_WAS)).unwrap();
     let db = dir.db();
@@ -167,7 +178,7 @@ fn a_change_that_no_trigger_saw_is_decided_anew() {
 
 #[test]
 fn what_cannot_be_put_back_is_refused_by_name() {
-    let platform = Platform::dated();
+    let platform = Platform::start();
     let dir = ledger(&platform);
     let twice = "INSERT INTO entries (request_id, method, url, sent_at) VALUES ('settled', 'POST', 'x', 'y')";
     dir.db().execute_batch(&format!("{}{twice};", recipe(WITHOUT_KEY))).unwrap();
@@ -194,7 +205,7 @@ fn what_cannot_be_put_back_is_refused_by_name() {
 
 #[test]
 fn columns_and_indexes_of_the_partners_own_are_no_fault() {
-    let platform = Platform::dated();
+    let platform = Platform::start();
     let dir = ledger(&platform);
     dir.db()
         .execute_batch(
