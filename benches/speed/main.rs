@@ -54,7 +54,7 @@ pub struct Arguments {
     #[arg(long)]
     waits: Option<u64>,
     /// With --waits: milliseconds between two INSERTs of one writer.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 500)]
     every: u64,
     /// Another build of the job to measure.
     #[arg(long)]

@@ -66,7 +66,8 @@ impl Writers {
 }
 
 fn insert(connection: &Connection, url: &str, id: u64, writer: usize, waited: &Mutex<[Waited; TIMEOUTS.len()]>) {
-    let body = format!(r#"{{"email":"w{id}@example.com","first_name":"Ann","birth_date_yyyymmdd":"19800101"}}"#);
+    // A key that the server knows how to answer, and no other entry has.
+    let body = work::body(1_000_000_000 + 2 * id);
     let began = Instant::now();
     let inserted = connection
         .prepare_cached(

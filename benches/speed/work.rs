@@ -66,7 +66,8 @@ fn there(entry: u64) -> u64 {
     (2 * entry..).find(|key| exists(*key)).unwrap_or_default()
 }
 
-fn body(key: u64) -> String {
+/// What is registered under a key.
+pub fn body(key: u64) -> String {
     format!(r#"{{"email":"u{key}@example.com","first_name":"Ann","birth_date_yyyymmdd":"19800101"}}"#)
 }
 

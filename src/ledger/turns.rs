@@ -22,7 +22,7 @@ use super::Ledger;
 use crate::clock::{Tick, tick};
 
 /// A turn is meant to last so long, its commit included.
-const LASTS: Duration = Duration::from_millis(150);
+const LASTS: Duration = Duration::from_millis(120);
 
 /// So long the file is free before the next turn.
 const FREE: Duration = Duration::from_millis(100);
