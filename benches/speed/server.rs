@@ -85,7 +85,8 @@ fn said(request: &Request<Incoming>, served: &Served) -> (u16, String) {
     match request.uri().path() {
         "/api/v1.0/account/lookup" => match number("email=u") {
             Some(n) if exists(n) => (200, format!(r#"{{"sid":"s{n}"}}"#)),
-            None if query.contains("canary") => (200, r#"{"sid":"s0"}"#.to_owned()),
+            // The very key: what is nearly it must not be found.
+            None if query.contains("=canary") && query.ends_with("example.com") => (200, r#"{"sid":"s0"}"#.to_owned()),
             _ => (404, r#"{"error":"not_found"}"#.to_owned()),
         },
         "/userinfo" => {
