@@ -21,7 +21,8 @@ pub fn check(data: &[u8]) {
     let audience = [Audience::All, Audience::Support, Audience::Resend][data.len() % 3];
     let in_full = data.len().is_multiple_of(2);
     let subject = texts.get(8).cloned().flatten().filter(|_| in_full);
-    let shown = Shown { in_full, subject: subject.as_deref(), pseudonym: pseudonym.as_deref(), asks: Asks::default() };
+    let (subject, pseudonym) = (subject.as_deref(), pseudonym.as_deref());
+    let shown = Shown { in_full, subject, pseudonym, ..Shown::default() };
     let columns = columns(audience, true, in_full);
     csv_gives_it_back(&rows, &columns, &shown);
     json_gives_it_back(&rows, &columns, &shown);
