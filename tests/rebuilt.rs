@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
+use crate::util::{Dir, Entry, Platform, Setup};
 use privo_reconcile::ledger::Ledger;
 use rusqlite::Connection;
-use crate::util::{Dir, Entry, Platform, Setup};
 
 const COLUMNS: &str =
     "id, request_id, operation_id, direction, method, url, body, sent_at, ended_at, failure, http_status, error";
