@@ -359,5 +359,29 @@ CREATE TRIGGER blanked_kept BEFORE UPDATE ON blanked WHEN (SELECT blanking FROM 
 BEGIN SELECT RAISE(ABORT, 'blanked entries are append-only'); END;
 CREATE TRIGGER blanked_not_deleted BEFORE DELETE ON blanked BEGIN SELECT RAISE(ABORT, 'blanked entries are append-only'); END;
 
+-- What people approved to be sent again (`resend`): the list that was shown, by its digest, for a day.
+CREATE TABLE approvals (
+  id      INTEGER PRIMARY KEY,
+  digest  TEXT NOT NULL,                  -- of the operations and the verdicts that advise to send them again
+  who     TEXT NOT NULL,                  -- as it was stated
+  at_ms   INTEGER NOT NULL
+);
+
+-- The operations of an approved list. Each may be permitted once, as long as the verdict holds that was shown.
+CREATE TABLE permits (
+  approval_id   INTEGER NOT NULL REFERENCES approvals (id),
+  entry_id      INTEGER NOT NULL,         -- the first attempt of the operation
+  verdict_id    INTEGER NOT NULL,         -- that of this attempt
+  permitted_ms  INTEGER,                  -- NULL: not yet
+  intent_id     INTEGER,                  -- the entry that was written ahead of the sending
+  PRIMARY KEY (approval_id, entry_id)
+) WITHOUT ROWID;
+
+CREATE TRIGGER approvals_kept BEFORE UPDATE ON approvals BEGIN SELECT RAISE(ABORT, 'approvals are append-only'); END;
+CREATE TRIGGER approvals_not_deleted BEFORE DELETE ON approvals BEGIN SELECT RAISE(ABORT, 'approvals are append-only'); END;
+CREATE TRIGGER permitted_once BEFORE UPDATE ON permits WHEN OLD.permitted_ms IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'an operation is permitted once'); END;
+CREATE TRIGGER permits_not_deleted BEFORE DELETE ON permits BEGIN SELECT RAISE(ABORT, 'permits are append-only'); END;
+
 PRAGMA user_version = 1;
 COMMIT;

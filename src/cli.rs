@@ -7,12 +7,15 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+mod resend;
+
 use crate::clock::{Moment, Span};
 use crate::import;
 use crate::log;
 use crate::report::Format;
 use crate::standing::Audience;
 use crate::words::{Outcome, Reason, Status};
+pub use resend::ResendArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -25,7 +28,7 @@ Exit codes:
   11   another run holds the ledger
   130, 143  interrupted
 3 wins over 4, 5 over both, every other over all three. `run --success 3,4` ends 0 instead of them.
-`import`, `status`, `report`, `show`, `prune`, `forget` and `backup` end 0 unless they fail.";
+`import`, `status`, `report`, `show`, `prune`, `forget`, `backup` and the list of `resend` end 0 unless they fail.";
 
 const RECORD_HELP: &str = r#"Examples:
   ID=$(privo-reconcile record begin < request.json) || exit
@@ -104,6 +107,8 @@ pub enum Command {
     Schedule(ScheduleArgs),
     /// Write the report: of all, for support, for sending again
     Report(ReportArgs),
+    /// List what may be sent again, approve it, and let your own code send it, once each
+    Resend(ResendArgs),
     /// Say how many entries stand where
     #[command(after_help = examples::STATUS)]
     Status,
@@ -158,6 +163,7 @@ impl Command {
             Command::Run(_) => "run",
             Command::Schedule(_) => "schedule",
             Command::Report(_) => "report",
+            Command::Resend(_) => "resend",
             Command::Status => "status",
             Command::Health(_) => "health",
             Command::Show(_) => "show",

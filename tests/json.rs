@@ -85,6 +85,8 @@ fn every_section_of_the_page_is_checked() {
         "record begin, record end",
         "report",
         "report FILE",
+        "resend",
+        "resend -- COMMAND",
         "run",
         "run --dry-run",
         "sandbox",
@@ -151,6 +153,23 @@ fn a_ledgers_life_in_documents() {
         let ran = dir.run(&[arguments, &["--json"]].concat());
         assert!(!ran.out.contains("@example.com") && !ran.out.contains("Ann\""), "{ran:?}");
     }
+}
+
+#[test]
+fn what_is_sent_again_is_told() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform).windows(&[("intent", "1h")]));
+    dir.insert(&Entry::register("r1", &platform.url, "ann@example.com").failure("not_sent"));
+    dir.runs(0);
+    let list = document(&dir.run(&["resend", "--json"]));
+    assert_eq!((&list["approved"], &list["approval"]), (&0.into(), &Value::Null));
+    let digest = list["digest"].as_str().unwrap();
+    let approved = told(&dir, "resend", &["resend", "--approve", digest, "--who", "Dana"], 0);
+    assert_eq!((&approved["approved"], &approved["approval"]["who"]), (&1.into(), &"Dana".into()));
+    let sent = dir.run(&["resend", "--json", "--", "false"]);
+    let sent_told = document(&sent);
+    is_as_documented("resend -- COMMAND", &sent_told, 4);
+    assert_eq!((&sent_told["permitted"], &sent_told["succeeded"]), (&1.into(), &0.into()));
 }
 
 #[test]

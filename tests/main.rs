@@ -45,6 +45,8 @@ mod rebuilt;
 mod record;
 mod recorder;
 mod report;
+mod resend;
+mod resending;
 mod retention;
 mod same_record;
 mod schedule;

@@ -15,6 +15,7 @@ mod plan;
 mod prune;
 mod record;
 mod report;
+mod resend;
 mod run;
 mod sandbox;
 mod schedule;
@@ -57,6 +58,7 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Run(args) => run::run_for(&config()?, args, json, signals::halt()?).await,
         Command::Schedule(args) => schedule::schedule(config()?, args, cli.log_settings(), json).await,
         Command::Report(args) => report::report(&config()?, args, json),
+        Command::Resend(args) => resend::resend(&config()?, args, json).await,
         Command::Status => tell::status(&config()?, json),
         Command::Health(args) => health::health(&config()?, args, json),
         Command::Show(args) => tell::show(&config()?, args, json),

@@ -157,6 +157,23 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// The group of one entry with all its evidence, whether anything of it is due or not; `blank` is a group without attempts.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn group_of(&self, entry: i64, blank: &Case) -> Result<Group> {
+        let transaction = self.connection.unchecked_transaction()?;
+        let group_of = related(&transaction, entry)?.into_iter().map(|entry| (entry, 0)).collect();
+        let mut group = Group { members: Vec::new(), case: blank.clone() };
+        members(&transaction, &group_of, |_, member, attempt| {
+            group.members.push(member);
+            group.case.attempts.push(attempt);
+        })?;
+        Ok(group)
+    }
+}
+
 /// The entries that share a link with this one, directly or through others; itself among them.
 fn related(connection: &Connection, entry: i64) -> Result<BTreeSet<i64>> {
     let mut links_of = connection.prepare_cached("SELECT link FROM links WHERE entry_id = ?")?;

@@ -31,5 +31,5 @@ pub use meta::{Digesting, Meta, Sources, Told, filters};
 pub use now::{lines, steps};
 pub use overview::{Overview, overview};
 pub use page::{Behind, Changed};
-pub use screen::{Screen, Tone};
+pub use screen::{Screen, Tone, printable};
 pub use story::{story_json, story_text};

@@ -54,6 +54,21 @@ impl Turn {
         turn
     }
 
+    /// Prepares a group of which some members are looked at, whenever their next look is due; `wanted` says by which effects.
+    pub fn of(group: Group, open: Vec<bool>, reader: &Reader, now: Moment, wanted: impl Fn(&Effect) -> bool) -> Turn {
+        let lists_settled = lists_settled(&group.case);
+        let probes = |member: &Member| {
+            let probes = reader.probes(&member.row, now).into_iter();
+            let only_wanted = |(effect, probe): (Effect, Option<Probe>)| {
+                let probe = probe.filter(|_| wanted(&effect));
+                (effect, probe)
+            };
+            probes.map(only_wanted).collect()
+        };
+        let probes = group.members.iter().map(probes).collect();
+        Turn { group, probes, open, lists_settled, now }
+    }
+
     /// Whether every open member is pending and can be settled from what is known, and could be without any look. What was
     /// seen before and settled nothing then (a control got no answer) is old by now: it is looked at again.
     fn settles_unseen(&mut self) -> bool {
@@ -181,10 +196,10 @@ async fn sight<T: Transport>(
 
 /// A group that has been looked at.
 pub struct Looked {
-    group: Group,
-    open: Vec<bool>,
+    pub(super) group: Group,
+    pub(super) open: Vec<bool>,
     /// The lookups that were not asked, for their controls stand against them.
-    unusable: Vec<(String, Controls)>,
+    pub(super) unusable: Vec<(String, Controls)>,
 }
 
 impl Looked {

@@ -7,6 +7,7 @@
 mod due;
 pub mod halt;
 mod look;
+pub mod permit;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;

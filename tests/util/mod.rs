@@ -25,6 +25,7 @@ pub mod leaks;
 mod markup;
 mod past;
 mod platform;
+pub mod resends;
 pub mod truth;
 mod writers;
 

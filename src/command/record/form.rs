@@ -51,6 +51,22 @@ pub struct Clerk<'a> {
 /// What is wrong with a form, for its sender.
 pub type Wrong = String;
 
+impl Ending {
+    /// It was answered that the request succeeded; `already_there` are statuses that are no success.
+    pub fn success(&self, already_there: &[u16]) -> bool {
+        let success = |status: u16| (200..300).contains(&status) && !already_there.contains(&status);
+        self.failure == Failure::Answered && self.http_status.is_some_and(success)
+    }
+
+    /// How it ended, shortly.
+    pub fn words(&self) -> String {
+        match self.http_status {
+            Some(status) => format!("{} {status}", self.failure),
+            None => self.failure.to_string(),
+        }
+    }
+}
+
 impl Order {
     /// The request it is about.
     pub fn request_id(&self) -> &str {

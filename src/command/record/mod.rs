@@ -8,7 +8,7 @@
 //! # Performance
 //! A thread reads lines while the ledger syncs; those that came meanwhile share the next transaction.
 
-mod form;
+pub(super) mod form;
 
 use std::io::{BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -159,7 +159,7 @@ fn taken(order: &Order, became: Became) -> Taken {
     }
 }
 
-fn became_text(became: Became) -> &'static str {
+pub(super) fn became_text(became: Became) -> &'static str {
     match became {
         Became::Recorded => "recorded",
         Became::Forgotten => "forgotten",
@@ -194,16 +194,21 @@ fn next_batch(lines: &Receiver<Line>) -> Option<Vec<Line>> {
 }
 
 /// A line of standard input; or why it is none.
-type Line = Result<String, Wrong>;
+pub(super) type Line = Result<String, Wrong>;
 
 fn read_lines(put: &SyncSender<Line>) {
     let mut input = std::io::stdin().lock();
-    while let Some(line) = next_line(&mut input) {
-        let blank = matches!(&line, Ok(line) if line.trim().is_empty());
-        if !blank && put.send(line).is_err() {
+    while let Some(line) = read_next(&mut input) {
+        if put.send(line).is_err() {
             return;
         }
     }
+}
+
+/// The next line that is not blank.
+pub(super) fn read_next(input: &mut impl BufRead) -> Option<Line> {
+    let is_blank = |line: &Line| matches!(line, Ok(line) if line.trim().is_empty());
+    std::iter::from_fn(|| next_line(input)).find(|line| !is_blank(line))
 }
 
 /// The next line without its end. One that is too long is passed over whole, so that the next is read right.
