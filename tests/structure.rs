@@ -312,19 +312,35 @@ fn help(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn the_readmes_usage_is_the_help() {
-    let Ok(readme) = std::fs::read_to_string(root().join("README.md")) else {
-        eprintln!("skipped: there is no README.md yet");
-        return;
-    };
+fn the_documented_usage_and_exit_codes_are_the_helps() {
     let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let block = readme.split("```").find(|block| block.contains("Usage: privo-reconcile"));
-    let Some(block) = block else {
-        eprintln!("skipped: README.md shows no usage");
-        return;
-    };
-    let shown = plain(block.split_once('\n').unwrap().1);
-    assert!(plain(&help(&[])).contains(shown.trim_start_matches("$ privo-reconcile --help ")), "{shown}");
+    let help = plain(&help(&[]));
+    for (page, block) in [("docs/COMMANDS.md", "```text usage\n"), ("README.md", "```text exit codes\n")] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        let shown = text.split_once(block).unwrap().1.split_once("```").unwrap().0;
+        assert!(shown.contains("130, 143") && help.contains(&plain(shown)), "{page}: {shown}");
+    }
+}
+
+/// Whoever begins finds the way through it.
+const LONGEST_README: usize = 300;
+
+#[test]
+fn the_readme_is_short_and_every_link_of_the_documentation_leads_somewhere() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.lines().count() <= LONGEST_README);
+    let pages = std::fs::read_dir(root().join("docs")).unwrap().map(|page| page.unwrap().path());
+    let pages = pages.filter(|page| page.extension().is_some_and(|extension| extension == "md"));
+    for page in pages.chain([root().join("README.md"), root().join("CHANGELOG.md")]) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
+            let target = link.0.split('#').next().unwrap();
+            if target.is_empty() || target.contains("://") || target.contains(char::is_whitespace) {
+                continue;
+            }
+            assert!(page.parent().unwrap().join(target).exists(), "{}: {target}", page.display());
+        }
+    }
 }
 
 #[test]
