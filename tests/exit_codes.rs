@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 
 use crate::util::{Dir, Entry, Platform, Ran, Setup, finish, signal, until};
+use privo_reconcile::ledger::Ledger;
 use privo_reconcile::sandbox::{Faults, NewAccount};
 
 /// A server that nobody asks.
@@ -320,8 +321,7 @@ fn what_is_named_as_success_is_given_as_0_and_nothing_else_is() {
 #[test]
 fn a_run_that_is_not_needed_may_be_a_success_and_still_says_why() {
     let dir = Dir::new(&Setup::bare(NOWHERE));
-    let lock = std::fs::File::options().create(true).append(true).open(dir.file("ledger.db.lock")).unwrap();
-    lock.try_lock().unwrap();
+    let lock = Ledger::open_locked(&dir.file("ledger.db")).unwrap();
     for arguments in [&["run", "--success", "11"][..], &["run", "--dry-run", "--success", "3,4,11"]] {
         let ran = dir.run(arguments);
         assert!(ran.code == 0 && ran.err.contains("another run holds the ledger"), "{ran:?}");
@@ -329,6 +329,7 @@ fn a_run_that_is_not_needed_may_be_a_success_and_still_says_why() {
         assert!(told.code == 0 && told.out.contains("\"exit\": 11"), "{told:?}");
     }
     assert_eq!(dir.run(&["run", "--success", "3,4"]).code, 11);
+    drop(lock);
 }
 
 #[test]
@@ -381,8 +382,7 @@ fn maintenance_waits_for_a_run_as_long_as_it_is_told_to() {
     let dir = Dir::new(&Setup::bare(NOWHERE));
     dir.insert(&Entry::new("r1", "POST", &format!("{NOWHERE}/unknown")));
     dir.runs(3);
-    let lock = std::fs::File::options().create(true).append(true).open(dir.file("ledger.db.lock")).unwrap();
-    lock.try_lock().unwrap();
+    let lock = Ledger::open_locked(&dir.file("ledger.db")).unwrap();
     let who = ["--who", "Jo", "--why", "asked", "--wait-lock"];
     let prune = ["prune", "--older-than", "1d", "--wait-lock"];
     let (close, forget) = ([&["close", "r1"], &who[..]].concat(), [&["forget", "kim"], &who[..]].concat());
