@@ -57,6 +57,10 @@ fn no_verdict_is_wrong_and_what_is_left_can_be_used() {
         assert!(!report.contains("\r\nop-1,pending"), "{report}");
     }
     assert!(made.join("report.csv.meta.json").exists());
+    for page in ["report.html", "consent-report.html"] {
+        assert!(text.contains(&format!("privo-reconcile-demo/{page}")), "{text}");
+        assert!(std::fs::read_to_string(made.join(page)).unwrap().contains("</html>"), "{page}");
+    }
     for config in ["privo-reconcile.toml", "consent.toml"] {
         let status = run(&made, &["--config", config, "status"]);
         assert_eq!(status.status.code(), Some(0), "{}", said(&status));

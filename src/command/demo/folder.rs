@@ -21,6 +21,8 @@ pub struct Job {
     pub config: PathBuf,
     pub ledger: PathBuf,
     pub report: PathBuf,
+    /// The report as a page for people.
+    pub page: PathBuf,
 }
 
 impl Job {
@@ -28,7 +30,9 @@ impl Job {
     pub fn all() -> [Job; 2] {
         let job = |generation, config, ledger, report| {
             let at = |name| Path::new(FOLDER).join(name);
-            Job { generation, config: at(config), ledger: at(ledger), report: at(report) }
+            let report = at(report);
+            let page = report.with_extension("html");
+            Job { generation, config: at(config), ledger: at(ledger), report, page }
         };
         [
             job(Generation::Gateway, "privo-reconcile.toml", "ledger.db", "report.csv"),

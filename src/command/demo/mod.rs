@@ -129,6 +129,7 @@ async fn reconcile(job: &Job, config: &Config) -> Result<Vec<ReportRow>> {
     bar.end();
     ran?;
     write_report(config, &ledger, &job.report, None)?;
+    write_report(config, &ledger, &job.page, None)?;
     let mut rows = Vec::new();
     ledger.each_row(&Filter::default(), Entries::Unread, |row| {
         rows.push(row);

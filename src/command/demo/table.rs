@@ -126,7 +126,7 @@ pub fn json(args: &DemoArgs, findings: &[Finding], took: Span) -> Value {
     };
     let jobs = Job::all()
         .into_iter()
-        .map(|job| json!({ "name": job.name(), "config": job.config, "ledger": job.ledger, "report": job.report }));
+        .map(|job| json!({ "name": job.name(), "config": job.config, "ledger": job.ledger, "report": job.report, "page": job.page }));
     json!({
         "registrations": args.registrations,
         "seed": args.seed,
@@ -149,11 +149,12 @@ pub fn next(out: &mut impl Write, findings: &[Finding]) -> Result<()> {
     for job in Job::all() {
         writeln!(
             out,
-            "  {:<17} {}, {}, {}",
+            "  {:<17} {}, {}, {}; in a browser: {}",
             job.name(),
             job.config.display(),
             job.ledger.display(),
-            job.report.display()
+            job.report.display(),
+            job.page.display()
         )?;
     }
     let told = findings.iter().find(|finding| finding.happened == Happened::Late).or(findings.first());
