@@ -138,12 +138,14 @@ pub enum Command {
     /// Serve a look-alike of PRIVO's APIs on this machine, for rehearsals
     Sandbox(SandboxArgs),
     /// Write the man pages
+    #[command(after_help = examples::MAN)]
     Man {
         /// The folder, which must exist
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
     },
     /// Print a shell's completions
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// Whose
         shell: clap_complete::Shell,

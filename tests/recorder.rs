@@ -274,7 +274,7 @@ fn a_kill_loses_no_intent_that_was_promised() {
     let mut random = fastrand::Rng::with_seed(4);
     for _ in 0..5 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_partner_that_is_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "recorder::a_partner_that_is_killed", "--ignored", "--nocapture"])
             .env(CHILD, dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -103,3 +103,9 @@ pub(super) const SANDBOX: &str = "\
 Examples:
   privo-reconcile sandbox
   privo-reconcile sandbox --listen 127.0.0.1:0 --faults faults.toml > sandbox.url";
+pub(super) const MAN: &str = "\
+Example:
+  privo-reconcile man /usr/local/share/man/man1";
+pub(super) const COMPLETIONS: &str = "\
+Example:
+  privo-reconcile completions bash > /etc/bash_completion.d/privo-reconcile";

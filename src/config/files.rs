@@ -86,7 +86,8 @@ impl Config {
     /// # Errors
     /// [`Refused`], naming both.
     pub fn refuse_protected_outputs(&self) -> Result<()> {
-        self.notices.metrics.iter().try_for_each(|file| self.refuse_output(file))
+        // Nothing can be written over a folder; that metrics cannot be written there is a warning.
+        self.notices.metrics.iter().filter(|file| !file.is_dir()).try_for_each(|file| self.refuse_output(file))
     }
 }
 
