@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 #[path = "../examples/campaign/simulation/mod.rs"]
-mod simulation;
+mod worlds;
 
 use std::collections::BTreeSet;
 
 use privo_reconcile::clock::Span;
-use simulation::figures::Figures;
-use simulation::play::{Setting, play};
-use simulation::twist::Twist;
+use worlds::figures::Figures;
+use worlds::play::{Setting, play};
+use worlds::twist::Twist;
 
 fn worlds(seeds: std::ops::Range<u64>, breaks_windows: bool) -> Figures {
     worlds_keeping(seeds, breaks_windows, None)
