@@ -20,6 +20,7 @@ CREATE TABLE ledger (
   salt        BLOB NOT NULL,              -- keys of children and parents are stored as digests under this salt
   blanking    INTEGER NOT NULL DEFAULT 0, -- 1 inside the transaction that removes personal fields, else 0
   schema_seen TEXT,                       -- under which schema every row of `entries` was found to have one in `standings`
+  rows_seen   INTEGER NOT NULL DEFAULT 0, -- up to which id of `entries`
   repeated    INTEGER                     -- the entry whose request_id was inserted again last; how INSERT OR REPLACE is found out
 );
 INSERT INTO ledger (only, identity, salt) VALUES (1, lower(hex(randomblob(8))), randomblob(32));

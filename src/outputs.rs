@@ -116,6 +116,9 @@ pub fn refuse_foreign(output: &Path) -> Result<()> {
     let kind = output.metadata().map(|file| file.file_type());
     match kind {
         Ok(kind) if kind.is_dir() => bail!(refused("a folder")),
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            bail!(refused("a link that leads to itself"))
+        }
         Ok(kind) if kind.is_socket() || kind.is_block_device() => bail!(refused("no file that can be written")),
         Ok(kind) if kind.is_file() && begins_as_sqlites(output) => {
             bail!(refused("a database of SQLite's, or belongs to one, and is never written over"))
@@ -310,6 +313,8 @@ mod tests {
         for name in ["report.csv", "SQLite", "report.csv-wal", "new.csv"] {
             assert!(refuse_foreign(&path(name)).is_ok(), "{name}");
         }
+        std::os::unix::fs::symlink("loop", path("loop")).unwrap();
+        assert!(refuse_foreign(&path("loop")).is_err());
         for device in ["/dev/null", "/dev/stdout"] {
             assert!(refuse_foreign(Path::new(device)).is_ok(), "{device}");
         }

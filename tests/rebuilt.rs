@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 use crate::util::{Dir, Entry, Platform, Setup};
+use privo_reconcile::clock::Moment;
 use privo_reconcile::ledger::Ledger;
 use rusqlite::Connection;
 
@@ -220,4 +221,85 @@ fn columns_and_indexes_of_the_partners_own_are_no_fault() {
     assert!(ran.code == 4 && ran.err.is_empty(), "{ran:?}");
     assert_eq!(objects(&dir.db()), before);
     assert_eq!(dir.count("SELECT count(*) FROM theirs"), 1);
+}
+
+#[test]
+fn rows_of_the_partners_own_that_refer_to_an_entry_are_left_alone() {
+    let platform = Platform::start();
+    for (reference, after) in [
+        ("entries (id) ON DELETE CASCADE", "1"),
+        ("entries (id) ON DELETE SET NULL", "1"),
+        ("entries (id)", "1"),
+        ("entries (request_id) ON DELETE CASCADE", "'settled'"),
+    ] {
+        let dir = ledger(&platform);
+        dir.db()
+            .execute_batch(&format!(
+                "CREATE TABLE orders (e REFERENCES {reference}); INSERT INTO orders VALUES ({after})"
+            ))
+            .unwrap();
+        dir.db().execute_batch(&recipe(ALEMBIC)).unwrap();
+        dir.insert(&Entry::register("came", &platform.url, "eve@example.com"));
+        assert_eq!(dir.run(&["run"]).code, 4, "{reference}");
+        assert_eq!(dir.count("SELECT count(*) FROM orders WHERE e IS NOT NULL"), 1, "{reference}");
+        let mut forget = dir.command(&["forget", "ann@example.com", "--who", "Dana", "--why", "asked"]);
+        let ran = crate::util::finish(forget.spawn().unwrap());
+        assert_eq!(ran.code, 0, "{reference}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_row_that_a_writer_added_without_triggers_is_found_though_others_came_after_it() {
+    let platform = Platform::start();
+    let dir = ledger(&platform);
+    let db = dir.db();
+    db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).unwrap();
+    Entry::register("hidden", &platform.url, "eve@example.com").insert(&db).unwrap();
+    drop(db);
+    dir.insert(&Entry::register("after", &platform.url, "flo@example.com"));
+    let ran = dir.run(&["run"]);
+    assert!(ran.code == 4 && ran.err.contains("1 rows had come unnoticed"), "{ran:?}");
+    assert!(dir.says("hidden").starts_with("pending"), "{}", dir.says("hidden"));
+    verified(&dir);
+}
+
+#[test]
+fn what_is_to_be_read_anew_is_not_advised_before_the_next_run() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform));
+    dir.insert(&Entry::register("lost", &platform.url, "ann@example.com").operation("op"));
+    dir.run_twice();
+    let advised = || dir.run(&["report", "--for", "resend"]).out.contains("lost");
+    assert!(advised());
+    dir.db().execute_batch("DROP INDEX entries_by_operation").unwrap();
+    dir.run(&["status"]);
+    let answer = Entry::register("again", &platform.url, "ann@example.com").operation("op").answered(201);
+    dir.insert(&answer);
+    assert!(!advised());
+}
+
+#[test]
+fn a_rebuild_that_numbers_the_rows_anew_gives_no_row_the_verdict_of_another() {
+    let platform = Platform::start();
+    let dir = Dir::new(&Setup::of(&platform));
+    dir.insert(
+        &Entry::register("lost", &platform.url, "ann@example.com").sent(Moment::parse("2026-01-01T00:00:00Z").unwrap()),
+    );
+    dir.attempt(
+        &platform,
+        Entry::register("made", &platform.url, "bob@example.com").sent(Moment::parse("2026-01-01T00:00:00Z").unwrap()),
+        "lost-after",
+    );
+    dir.run_twice();
+    let columns = COLUMNS.replace("id, request_id", "request_id");
+    let anew = recipe(AS_IT_WAS).replace(
+        &format!("({COLUMNS}) SELECT {COLUMNS} FROM entries"),
+        &format!("({columns}) SELECT {columns} FROM entries ORDER BY id DESC"),
+    );
+    assert!(anew.contains("DESC"));
+    dir.db().execute_batch(&anew).unwrap();
+    dir.run_twice();
+    for id in ["lost", "made"] {
+        assert!(dir.says(id).starts_with("duplicate-risk unknown bad-row"), "{}", dir.says(id));
+    }
 }

@@ -460,3 +460,36 @@ fn what_was_seen_more_than_a_minute_ago_permits_nothing() {
     assert!(matches!(answer(Moment::now), Answer::Permit(_)));
     assert_eq!(intents(&dir), 1);
 }
+
+#[test]
+fn one_whose_fields_were_forgotten_keeps_no_other_from_being_permitted() {
+    let platform = Platform::start();
+    let dir = Dir::new(&setup(&platform));
+    for n in 0..2 {
+        dir.insert(&register(&platform, n).failure("not_sent"));
+    }
+    dir.run(&["run"]);
+    approve(&dir);
+    let forgotten = dir.run(&["forget", &email(0), "--who", "Dana", "--why", "asked"]);
+    assert_eq!(forgotten.code, 0, "{forgotten:?}");
+    let mut talk = Talk::of(&dir, &[]);
+    let permit = talk.permit();
+    assert_eq!(permit["operation_id"], "r1");
+    talk.end(&permit, r#""answered":201"#);
+    talk.ends();
+}
+
+#[test]
+fn a_host_whose_clock_is_far_from_the_servers_is_given_no_permit() {
+    let platform = Platform::start();
+    let dir = lost(&platform, 1);
+    approve(&dir);
+    let mut faults = Faults::default();
+    faults.habits.date_ahead_ms = 3_600_000;
+    platform.set_faults(faults);
+    let mut talk = Talk::of(&dir, &[]);
+    let why = talk.none();
+    assert!(why.contains("clock"), "{why}");
+    talk.ends();
+    assert_eq!(intents(&dir), 0);
+}

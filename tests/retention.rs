@@ -68,7 +68,8 @@ fn dump(dir: &Dir) -> String {
     for table in tables {
         let mut rows = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let names: Vec<String> = rows.column_names().into_iter().map(str::to_owned).collect();
-        let columns: Vec<usize> = (0..names.len()).filter(|at| names[*at] != "schema_seen").collect();
+        let columns: Vec<usize> =
+            (0..names.len()).filter(|at| !["schema_seen", "rows_seen"].contains(&names[*at].as_str())).collect();
         let mut rows = rows.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             let cells: Vec<String> = columns.iter().map(|at| cell(row.get_ref(*at).unwrap())).collect();

@@ -23,6 +23,9 @@ const STANDS: &str = "('closed', 'bad-row', 'no-plan', 'no-effect', 'other-envir
 pub(super) const WAITS: &str =
     "CREATE TEMP TABLE IF NOT EXISTS waits (entry_id INTEGER PRIMARY KEY, why TEXT NOT NULL)";
 
+/// Why a report does not advise what a run has not read under this plan, or since the table was rebuilt.
+const TO_BE_READ: &str = "it is to be read anew, for the plan, the row or its table was changed: nothing of it is sent again before the next run";
+
 /// Rows that are new in the ledger, or say something new.
 #[derive(Debug, Default)]
 pub(super) struct Newcomers {
@@ -240,6 +243,10 @@ impl Ledger {
                 if let Some(newcomer) = Newcomer::of(&facts, reader) {
                     newcomers.add(row.entry, &facts.links(), newcomer);
                 }
+            }
+            // What is to be read anew itself, under another plan or after its table was rebuilt, may come to another end.
+            for unread in &page.rows {
+                insert.execute(params![unread.entry, TO_BE_READ])?;
             }
             for (entry, newcomer) in newcomers.joined(&self.connection)? {
                 insert.execute(params![entry, why(&self.connection, newcomer)?])?;

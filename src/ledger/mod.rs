@@ -253,6 +253,9 @@ impl Ledger {
 fn prepare(connection: &Connection) -> Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // Tables of the partner's may refer to `entries`: nothing that is done to it here may take their rows away, or be
+    // stopped by them.
+    connection.pragma_update(None, "foreign_keys", "OFF")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.execute_batch(joining::WAITS)?;
     // Digests go to random places: with SQLite's own 2 MiB a million entries would be read from the file again and again.

@@ -154,6 +154,7 @@ impl Ledger {
              JOIN standings s ON s.entry_id = p.entry_id AND s.verdict_id = p.verdict_id
              WHERE a.at_ms > ? AND a.at_ms <= ? AND p.permitted_ms IS NULL
                AND s.status = 'resolved' AND s.action = 'resend' AND s.joined IS NULL
+               AND NOT EXISTS (SELECT 1 FROM blanked b WHERE b.entry_id = p.entry_id)
              GROUP BY p.entry_id, p.verdict_id ORDER BY s.sent_ms, p.entry_id",
         )?;
         let approved = statement.query_map([(now - HOLDS).0, (now + AHEAD).0], |row| {

@@ -16,13 +16,13 @@ use anyhow::{Context, Result, bail};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
-use super::intake::cell;
+use super::intake::{cell, id_text};
 use super::{BUSY, Ledger, SCHEMA};
 use crate::clock::Moment;
 use crate::evidence::Facts;
 use crate::exit::Refused;
-use crate::plan::{Cell, hex};
-use crate::words::Failure;
+use crate::plan::{Cell, hex, link, operation};
+use crate::words::{Direction, Failure};
 
 /// What this version wants of `entries`.
 struct Wanted {
@@ -107,14 +107,27 @@ fn now(connection: &Connection) -> Result<String> {
     Ok(format!("{changes} {}", hex(&digest.finalize()[..16])))
 }
 
-/// Whether no change of the schema is new, and the last row is known. A row that came without triggers since the last
-/// opening cannot be missed by that: taking triggers away is a change, and a writer that switches them off adds the last row.
+/// So many new rows are looked at by each opening before it is noted that they were.
+const NOTED_EVERY: i64 = 1000;
+
+/// Whether no change of the schema is new, and no row since the last note came without triggers: taking them away is a
+/// change, but a writer may switch them off for its connection.
 fn is_seen(connection: &Connection) -> Result<bool> {
-    let seen: Option<String> = connection.query_row("SELECT schema_seen FROM ledger", [], |row| row.get(0))?;
-    let last =
-        "SELECT coalesce((SELECT max(id) FROM entries), 0) <= coalesce((SELECT max(entry_id) FROM standings), 0)";
-    Ok(seen == Some(now(connection)?) && connection.query_row(last, [], |row| row.get(0))?)
+    let sql = "SELECT schema_seen, rows_seen FROM ledger";
+    let (seen, rows): (Option<String>, i64) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let unseen = "SELECT EXISTS (SELECT 1 FROM entries e
+                  WHERE e.id > ? AND NOT EXISTS (SELECT 1 FROM standings WHERE entry_id = e.id))";
+    Ok(seen == Some(now(connection)?) && !connection.query_row(unseen, [rows], |row| row.get::<_, bool>(0))?)
 }
+
+/// Whether many rows came since the last note.
+fn many_came(connection: &Connection) -> Result<bool> {
+    let sql = "SELECT coalesce((SELECT max(id) FROM entries), 0) - rows_seen > ? FROM ledger";
+    Ok(connection.query_row(sql, [NOTED_EVERY], |row| row.get(0))?)
+}
+
+/// All rows that are there were found under a schema.
+const NOTE: &str = "UPDATE ledger SET schema_seen = ?, rows_seen = coalesce((SELECT max(id) FROM entries), 0)";
 
 /// Whether there is a row that nothing noted.
 fn any_unseen(connection: &Connection) -> Result<bool> {
@@ -126,7 +139,7 @@ fn any_unseen(connection: &Connection) -> Result<bool> {
 /// Notes that all rows were found under this schema. Whoever cannot write that finds them anew next time.
 fn note(connection: &Connection, now: &str) -> Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
-    let _unwritten = connection.execute("UPDATE ledger SET schema_seen = ?", [now]);
+    let _unwritten = connection.execute(NOTE, [now]);
     connection.busy_timeout(BUSY)?;
     Ok(())
 }
@@ -138,7 +151,7 @@ fn note(connection: &Connection, now: &str) -> Result<()> {
 /// [`Refused`] for what only the partner can put back; when the ledger cannot be read or written.
 pub(super) fn heal(connection: &Connection, path: &Path) -> Result<()> {
     if is_seen(connection)? {
-        return Ok(());
+        return if many_came(connection)? { note(connection, &now(connection)?) } else { Ok(()) };
     }
     let wanted = Wanted::new()?;
     let now = now(connection)?;
@@ -157,7 +170,7 @@ pub(super) fn heal(connection: &Connection, path: &Path) -> Result<()> {
         transaction.execute_batch(&format!("DROP {kind} IF EXISTS \"{name}\"; {sql};"))?;
     }
     let rows = find_rows(&transaction, !named.is_empty())?;
-    transaction.execute("UPDATE ledger SET schema_seen = ?", [self::now(&transaction)?])?;
+    transaction.execute(NOTE, [self::now(&transaction)?])?;
     transaction.commit()?;
     rows.tell(&named);
     Ok(())
@@ -226,17 +239,22 @@ fn find_rows(connection: &Connection, away: bool) -> Result<Rows> {
 /// Opens anew every row that does not say any more what was read of it, as the trigger would have. Gives how many.
 fn changed(connection: &Connection) -> Result<usize> {
     let mut statement = connection.prepare(
-        "SELECT s.entry_id, e.failure, e.http_status, e.sent_at, e.ended_at, r.facts
+        "SELECT s.entry_id, e.failure, e.http_status, e.sent_at, e.ended_at, r.facts, e.request_id, e.operation_id
          FROM standings s CROSS JOIN readings r ON r.id = s.reading_id CROSS JOIN entries e ON e.id = s.entry_id
          WHERE s.entry_id NOT IN (SELECT entry_id FROM blanked)",
     )?;
+    let salt: Vec<u8> = connection.query_row("SELECT salt FROM ledger", [], |row| row.get(0))?;
     let mut rows = statement.query([])?;
     let mut changed = Vec::new();
     while let Some(row) = rows.next()? {
         let facts: Facts = serde_json::from_str(row.get_ref(5)?.as_str()?).context("failed to read a reading")?;
         let [failure, status, sent, ended] =
             [cell(row.get_ref(1)?), cell(row.get_ref(2)?), cell(row.get_ref(3)?), cell(row.get_ref(4)?)];
-        if !says(&facts, failure, status, sent, ended) {
+        // A rebuild that numbers the rows anew gives one row what another was read as.
+        let (request, operation_id) = (id_text(row.get_ref(6)?), cell(row.get_ref(7)?));
+        let is_it = facts.direction == Direction::Inbound
+            || facts.identity == link(&salt, "operation", operation(&operation_id, &request));
+        if !is_it || !says(&facts, failure, status, sent, ended) {
             changed.push((row.get::<_, i64>(0)?, facts.failure == Some(Failure::Intent)));
         }
     }

@@ -38,6 +38,12 @@ pub(super) fn refuse_others(connection: &Connection, path: &Path) -> Result<()> 
         return Ok(());
     }
     let (found, wanted) = (Made::read(connection).map_err(|error| super::unread(path, error))?, wanted()?);
+    if !found.columns.contains_key(WRITERS) && found.columns.contains_key("standings") {
+        bail!(Refused(format!(
+            "the ledger {} has no table `entries` (a tool of yours may have left it under another name: give it its name back, or restore the file from a backup)",
+            path.display()
+        )));
+    }
     if !found.columns.contains_key(WRITERS) {
         bail!(not_a_ledger(path, "it has no table `entries`"));
     }

@@ -32,7 +32,7 @@ use anyhow::{Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
 pub use file::{Assumption, Lookup, Operation, Statuses};
-pub use read::{Probe, Reader, Reading};
+pub use read::{Probe, Reader, Reading, link};
 pub use row::{Cell, NoText, Row, operation, text_cell};
 
 use file::{EffectKind, PlanFile};

@@ -76,6 +76,17 @@ const READING: u32 = 5;
 /// Why a row cannot be read: names the column or field, never its value.
 pub(super) type Bad = String;
 
+/// The digest of a value of one kind (`operation`, a lookup) under the ledger's salt.
+pub fn link(salt: &[u8], scope: &str, value: &str) -> Link {
+    let mut digest = Sha256::new_with_prefix(salt);
+    digest.update(scope);
+    digest.update([0]);
+    digest.update(value);
+    let mut link = [0; 16];
+    link.copy_from_slice(&digest.finalize()[..16]);
+    Link(link)
+}
+
 impl Reader<'_> {
     /// Digest of what an entry is read under: the plan, the server and this reading of them.
     pub fn basis(&self) -> String {
@@ -466,13 +477,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn link(&self, scope: &str, value: &str) -> Link {
-        let mut digest = Sha256::new_with_prefix(self.salt);
-        digest.update(scope);
-        digest.update([0]);
-        digest.update(value);
-        let mut link = [0; 16];
-        link.copy_from_slice(&digest.finalize()[..16]);
-        Link(link)
+        link(self.salt, scope, value)
     }
 
     /// Digest of a record's values, to see whether they ever change.

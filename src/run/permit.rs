@@ -224,6 +224,12 @@ fn unseen(member: &Member, attempt: &Attempt, reason: Reason, now: Moment) -> Op
         let Some(look) = look.filter(|look| look.seen != Seen::Inconclusive && look.random == Control::Held) else {
             return not_now("it could not be looked at just now, with an answer to rely on");
         };
+        if let Some((least, most)) = look.skew.filter(|(least, most)| least.0 > LONGEST.0 || most.0 < -LONGEST.0) {
+            let off = if least.0 > 0 { least } else { Span(-most.0) };
+            return Some(Answer::NotNow(format!(
+                "this host's clock is {off} from the server's, and a permit's time would mean nothing (set it right)"
+            )));
+        }
         if now.since(look.asked) > LONGEST {
             return not_now("what was seen of it is older than a minute by now");
         }
