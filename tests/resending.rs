@@ -493,3 +493,18 @@ fn a_host_whose_clock_is_far_from_the_servers_is_given_no_permit() {
     talk.ends();
     assert_eq!(intents(&dir), 0);
 }
+
+#[test]
+fn a_line_that_is_none_is_told_which_there_are_and_changes_nothing() {
+    let platform = Platform::start();
+    let dir = lost(&platform, 1);
+    approve(&dir);
+    let mut talk = Talk::of(&dir, &[]);
+    for line in [r#"{"next":null}"#, r#"{"next":{"a":1}}"#, r#"{"begin":{}}"#, r#"{"entry":{}}"#, "[]", "next"] {
+        let answer = talk.say(line);
+        let why = answer["error"].as_str().unwrap_or_default();
+        assert!(why.contains(r#"a line is {"next":{}} or {"end":{…}}"#), "{line}: {answer}");
+    }
+    assert_eq!(talk.permit()["operation_id"], "r0");
+    assert_eq!(talk.ends().code, 2);
+}

@@ -316,7 +316,10 @@ impl Undecided<'_> {
             matches!(self.stage.story.habits.dates, ShownDate::Dotted | ShownDate::Fraction | ShownDate::Zeros);
         let lean = unread || self.op.attempts.iter().any(|attempt| attempt.lean);
         let like = if lean { self.truth.namesakes(self.op, person) } else { self.truth.likenesses(self.op, person) };
-        like.len() > 1 || self.stage.ops.iter().any(|other| same(&other))
+        // One of that name that shows another day than it was made with may show this one's.
+        let mut namesakes = self.truth.namesakes(self.op, person).into_iter();
+        let another_day = namesakes.any(|account| self.truth.shows_another_day(account));
+        like.len() > 1 || another_day || self.stage.ops.iter().any(|other| same(&other))
     }
 
     /// The record came or went just before the look, so that two spellings asked of lagging replicas got different answers.

@@ -390,5 +390,6 @@ pub fn told_of(op: usize, row: privo_reconcile::standing::ReportRow, from: i64, 
         correction: row.correction,
         knew: from,
         last_checked: row.last_checked.map(|moment| moment.0),
+        decided: row.decided.map(|moment| moment.0),
     }
 }

@@ -86,10 +86,12 @@ impl Bench<'_> {
         ruling
     }
 
-    /// What it asked for is listed under an owner, and at the look nobody was there whose list could be read.
+    /// What it asked for is listed under an owner, and at the looks that it rests on nobody was there whose list could be read.
     fn owner_was_gone(&self, op: &Op, told: &Told) -> bool {
         let story = &self.stage.story;
-        let at = told.last_checked.map(|checked| checked - story.skew).filter(|_| !story.steps);
+        // A look under watch that does not find the owner any more changes no verdict.
+        let checked = told.last_checked.map(|checked| told.decided.map_or(checked, |decided| decided.min(checked)));
+        let at = checked.map(|checked| checked - story.skew).filter(|_| !story.steps);
         let before = at.map(|at| at - story.windows.replica_lag - MINUTE);
         let gone = |owner: &&Account| owner.deleted_ms.zip(before).is_some_and(|(deleted, before)| deleted < before);
         let owners = self.truth.owners(op);

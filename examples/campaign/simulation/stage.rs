@@ -81,6 +81,8 @@ pub struct Told {
     pub knew: i64,
     /// When the report says that it was looked at last, by the job's clock.
     pub last_checked: Option<i64>,
+    /// When its verdict was given, by the job's clock.
+    pub decided: Option<i64>,
 }
 
 /// What one report said of all entries, and when.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use super::list::List;
 use crate::cli::ResendArgs;
@@ -223,9 +224,11 @@ impl<'a> Handing<'a> {
     fn read(&self, line: &str) -> Result<Ending, Wrong> {
         let fresh_id = || Err("an end has the permit's `request_id`".to_owned());
         let clerk = Clerk { reader: self.reader, full_body: false, now: Moment::now(), fresh_id: &fresh_id };
-        match clerk.line(line)? {
-            Order::End(ending) => Ok(ending),
-            Order::Attempt(_) => Err(r#"a line is {"next":{}} or {"end":{…}}"#.to_owned()),
+        let is_an_end = serde_json::from_str::<Value>(line).is_ok_and(|said| said.get("end").is_some());
+        match clerk.line(line) {
+            Ok(Order::End(ending)) => Ok(ending),
+            Err(wrong) if is_an_end => Err(wrong),
+            Ok(Order::Attempt(_)) | Err(_) => Err(r#"a line is {"next":{}} or {"end":{…}}"#.to_owned()),
         }
     }
 

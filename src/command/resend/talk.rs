@@ -30,7 +30,11 @@ pub async fn talk(handing: &mut Handing<'_>, mut halt: Halt) -> Result<u8> {
     loop {
         let line = tokio::select! {
             biased;
-            code = halt.asked() => return Err(anyhow::Error::new(Stopped(code))),
+            code = halt.asked() => {
+                // Whoever looks at the runs is to see that it ended.
+                handing.close().await?;
+                return Err(anyhow::Error::new(Stopped(code)));
+            }
             line = lines.recv() => line,
         };
         let Some(line) = line else { break };
