@@ -21,8 +21,12 @@ fn said(output: &Output) -> String {
 }
 
 fn demo(seed: &str) -> (tempfile::TempDir, String) {
+    demo_of("150", seed)
+}
+
+fn demo_of(registrations: &str, seed: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
-    let output = run(folder.path(), &["demo", "--registrations", "150", "--seed", seed]);
+    let output = run(folder.path(), &["demo", "--registrations", registrations, "--seed", seed]);
     let text = said(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(output.stderr.is_empty(), "silent but on a terminal: {text}");
@@ -80,6 +84,11 @@ fn where_records_do_not_show_when_they_were_made() {
 #[test]
 fn another_seed() {
     demo("77");
+}
+
+#[test]
+fn another_size() {
+    demo_of("300", "1");
 }
 
 #[test]

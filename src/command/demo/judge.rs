@@ -86,7 +86,9 @@ impl<'a> Judge<'a> {
         let of_a_state = |want: &Want| {
             matches!(want, Want::ConsentKnown(_) | Want::AccountKnown(_) | Want::VerificationKnown { .. })
         };
-        if case.played.wish.wants.iter().any(of_a_state) {
+        // That a later delivery was taken is the partner's own word, also where no state can be looked up.
+        let taken = self.facts.happened(case.played, &case.reals) == Happened::Taken;
+        if taken || case.played.wish.wants.iter().any(of_a_state) {
             return self.state_told(case);
         }
         wrong_if(case.reals.iter().any(|real| !real.holds), "it is not as wanted on the server")?;
