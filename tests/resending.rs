@@ -29,6 +29,14 @@ fn attempts(dir: &Dir) -> BTreeMap<String, i64> {
     rows.map(Result::unwrap).collect()
 }
 
+/// A call is given no permit, for its look found what was not expected.
+fn is_surprised(dir: &Dir) {
+    let mut talk = Talk::of(dir, &[]);
+    let why = talk.none();
+    assert!(why.contains("a look found"), "{why}");
+    talk.ends();
+}
+
 #[test]
 fn two_resenders_at_once_permit_each_operation_once() {
     let platform = Platform::start();
@@ -280,10 +288,7 @@ fn a_create_that_is_not_unique_is_permitted_by_its_whole_list_alone() {
         });
     }
     for _ in 0..2 {
-        let mut talk = Talk::of(&dir, &[]);
-        let why = talk.none();
-        assert!(why.contains("a look found"), "{why}");
-        talk.ends();
+        is_surprised(&dir);
     }
     assert_eq!(intents(&dir), 0);
 }
@@ -310,10 +315,7 @@ fn an_update_is_permitted_while_the_values_are_those_of_before() {
     dir.run_twice();
     approve(&dir);
     platform.send("by hand", "POST", &path, &revoke.text("body"), "plain").unwrap();
-    let mut talk = Talk::of(&dir, &[]);
-    let why = talk.none();
-    assert!(why.contains("a look found"), "{why}");
-    talk.ends();
+    is_surprised(&dir);
     assert_eq!(intents(&dir), 0);
 }
 
