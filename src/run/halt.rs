@@ -12,6 +12,9 @@ use crate::clock::Span;
 #[derive(Clone, Debug)]
 pub struct Halt(watch::Receiver<Asked>);
 
+/// How long the runtime looks for signals.
+const TO_HEAR: Duration = Duration::from_millis(1);
+
 /// What asks a run to stop.
 #[derive(Debug)]
 pub struct Lever(watch::Sender<Asked>);
@@ -44,6 +47,16 @@ impl Halt {
     /// Resolves to the exit code when the run is asked to stop: it begins nothing new.
     pub async fn asked(&mut self) -> u8 {
         self.times(1).await
+    }
+
+    /// The exit code, if it was asked while the caller kept this thread busy.
+    pub async fn asked_meanwhile(&mut self) -> Option<u8> {
+        // In the first wait the runtime sees the signal, which may be only when the wait is over; before the second one is,
+        // the task that listens to signals has had its turn.
+        for _ in 0..2 {
+            let _ = tokio::time::timeout(TO_HEAR, self.asked()).await;
+        }
+        self.code()
     }
 
     /// Resolves to the exit code when the run is asked again: it stops at once.

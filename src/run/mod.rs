@@ -38,9 +38,6 @@ const LARGEST_BATCH: usize = 2000;
 /// What was decided is written at the latest after this time.
 const FLUSH_AFTER: Duration = Duration::from_millis(250);
 
-/// What asks a run to stop gets so much time to be heard, between two transactions of the taking-in.
-const TO_HEAR: Duration = Duration::from_millis(1);
-
 /// Due entries read at once.
 const PAGE: usize = 1000;
 
@@ -242,7 +239,7 @@ impl<T: Transport> Run<'_, T> {
         let now = (self.clock)();
         while self.ledger.take_in(self.reader, now)? {
             // A million entries take long: signals are heard and signs of life are given in between.
-            if let Ok(code) = tokio::time::timeout(TO_HEAR, halt.asked()).await {
+            if let Some(code) = halt.asked_meanwhile().await {
                 return Err(anyhow::Error::new(Stopped(code)));
             }
         }
