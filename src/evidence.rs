@@ -165,6 +165,13 @@ impl Facts {
         arrived.map_or(Moment(i64::MAX), |arrived| arrived + STAMPED)
     }
 
+    /// From when its window counts: from its end by its own word. An intent is sent after it came, unless it was queued: a
+    /// writer's clock that is further behind than it may be does not make its window end earlier.
+    pub fn window_from(&self, windows: &Windows) -> Moment {
+        let came = self.arrived.filter(|_| self.failure == Some(Failure::Intent) && self.clock_error.is_none());
+        came.filter(|came| *came > self.ended + windows.writer_error).unwrap_or(self.ended)
+    }
+
     /// What it is decided together by, in order: who shares one of these is of its group.
     pub fn links(&self) -> Vec<Link> {
         let of_effects =
@@ -469,12 +476,24 @@ impl Look {
         self.server.map_or(self.answered, |server| self.answered.max(server + Span(999)))
     }
 
-    /// When it was asked, by the earlier of the two clocks: a job whose clock ran ahead has not waited.
+    /// When it was asked, by the earlier of the two clocks: a job whose clock ran ahead has not waited. The server's is bounded
+    /// by this look's own `Date`, and by all answers of the run: one without a `Date` does not undo what others said, and one
+    /// that came late does not make the question later.
     pub fn surely_asked(&self) -> Moment {
-        match self.server {
-            Some(server) => self.asked.min(server + Span(999)),
-            None => self.asked,
-        }
+        let by_its_date = self.server.map(|server| server + Span(999));
+        let by_the_run = self.skew.map(|(least, most)| {
+            // Where the answers contradict each other, the earliest of what they say is sure.
+            let sure = if most.0.saturating_sub(least.0) > SLOW.0 { least } else { most };
+            self.asked + sure
+        });
+        by_its_date.into_iter().chain(by_the_run).fold(self.asked, Moment::min)
+    }
+
+    /// By how much the job's clock was surely behind the server's, if that is more than clocks differ: it was set forward
+    /// since, or will be.
+    pub fn behind(&self) -> Span {
+        let known = self.skew.is_some() || self.server.is_some();
+        Some(self.skew().0).filter(|least| known && *least > SLOW).unwrap_or(Span::ZERO)
     }
 }
 

@@ -300,3 +300,16 @@ fn an_imported_rows_time_is_worth_its_sources_clock() {
         assert_eq!((rows.len(), said(&rows[0]).as_str()), (1, right), "{clock_error:?}, made {made} s later: {rows:?}");
     }
 }
+
+/// A writer writes its intent before it sends: a clock that is hours behind does not end the window before it began.
+#[test]
+fn an_intent_of_a_slow_writer_waits_from_when_it_came() {
+    let platform = Platform::dated();
+    let dir = patient(&platform);
+    dir.insert(&register(&platform).failure("intent").sent(ago(4 * 3600)));
+    assert!(look(&dir).starts_with("pending . unsettled"), "{}", dir.says("r1"));
+    // Without a stamp nothing but its own word is known.
+    dir.db().execute("UPDATE standings SET arrived_ms = NULL, reading_id = NULL", []).unwrap();
+    look(&dir);
+    assert_eq!(look(&dir), RESEND);
+}

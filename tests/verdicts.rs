@@ -349,3 +349,23 @@ fn an_entry_undecided_for_too_long_expires() {
     dir.runs(3);
     assert_eq!(dir.says("r1"), "duplicate-risk unknown expired ask-privo");
 }
+
+/// The second look at another operation for the same email may find what the first one's advice would double.
+#[test]
+fn resend_waits_for_another_operation_with_its_key_that_is_not_decided() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    let entry = |id: &str| Entry::register(id, &platform.url, "ann@example.com");
+    dir.insert(&entry("first"));
+    dir.run_twice();
+    assert_eq!(dir.says("first"), "resolved not-applied confirmed-absent resend");
+    dir.insert(&entry("second"));
+    let ran = dir.run(&["run"]);
+    let row = dir.row("first");
+    assert_eq!(util::said(&row), "pending . unsettled wait", "{ran:?}");
+    assert!(ran.code == 4 && row["explanation"].contains("(request second)"), "{row:?}");
+    dir.due();
+    dir.run(&["run"]);
+    assert_eq!([dir.says("first"), dir.says("second")], ["resolved not-applied confirmed-absent resend"; 2]);
+    assert_eq!(dir.run(&["verify"]).code, 0);
+}

@@ -433,8 +433,14 @@ fn settled<'a>(
 ) -> Moment {
     // A webhook is nothing that the server still has to do.
     let here = attempts.filter(|a| reached_server(a) && a.facts.direction == Direction::Outbound);
-    let ends = here.filter_map(|attempt| Some(attempt.facts.ended + span(attempt)?));
+    let ends = here.filter_map(|attempt| Some(attempt.facts.window_from(windows) + behind(attempt) + span(attempt)?));
     ends.max().unwrap_or(Moment(i64::MIN)) + windows.replica_lag
+}
+
+/// By how much the clock that dated an attempt may have been behind: so much it was when the job looked for it first, by the
+/// server's word. When it is set forward, the window is not over earlier.
+fn behind(attempt: &Attempt) -> Span {
+    attempt.looks.iter().map(Look::behind).max().unwrap_or(Span::ZERO)
 }
 
 /// How long after its end an attempt may still become applied; `None` when it never can have been.

@@ -117,6 +117,8 @@ pub struct Deferral {
     /// Before this instant nothing more can be decided. `None`: no time is known.
     pub not_before: Option<Moment>,
     pub explanation: String,
+    /// The entry whose decision may change this one's advice, and is waited for.
+    pub waits_for: Option<i64>,
 }
 
 /// Decides every attempt of a group, in the group's order. `answered` attempts get the verdict of their operation too;
@@ -128,6 +130,7 @@ pub fn decide(case: &Case) -> Vec<Decision> {
     let alone = group.attempts.iter().map(|attempt| decide_attempt(&group, &whose, attempt)).collect();
     let mut decisions = together::one_for_each_operation(&group, alone);
     together::beware_of_corrections(&group, &requests, &mut decisions);
+    together::wait_for_each_other(&group, &mut decisions);
     let each = group.attempts.iter().zip(decisions);
     each.map(|(attempt, decision)| superseding(&group, attempt, decision)).collect()
 }
@@ -243,8 +246,10 @@ fn expired(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
     let Decision::Defer(deferral) = decision else { return decision };
     let span = group.windows.expire_after;
     let over = (0..attempt.facts.effects.len()).any(|effect| {
-        let mut asked = attempt.looks.iter().filter(|look| look.effect == effect).map(|look| look.asked);
-        asked.next().is_some_and(|first| asked.next_back().is_some_and(|last| last >= first + span))
+        // What was seen under another plan is of a question that was not asked any more.
+        let mut looks = attempt.looks.iter().filter(|look| look.effect == effect && look.current);
+        let first = looks.next().map(|look| look.asked);
+        first.is_some_and(|first| looks.next_back().is_some_and(|last| last.surely_asked() >= first + span))
     });
     if !over || matches!(deferral.reason, Reason::OtherEnvironment | Reason::Uncontrolled) {
         return Decision::Defer(deferral);
@@ -325,7 +330,7 @@ fn unobservable() -> Decision {
 
 /// Starts a deferral.
 fn defer(reason: Reason, action: Action) -> Decision {
-    Decision::Defer(Deferral { reason, action, not_before: None, explanation: String::new() })
+    Decision::Defer(Deferral { reason, action, not_before: None, explanation: String::new(), waits_for: None })
 }
 
 impl Decision {

@@ -118,6 +118,7 @@ fn one_deferral(deferrals: &[&Deferral]) -> Deferral {
         action: Action::Wait,
         not_before: None,
         explanation: String::new(),
+        waits_for: None,
     });
     one.not_before = deferrals.iter().filter_map(|deferral| deferral.not_before).min();
     one
@@ -199,8 +200,77 @@ pub fn beware_of_corrections(group: &Group, requests: &Requests, decisions: &mut
                 action: Action::Wait,
                 not_before: waiting.fold(first, |least, next| least.min(next)),
                 explanation: "its operation_id was given to several requests, and another of them, which may be its correction, is not decided yet".into(),
+                waits_for: None,
             });
         }
+    }
+}
+
+/// An attempt that is not decided yet, what it does to a record, and before when nothing more can be said.
+type Waiting<'a> = (Kind, &'a Attempt, Option<Moment>);
+
+/// What is to be sent again waits as long as another operation that asks for the same by one of its keys is not decided: what
+/// that comes to may change the advice.
+pub fn wait_for_each_other(group: &Group, decisions: &mut [Decision]) {
+    let mut waiting: Vec<(&Attempt, Option<Moment>)> = Vec::new();
+    for (attempt, decision) in group.attempts.iter().zip(decisions.iter()) {
+        match decision {
+            Decision::Defer(deferral) if attempt.facts.class == Class::Planned && !attempt.answered() => {
+                waiting.push((attempt, deferral.not_before));
+            }
+            Decision::Defer(_) | Decision::Settle(_) => {}
+        }
+    }
+    waiting.sort_by_key(|(attempt, _)| (attempt.facts.sent, attempt.entry));
+    let mut by_key: BTreeMap<Link, Vec<Waiting>> = BTreeMap::new();
+    for (attempt, not_before) in waiting {
+        for (kind, key) in asked_for(attempt) {
+            let others = by_key.entry(key).or_default();
+            // Two operations are enough: one of them is another's, whose-ever the advice is.
+            let alike = others.iter().filter(|(of, ..)| *of == kind);
+            let known = alike.clone().any(|(_, other, _)| other.facts.identity == attempt.facts.identity);
+            if !known && alike.count() < 2 {
+                others.push((kind, attempt, not_before));
+            }
+        }
+    }
+    for (attempt, decision) in group.attempts.iter().zip(decisions.iter_mut()) {
+        // What never left its sender is known of the rows alone, whatever becomes of the others.
+        if !matches!(decision, Decision::Settle(v) if v.action == Action::Resend && v.reason != Reason::NeverSent) {
+            continue;
+        }
+        let mut others = asked_for(attempt).flat_map(|(own, key)| {
+            let others = by_key.get(&key).into_iter().flatten();
+            others.filter(move |(kind, ..)| may_change(own, *kind))
+        });
+        let other = others.find(|(_, other, _)| other.facts.identity != attempt.facts.identity);
+        if let Some((_, other, not_before)) = other {
+            let waits_for = Some(other.entry);
+            *decision = Decision::Defer(Deferral {
+                reason: Reason::Unsettled,
+                action: Action::Wait,
+                not_before: *not_before,
+                explanation:
+                    "another operation that asks for the same is not decided yet, and may change what is advised".into(),
+                waits_for,
+            });
+        }
+    }
+}
+
+/// Each key that it asks for, with what it does to the record that bears it.
+fn asked_for(attempt: &Attempt) -> impl Iterator<Item = (Kind, Link)> {
+    attempt.facts.effects.iter().flat_map(|effect| effect.keys().map(|key| (effect.kind, key)))
+}
+
+/// Whether what becomes of one effect may change what is said of another with the same key. What was there before a delete
+/// is what was to go, whatever else may make one.
+fn may_change(own: Kind, other: Kind) -> bool {
+    match own {
+        Kind::Create | Kind::Member => matches!(other, Kind::Create | Kind::Member | Kind::Upsert | Kind::Delete),
+        Kind::Update | Kind::Upsert => matches!(other, Kind::Create | Kind::Update | Kind::Upsert | Kind::Delete),
+        Kind::Delete => other == Kind::Delete,
+        Kind::Blind | Kind::Inbound => false,
     }
 }
 

@@ -191,7 +191,7 @@ pub fn absence(
     let by_server = match (first.server, last.server) {
         // The header is cut to the second.
         (Some(first), Some(last)) => last.since(first) >= Span(windows.confirm_after.0 - 1000),
-        _ => true,
+        _ => last.surely_asked().since(first.surely_asked()) >= Span(windows.confirm_after.0 - SECONDS.0),
     };
     if streak.len() >= 2 && by_job && by_server {
         Absence::Confirmed { first: first.asked, last: last.asked }

@@ -8,6 +8,7 @@ use crate::evidence::{Attempt, Class, Effect, Kind, Link, Look, Settled, Windows
 use crate::http::Transport;
 use crate::ledger::{Group, Member, Stored, Told};
 use crate::lookup::{Controls, Lookups, Shared, Stop};
+use crate::mask;
 use crate::plan::observe::{self, Sighting};
 use crate::plan::{Probe, Reader};
 use crate::run::due;
@@ -226,7 +227,7 @@ impl Looked {
         let among = |operations: &BTreeSet<usize>, attempt: &Attempt| {
             of.get(&attempt.entry).is_some_and(|operation| operations.contains(operation))
         };
-        let decisions = decide(&self.group.case);
+        let decisions = naming(&self.group, decide(&self.group.case));
         let told = self.group.each().zip(&decisions).zip(&self.open);
         let told = told.map(|(((member, attempt), decision), open)| {
             if !open {
@@ -265,6 +266,19 @@ impl Looked {
         let by_it = effects.filter(move |effect| effect.lookup.as_deref() == Some(lookup));
         by_it.filter_map(move |effect| Some((lookup, effect.owner?)))
     }
+}
+
+/// Names the rows that others wait for, as people know them.
+fn naming(group: &Group, mut decisions: Vec<Decision>) -> Vec<Decision> {
+    for decision in &mut decisions {
+        let Decision::Defer(deferral) = decision else { continue };
+        let Some(entry) = deferral.waits_for else { continue };
+        let of = group.members.iter().find(|member| member.row.entry == entry);
+        if let Some(member) = of {
+            deferral.explanation = format!("{} (request {})", deferral.explanation, mask::id(&member.row.request_id));
+        }
+    }
+    decisions
 }
 
 /// What is not looked at any more (its fields are gone, its watch is over) falls with its operation.
@@ -313,7 +327,7 @@ fn held_back(decision: Decision, lookup: &str, controls: &Controls) -> Decision 
             (Reason::Inconclusive, Action::Wait, explanation)
         }
     };
-    Decision::Defer(Deferral { reason, action, not_before: None, explanation })
+    Decision::Defer(Deferral { reason, action, not_before: None, explanation, waits_for: None })
 }
 
 /// What the next look depends on beside the entry itself.

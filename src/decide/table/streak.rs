@@ -122,3 +122,41 @@ fn without_a_date_the_jobs_clock_counts() {
 fn looks_at_another_effect_do_not_count() {
     assert_eq!(told(&[absent_at(16), absent_at(27).of(1)]), UNCONFIRMED);
 }
+
+/// The job's clock was an hour ahead. What one answer lacks, the other answers of the run said.
+#[test]
+fn a_clock_that_ran_ahead_has_not_waited_though_the_answer_bore_no_date() {
+    let hour = 60 * 60_000;
+    let ahead =
+        |minute: i64| Look { server: None, skew: Some((Span(-hour - 1000), Span(-hour + 1000))), ..absent_at(minute) };
+    let intent = || create().intent();
+    assert_eq!(said([intent().saw([ahead(70), ahead(81)])]), [UNSETTLED]);
+    assert_eq!(said([intent().saw([ahead(92), ahead(103)])]), [CONFIRMED]);
+    // Its clock was set forward between two looks: only the one by the job's clock is ten minutes later.
+    let first = Look { server: None, skew: Some((Span(-1000), Span(1000))), ..absent_at(40) };
+    let last = Look { skew: Some((Span(-10 * 60_000), Span(-9 * 60_000))), ..ahead(51) };
+    assert_eq!(said([intent().saw([first, last])]), [UNCONFIRMED]);
+}
+
+/// The host's clock was an hour behind when the row was written, as a look at it then showed, and is right now.
+#[test]
+fn a_clock_that_was_set_forward_ends_no_window() {
+    let hour = 60 * 60_000;
+    let behind = Look { server: None, skew: Some((Span(hour - 500), Span(hour + 500))), ..absent_at(1) };
+    let right = |minute: i64| Look { server: None, skew: Some((Span(-500), Span(500))), ..absent_at(minute) };
+    for (attempt, window) in [(create(), 15), (create().intent(), 30)] {
+        let said = |looks: [Look; 3]| said([attempt.clone().saw(looks)])[0].clone();
+        assert_eq!(said([behind.clone(), right(62), right(73)]), if window > 12 { UNSETTLED } else { CONFIRMED });
+        assert_eq!(said([behind.clone(), right(60 + window + 1), right(60 + window + 12)]), CONFIRMED);
+    }
+}
+
+/// A writer whose clock is behind writes its intent before it sends.
+#[test]
+fn the_window_of_an_intent_begins_when_it_came() {
+    let came = |minute: i64| create().intent().told(|attempt| attempt.facts.arrived = Some(at(minute)));
+    assert_eq!(settles(&Windows::default(), &[came(120)]), 120 + 30 + 1);
+    assert_eq!(settles(&Windows::default(), &[came(-10)]), 30 + 1);
+    let imported = came(120).told(|attempt| attempt.facts.clock_error = Some(Span::seconds(60)));
+    assert_eq!(settles(&Windows::default(), &[imported]), 30 + 1, "it came long after");
+}

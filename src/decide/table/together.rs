@@ -105,3 +105,20 @@ fn together_a_state_that_was_fetched_is_applied() {
     let told = said([event(0).saw([state(20)]), event(9).saw([state(20)]), event(5).answered(200)]);
     assert_eq!([&told[0], &told[1]], ["resolved satisfied state-fetched apply-state"; 2]);
 }
+
+/// Another operation with the same key that is not decided yet may change the advice: whoever followed it would act on half
+/// of what is asked.
+#[test]
+fn together_what_is_to_be_sent_again_waits_for_another_operation_with_its_key() {
+    let settled = create().saw(CONFIRMED.map(absent_at));
+    let once = create().op(2).saw([absent_at(27)]);
+    let decisions = decided(&Windows::default(), [settled.clone(), once.clone()]);
+    assert_eq!(text(&decisions[0]), "pending unsettled wait");
+    let Decision::Defer(waits) = &decisions[0] else { panic!("{decisions:?}") };
+    let Decision::Defer(other) = &decisions[1] else { panic!("{decisions:?}") };
+    assert_eq!((waits.waits_for.is_some(), waits.not_before), (true, other.not_before));
+    let twice = create().op(2).saw([absent_at(27), absent_at(38)]);
+    assert_eq!(said([settled.clone(), twice]), [RESEND, RESEND]);
+    let apart = once.changed(|effect| effect.key = Some(link(201)));
+    assert_eq!(said([settled, apart])[0], RESEND, "it asks for something else");
+}
