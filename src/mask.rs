@@ -19,12 +19,29 @@ fn top_level(text: &str) -> bool {
     text.chars().count() <= 13 && text.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
 }
 
-/// A text as it is, but for the words that are emails.
+/// An `@` as it stands in texts that were copied out of a URL, JSON or a page.
+const WRITTEN_AT: &[&str] = &[
+    "%252540",
+    "%2540",
+    "%40",
+    "\\u0040",
+    "\\x40",
+    "&amp;#64;",
+    "&#64;",
+    "&#064;",
+    "&#x40;",
+    "&#X40;",
+    "&commat;",
+    "\u{ff20}",
+];
+
+/// A text as it is, but for the words that are emails, in whichever way their `@` is written.
 pub fn words(text: &str) -> String {
+    let text = &WRITTEN_AT.iter().fold(text.to_owned(), |text, written| text.replace(written, "@"));
     let part = |c: char| c.is_alphanumeric() || "@._+-%".contains(c);
     let word = |word: &str| if word.contains('@') { subject(word) } else { word.to_owned() };
     let mut shown = String::new();
-    let mut rest = text;
+    let mut rest = text.as_str();
     while !rest.is_empty() {
         let end = rest.find(|c| !part(c)).unwrap_or(rest.len());
         // A full stop ends the sentence, not the email.
@@ -100,6 +117,19 @@ mod tests {
             words("ask sue@example.com. Or <bob@example.org>, now"),
             "ask s***@e***.com. Or <b***@e***.org>, now"
         );
+        for encoded in [
+            "sue%40example.com",
+            "sue%2540example.com",
+            "s%75e%40example%2Ecom",
+            "sue\\u0040example.com",
+            "sue&#64;example.com",
+        ] {
+            let masked = words(&format!("see https://x.example/?email={encoded}&a=1"));
+            assert!(
+                masked.contains("email=s***@e***") && !masked.contains("xample%") && !masked.contains("sue"),
+                "{masked}"
+            );
+        }
         for text in ["", ".", "closed: nothing to see. ", "a.b, c"] {
             assert_eq!(words(text), text);
         }

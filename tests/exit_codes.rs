@@ -474,3 +474,45 @@ fn the_sandbox_serves_until_it_is_stopped() {
     assert_eq!(finish(sandbox).code, 0);
     assert_eq!(answer.unwrap().0, 200);
 }
+
+#[test]
+fn close_finds_by_filter_whatever_the_report_shows_and_says_why_it_finds_nothing() {
+    let platform = Platform::start();
+    let dir = Dir::of(&platform);
+    for (id, email) in [("r1", "ann@example.com"), ("r2", "bob@example.com")] {
+        dir.insert(&Entry::register(id, &platform.url, email));
+    }
+    dir.run_twice();
+    dir.insert(&Entry::register("r3", &platform.url, "cleo@example.com"));
+    assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");
+    let close = |what: &[&str]| dir.run(&[&["close"], what, &["--who", "Dana", "--why", "asked"]].concat());
+    let said = refused(&close(&["--operation", "register-account", "--operation-id", "r1"])).to_owned();
+    assert!(said.contains("1 entry resolved (add --status resolved or its --reason"), "{said}");
+    let said = refused(&close(&["--reason", "confirmed-absent", "--status", "pending"])).to_owned();
+    assert!(said.contains("1 entry by --status alone, 2 entries by --reason alone"), "{said}");
+    let said = refused(&close(&["--reason", "expired"])).to_owned();
+    assert!(said.contains("no entry fits the filters, and nothing was closed (`report`"), "{said}");
+    assert_eq!(close(&["--reason", "confirmed-absent"]).code, 4, "r3 is pending");
+    for id in ["r1", "r2"] {
+        assert!(dir.says(id).ends_with(" closed none"), "{}", dir.says(id));
+    }
+    // What was not looked at yet, and not even read, fits as the report shows it.
+    assert_eq!(dir.row("r3")["operation"], "register-account");
+    assert_eq!(close(&["--operation", "register-account", "--reason", "inconclusive"]).code, 0);
+    let said = refused(&close(&["--operation", "register-account"])).to_owned();
+    assert!(said.contains("3 entries closed already"), "{said}");
+}
+
+#[test]
+fn a_plan_or_a_folder_that_there_is_not_is_2_with_what_there_is() {
+    let dir = Dir::without_ledger(&Setup::bare(NOWHERE));
+    let said = refused(&dir.run(&["config", "--plan", "nosuch"])).to_owned();
+    assert!(said.contains("privo-gateway or privo-consent"), "{said}");
+    assert_eq!(dir.run(&["config", "--plan", "privo-consent"]).code, 0);
+    let said = refused(&dir.run(&["--config", "nodir/x.toml", "init"])).to_owned();
+    assert!(said.contains("make the folder"), "{said}");
+    std::fs::write(dir.file("privo-reconcile.toml"), dir.read("privo-reconcile.toml").replace("ledger.db", "no/l.db"))
+        .unwrap();
+    let said = refused(&dir.run(&["init"])).to_owned();
+    assert!(said.contains("make the folder, or correct ledger.path"), "{said}");
+}

@@ -303,3 +303,68 @@ fn a_rebuild_that_numbers_the_rows_anew_gives_no_row_the_verdict_of_another() {
         assert!(dir.says(id).starts_with("duplicate-risk unknown bad-row"), "{}", dir.says(id));
     }
 }
+
+/// Rows that the partner deleted while the triggers were away count no more, settled or not.
+#[test]
+fn rows_that_are_gone_count_no_more() {
+    let platform = Platform::start();
+    for put_back in [true, false] {
+        let dir = ledger(&platform);
+        let entries = |dir: &Dir| -> u64 {
+            let status: serde_json::Value = serde_json::from_str(&dir.run(&["status", "--json"]).out).unwrap();
+            status["resolved"].as_u64().unwrap() + status["pending"].as_u64().unwrap()
+        };
+        let before = entries(&dir);
+        delete(&dir, "request_id <> 'settled'", put_back);
+        assert_eq!((before > 1, entries(&dir)), (true, 1), "{put_back}");
+        delete(&dir, "request_id = 'settled'", put_back);
+        assert_eq!(entries(&dir), 0, "{put_back}");
+        dir.runs(0);
+    }
+}
+
+/// Deletes rows while the triggers on deleting are away.
+fn delete(dir: &Dir, which: &str, put_back: bool) {
+    let db = dir.db();
+    let triggers = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'entries' AND sql LIKE '% DELETE ON %'";
+    let triggers: Vec<(String, String)> = {
+        let mut statement = db.prepare(triggers).unwrap();
+        let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        found.map(Result::unwrap).collect()
+    };
+    assert_eq!(triggers.len(), 4);
+    triggers.iter().for_each(|(name, _)| db.execute_batch(&format!("DROP TRIGGER {name}")).unwrap());
+    db.execute(&format!("DELETE FROM entries WHERE {which}"), []).unwrap();
+    if put_back {
+        triggers.iter().for_each(|(_, sql)| db.execute_batch(sql).unwrap());
+    }
+}
+
+/// An index of the partner's is asked before the table's own key, and refuses what the key would pass over.
+#[test]
+fn a_second_unique_key_is_said_with_the_remedy() {
+    let platform = Platform::start();
+    let dir = ledger(&platform);
+    assert!(!dir.run(&["check"]).out.contains("unique index"));
+    dir.db().execute_batch("CREATE UNIQUE INDEX theirs ON entries (request_id)").unwrap();
+    let again = || Entry::register("settled", &platform.url, "ann@example.com").insert(&dir.db());
+    assert!(again().is_err(), "SQLite asks the newer one first");
+    let ran = dir.run(&["check"]);
+    assert!(ran.code == 1 && ran.out.contains("unique index `theirs`") && ran.out.contains("drop it"), "{ran:?}");
+    dir.db().execute_batch("DROP INDEX theirs").unwrap();
+    assert_eq!(again(), Ok(0));
+}
+
+#[test]
+fn a_trigger_of_the_partners_that_raises_is_named_as_what_stops_the_job() {
+    let platform = Platform::start();
+    let dir = ledger(&platform);
+    let theirs = "CREATE TRIGGER theirs BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'audited'); END";
+    dir.db().execute_batch(theirs).unwrap();
+    let forget = || dir.run(&["forget", "ann@example.com", "--who", "Jo", "--why", "a letter", "--even-pending"]);
+    let ran = forget();
+    assert!(ran.code == 1 && ran.err.contains("a trigger or a constraint of your own"), "{ran:?}");
+    assert!(!ran.err.contains("damaged") && !ran.err.contains("backup"), "{ran:?}");
+    dir.db().execute_batch("DROP TRIGGER theirs").unwrap();
+    assert_eq!(forget().code, 0);
+}

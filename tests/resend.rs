@@ -291,3 +291,17 @@ fn a_create_that_nothing_shows_is_left_to_a_person() {
     assert!(operations(&list).is_empty() && list["left_out"][0]["operation_id"] == "r0", "{list}");
     assert_eq!(dir.run(&["resend", "--approve", list["digest"].as_str().unwrap(), "--who", "Dana"]).code, 2);
 }
+
+/// What a command leaves behind may hold its output open: the command has ended and said what it had to say.
+#[test]
+fn a_command_that_left_something_behind_is_not_waited_for() {
+    let platform = Platform::start();
+    let dir = lost(&platform, 1);
+    let script = format!("sleep 600 &\necho $! > left\n{ANSWERED}");
+    let command = program(&dir, &script);
+    approve(&dir);
+    // `settle.intent` is an hour: who waited for it would hang.
+    let ran = dir.run(&["resend", "--", &command]);
+    util::signal("-KILL", dir.read("left").trim().parse().unwrap());
+    assert!(ran.err.contains("1 permitted, 1 succeeded"), "{ran:?}");
+}

@@ -10,9 +10,9 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
-use crate::ledger::{Close, RunEnd, RunStart};
+use crate::ledger::{Close, Ledger, RunEnd, RunStart};
 use crate::standing::{Entries, Filter, ReportRow};
-use crate::words::Status;
+use crate::words::{Reason, Status};
 
 pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
     if args.who.trim().is_empty() || args.why.trim().is_empty() {
@@ -36,16 +36,7 @@ pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
         }
     }
     if args.request_ids.is_empty() {
-        ledger.each_row(&Filter::default(), Entries::Unread, |row| {
-            // What is resolved needs no closing unless it is named.
-            if fits(&row, args) && (row.status != Status::Resolved || args.status == Some(Status::Resolved)) {
-                entries.push(row.entry);
-            }
-            Ok(())
-        })?;
-    }
-    if entries.is_empty() {
-        bail!(Refused("no entry fits the filters; nothing was closed (`report` takes the same filters)".to_owned()));
+        entries = filtered_entries(&ledger, config, args)?;
     }
     let at = Moment::now();
     let run = ledger.begin_run(&RunStart {
@@ -75,10 +66,88 @@ pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
     Ok(code)
 }
 
+/// The entries that fit the filters and are to be closed; as the report shows them.
+fn filtered_entries(ledger: &Ledger, config: &Config, args: &CloseArgs) -> Result<Vec<i64>> {
+    let (now, salt) = (Moment::now(), ledger.salt().to_vec());
+    let reader = config.reader(&salt);
+    ledger.heed_unread(&reader, now)?;
+    let (mut entries, mut passed_over) = (Vec::new(), PassedOver::default());
+    // What is resolved needs no closing unless it is named.
+    let named = args.status == Some(Status::Resolved) || args.reason.is_some();
+    ledger.each_row(&Filter::default(), Entries::Unread, |mut row| {
+        if row.gist.is_none() {
+            row.gist = row.row.as_ref().map(|row| reader.read(row, now).facts.into());
+        }
+        match (fits(&row, args), row.status) {
+            (false, _) => passed_over.count(&row, args),
+            (true, _) if row.reason == Some(Reason::Closed) => passed_over.closed += 1,
+            (true, Status::Resolved) if !named => passed_over.resolved += 1,
+            (true, _) => entries.push(row.entry),
+        }
+        Ok(())
+    })?;
+    if entries.is_empty() {
+        bail!(Refused(passed_over.told(args)));
+    }
+    Ok(entries)
+}
+
+/// Why nothing is to be closed.
+#[derive(Default)]
+struct PassedOver {
+    /// Of those that do not fit all filters, how many fit each: status, reason, operation, operation id.
+    each: [u64; 4],
+    /// Fit, and are closed already.
+    closed: u64,
+    /// Fit, and are resolved.
+    resolved: u64,
+}
+
+impl PassedOver {
+    fn count(&mut self, row: &ReportRow, args: &CloseArgs) {
+        for (count, fits) in self.each.iter_mut().zip(fits_each(row, args)) {
+            *count += u64::from(fits);
+        }
+    }
+
+    fn told(&self, args: &CloseArgs) -> String {
+        let entries = |count: u64| if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") };
+        let mut why = Vec::new();
+        if self.closed > 0 {
+            why.push(format!("{} closed already (name it by id to close it anew)", entries(self.closed)));
+        }
+        if self.resolved > 0 {
+            why.push(format!(
+                "{} resolved (add --status resolved or its --reason, or name it by id)",
+                entries(self.resolved)
+            ));
+        }
+        let given =
+            [args.status.is_some(), args.reason.is_some(), args.operation.is_some(), args.operation_id.is_some()];
+        let names = ["--status", "--reason", "--operation", "--operation-id"];
+        // Where one is given, it fits none: nothing more is to be said.
+        if why.is_empty() && given.iter().filter(|given| **given).count() > 1 {
+            let alone = names.iter().zip(given).zip(self.each).filter(|((_, given), _)| *given);
+            why.extend(alone.map(|((name, _), count)| format!("{} by {name} alone", entries(count))));
+        }
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(", ")) };
+        format!("no entry fits the filters, and nothing was closed{why} (`report` takes the same filters)")
+    }
+}
+
 fn fits(row: &ReportRow, args: &CloseArgs) -> bool {
+    fits_each(row, args).into_iter().all(|fits| fits)
+}
+
+/// Whether it fits each filter: status, reason, operation, operation id.
+fn fits_each(row: &ReportRow, args: &CloseArgs) -> [bool; 4] {
     let operation = row.gist.as_ref().and_then(|gist| gist.operation.as_ref());
-    args.status.is_none_or(|status| row.status == status)
-        && args.reason.is_none_or(|reason| row.reason == Some(reason))
-        && args.operation.as_ref().is_none_or(|name| operation == Some(name))
-        && args.operation_id.as_ref().is_none_or(|id| row.operation_id == *id)
+    // Nothing is known of an entry that was not looked at yet: the report calls that inconclusive.
+    let reason = row.reason.unwrap_or(Reason::Inconclusive);
+    [
+        args.status.is_none_or(|status| row.status == status),
+        args.reason.is_none_or(|named| reason == named),
+        args.operation.as_ref().is_none_or(|name| operation == Some(name)),
+        args.operation_id.as_ref().is_none_or(|id| row.operation_id == *id),
+    ]
 }

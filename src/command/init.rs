@@ -15,6 +15,7 @@ use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::Ledger;
 use crate::outputs;
+use crate::plan::SHIPPED;
 
 /// The plan of a configuration for which none is named.
 const USUAL_PLAN: &str = "privo-gateway";
@@ -60,7 +61,12 @@ pub fn init(cli: &Cli, args: &InitArgs, load: impl Fn() -> Result<Config>) -> Re
 
 /// Prints a configuration to begin with.
 pub fn config(args: &ConfigArgs, json: bool) -> Result<u8> {
-    let text = starter::commented(args.plan.as_deref().unwrap_or(USUAL_PLAN));
+    let plan = args.plan.as_deref().unwrap_or(USUAL_PLAN);
+    let text = starter::commented(plan);
+    // What it lacks, its reader fills in; but there must be such a plan.
+    if !SHIPPED.iter().any(|(name, _)| *name == plan) && !Path::new(plan).is_file() {
+        bail!(Refused(format!("there is no plan {plan} (name {})", nameable())));
+    }
     if json {
         document::print("config", exit::DONE, &json!({ "text": text }))?;
         return Ok(exit::DONE);
@@ -86,15 +92,32 @@ fn names(config: &Config, plan: &str) -> bool {
     }
 }
 
+/// Refuses a configuration for a plan that there is not, or that cannot be read.
+fn readable(file: &Path, text: &str, plan: &str) -> Result<()> {
+    Config::parse(file, text).map(|_| ()).map_err(|error| {
+        let remedy = nameable();
+        anyhow::Error::new(Refused(format!(
+            "no configuration was written for --plan {plan} (name {remedy}): {error:#}"
+        )))
+    })
+}
+
+/// The plans that can be named.
+fn nameable() -> String {
+    let known: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+    format!("{}, or the path of a plan of your own", known.join(" or "))
+}
+
 /// Writes a configuration where there is nothing, and only one that can be read.
 fn write(file: &Path, plan: &str) -> Result<()> {
     let text = starter::commented(plan);
-    Config::parse(file, &text).map_err(|error| {
-        let remedy = "name a shipped plan, or a file that is there";
-        anyhow::Error::new(Refused(format!("no configuration was written for --plan {plan} ({remedy}): {error:#}")))
-    })?;
+    readable(file, &text, plan)?;
+    if !outputs::folder_of(file).is_dir() {
+        let remedy = "make the folder, or name another file with --config";
+        bail!(Refused(format!("there is no folder for the configuration {} ({remedy})", file.display())));
+    }
     let place = || {
-        let remedy = "does the folder exist, and may you write there?";
+        let remedy = "may you write there, and is there room?";
         format!("failed to write the configuration {} ({remedy})", file.display())
     };
     let mut options = File::options();

@@ -29,6 +29,11 @@ pub fn explained(path: &Path, error: Error) -> Error {
         Some(code) if is_the_files(code) => {
             error.context(Explained(said(path, code, "all that was written before is safe")))
         }
+        Some(ErrorCode::ConstraintViolation) => {
+            let remedy = "a trigger or a constraint of your own on its tables raised that: let it pass what the job writes, or drop it, and do it again";
+            let said = "refused what was to be written, and all that was written before is safe";
+            error.context(Explained(format!("the ledger {} {said} ({remedy})", path.display())))
+        }
         _ if error.chain().any(cannot_be_read_back) => {
             let remedy = "`check` says whether it is damaged; then restore it from a backup";
             error.context(Explained(format!("the ledger {} holds what cannot be read back ({remedy})", path.display())))

@@ -136,6 +136,24 @@ fn any_unseen(connection: &Connection) -> Result<bool> {
     Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
+/// What stands for a row that is gone.
+const GONE: &str = "entry_id NOT IN (SELECT id FROM entries)";
+
+/// Whether a row is gone that the triggers would have kept.
+fn any_gone(connection: &Connection) -> Result<bool> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM standings WHERE {GONE})");
+    Ok(connection.query_row(&sql, [], |row| row.get(0))?)
+}
+
+/// Drops what stands for rows that are gone, which count no more; their evidence stays. Gives how many there were that were
+/// not settled or under watch.
+fn drop_gone(connection: &Connection) -> Result<i64> {
+    let gone = format!("SELECT count(*) FROM standings WHERE due_ms IS NOT NULL AND {GONE}");
+    let gone = connection.query_row(&gone, [], |row| row.get(0))?;
+    connection.execute_batch(&format!("DELETE FROM links WHERE {GONE}; DELETE FROM standings WHERE {GONE};"))?;
+    Ok(gone)
+}
+
 /// Notes that all rows were found under this schema. Whoever cannot write that finds them anew next time.
 fn note(connection: &Connection, now: &str) -> Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
@@ -155,7 +173,7 @@ pub(super) fn heal(connection: &Connection, path: &Path) -> Result<()> {
     }
     let wanted = Wanted::new()?;
     let now = now(connection)?;
-    if faults(connection, path, &wanted)?.none() && !any_unseen(connection)? {
+    if faults(connection, path, &wanted)?.none() && !any_unseen(connection)? && !any_gone(connection)? {
         return note(connection, &now);
     }
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
@@ -219,14 +237,12 @@ fn find_rows(connection: &Connection, away: bool) -> Result<Rows> {
         ),
         [],
     )?;
+    let gone = drop_gone(connection)?;
     if !away && came == 0 {
-        return Ok(Rows::default());
+        return Ok(Rows { gone, ..Rows::default() });
     }
     let changed = changed(connection)?;
-    let gone = "SELECT count(*) FROM standings WHERE due_ms IS NOT NULL AND entry_id NOT IN (SELECT id FROM entries)";
-    let gone = connection.query_row(gone, [], |row| row.get(0))?;
-    // What is still to be decided, and what may be corrected, is read anew: that finds a body or an id that was changed,
-    // and drops what is gone.
+    // What is still to be decided, and what may be corrected, is read anew: that finds a body or an id that was changed.
     connection.execute_batch(
         "UPDATE standings SET reading_id = NULL, due_ms = CASE WHEN status = 'pending' THEN 0 ELSE due_ms END
          WHERE (due_ms IS NOT NULL OR reason = 'bad-row') AND entry_id NOT IN (SELECT entry_id FROM blanked);
@@ -294,9 +310,24 @@ impl Ledger {
         Ok(faults(&self.connection, &self.path, &Wanted::new()?)?.named())
     }
 
+    /// Unique indexes of the partner's on `request_id` alone. The table's own key says that a repeated INSERT changes nothing;
+    /// they are asked first, and refuse it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn second_keys(&self) -> Result<Vec<String>> {
+        let mut statement = self.connection.prepare(
+            "SELECT name FROM pragma_index_list('entries') WHERE \"unique\" = 1 AND origin = 'c'
+               AND (SELECT group_concat(lower(i.name)) FROM pragma_index_info(pragma_index_list.name) i) = 'request_id'",
+        )?;
+        let names = statement.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Whether rows may be there that nothing noted.
     pub(super) fn may_overlook(&self) -> Result<bool> {
         let seen = is_seen(&self.connection)?;
-        Ok(!seen && (!self.faults_of_entries()?.is_empty() || any_unseen(&self.connection)?))
+        Ok(!seen
+            && (!self.faults_of_entries()?.is_empty() || any_unseen(&self.connection)? || any_gone(&self.connection)?))
     }
 }

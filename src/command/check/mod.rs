@@ -103,6 +103,12 @@ fn ledger(config: &Config, findings: &mut Findings) -> Result<Option<Ledger>> {
                     faults.join(", ")
                 ))?;
             }
+            for index in ledger.second_keys()? {
+                findings.bad(format!(
+                    "the unique index `{index}` of your own on `request_id`: a repeated INSERT, which is to change nothing, fails \
+                     (drop it: the table's own key does the same)"
+                ))?;
+            }
             Ok(Some(ledger))
         }
         Err(error) => {

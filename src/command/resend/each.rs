@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -10,12 +11,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::permits::{Given, Handing};
-use crate::clock::Moment;
+use crate::clock::{Moment, Tick, tick};
 use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused, Stopped};
 use crate::run::halt::Halt;
 use crate::run::permit::Permit;
+
+/// So long after its end what a command said is waited for: it is all in the pipe by then.
+const LINGERS: Duration = Duration::from_secs(1);
 
 /// More of what a command says is no `end` line, in bytes.
 const LONGEST_OUTPUT: u64 = 1024 * 1024;
@@ -119,7 +123,7 @@ async fn heard(config: &Config, command: &[OsString], permit: &Permit, halt: &mu
 
 /// Gives the permit and hears it out; says whether it ended well.
 async fn talk(child: &mut Child, permit: &Permit) -> Result<(Vec<u8>, bool)> {
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let stdin = child.stdin.take();
     let line = format!("{}\n", serde_json::to_string(permit)?);
     let feed = async {
         if let Some(mut stdin) = stdin {
@@ -127,16 +131,37 @@ async fn talk(child: &mut Child, permit: &Permit) -> Result<(Vec<u8>, bool)> {
             let _ = stdin.write_all(line.as_bytes()).await;
         }
     };
-    let hear = async {
-        let mut said = Vec::new();
-        if let Some(stdout) = stdout {
-            stdout.take(LONGEST_OUTPUT).read_to_end(&mut said).await?;
+    let ((), heard) = tokio::join!(feed, hear_out(child));
+    let (said, status) = heard?;
+    Ok((said, status.success()))
+}
+
+/// What a command says until it ends. What it left behind may hold its output open; that is not waited for.
+async fn hear_out(child: &mut Child) -> std::io::Result<(Vec<u8>, ExitStatus)> {
+    let (mut said, mut ended) = (Vec::new(), None);
+    let mut stdout = child.stdout.take().map(|stdout| stdout.take(LONGEST_OUTPUT));
+    while let Some(open) = &mut stdout {
+        tokio::select! {
+            biased;
+            read = open.read_buf(&mut said) => if read? == 0 {
+                stdout = None;
+            },
+            status = child.wait(), if ended.is_none() => ended = Some((status?, tick() + LINGERS)),
+            () = lingered(ended.map(|(_, until)| until)) => stdout = None,
         }
-        Ok::<_, std::io::Error>(said)
-    };
-    let ((), said) = tokio::join!(feed, hear);
-    let status = child.wait().await?;
-    Ok((said?, status.success()))
+    }
+    match ended {
+        Some((status, _)) => Ok((said, status)),
+        None => Ok((said, child.wait().await?)),
+    }
+}
+
+/// Until then, if the command has ended.
+async fn lingered(until: Option<Tick>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Ends it with all that it started.
