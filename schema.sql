@@ -351,7 +351,8 @@ CREATE TRIGGER decisions_kept BEFORE UPDATE ON decisions BEGIN SELECT RAISE(ABOR
 CREATE TRIGGER decisions_not_deleted BEFORE DELETE ON decisions BEGIN SELECT RAISE(ABORT, 'decisions are append-only'); END;
 CREATE TRIGGER reports_kept BEFORE UPDATE ON reports BEGIN SELECT RAISE(ABORT, 'reports are append-only'); END;
 CREATE TRIGGER reports_not_deleted BEFORE DELETE ON reports BEGIN SELECT RAISE(ABORT, 'reports are append-only'); END;
-CREATE TRIGGER disclosures_kept BEFORE UPDATE ON disclosures BEGIN SELECT RAISE(ABORT, 'disclosures are append-only'); END;
+CREATE TRIGGER disclosures_kept BEFORE UPDATE ON disclosures WHEN (SELECT blanking FROM ledger) = 0
+BEGIN SELECT RAISE(ABORT, 'disclosures are append-only'); END;
 CREATE TRIGGER disclosures_not_deleted BEFORE DELETE ON disclosures BEGIN SELECT RAISE(ABORT, 'disclosures are append-only'); END;
 CREATE TRIGGER blankings_kept BEFORE UPDATE ON blankings WHEN (SELECT blanking FROM ledger) = 0
 BEGIN SELECT RAISE(ABORT, 'blankings are append-only'); END;
@@ -378,7 +379,8 @@ CREATE TABLE permits (
   PRIMARY KEY (approval_id, entry_id)
 ) WITHOUT ROWID;
 
-CREATE TRIGGER approvals_kept BEFORE UPDATE ON approvals BEGIN SELECT RAISE(ABORT, 'approvals are append-only'); END;
+CREATE TRIGGER approvals_kept BEFORE UPDATE ON approvals WHEN (SELECT blanking FROM ledger) = 0
+BEGIN SELECT RAISE(ABORT, 'approvals are append-only'); END;
 CREATE TRIGGER approvals_not_deleted BEFORE DELETE ON approvals BEGIN SELECT RAISE(ABORT, 'approvals are append-only'); END;
 CREATE TRIGGER permitted_once BEFORE UPDATE ON permits WHEN OLD.permitted_ms IS NOT NULL
 BEGIN SELECT RAISE(ABORT, 'an operation is permitted once'); END;

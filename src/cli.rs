@@ -301,7 +301,7 @@ pub struct RunArgs {
     /// Then report on every entry of the ledger (`-`: standard output)
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Look again at everything that was found not applied, whatever the watch says
+    /// Look again at everything that was found not applied, whatever the watch says; decide anew what the plan reads otherwise
     #[arg(long)]
     pub recheck: bool,
     /// Say what would be decided; write neither ledger nor report

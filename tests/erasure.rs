@@ -135,7 +135,15 @@ fn an_address_is_forgotten_wherever_it_stands() {
         let ran = dir.run(&["close", id, "--who", who, "--why", why]);
         assert!(ran.code == 4 || ran.code == 3, "{ran:?}");
     };
-    close("by-words", "Jo", "she is ann%40example.com, of the desk");
+    close("by-words", "Jo", "she is SOMEBODY, of the desk");
+    // Said before such addresses were masked when they are written.
+    dir.db()
+        .execute_batch(
+            "UPDATE ledger SET blanking = 1;
+             UPDATE verdicts SET explanation = replace(explanation, 'SOMEBODY', 'ann%40example.com');
+             UPDATE ledger SET blanking = 0;",
+        )
+        .unwrap();
     close("by-nobody", "ann@example.com", "done");
     let ran = forget(&dir, "ann@example.com", &["--even-pending"]);
     assert!(ran.code == 0 && ran.out.contains("11 entries were forgotten"), "{ran:?}");
@@ -145,8 +153,8 @@ fn an_address_is_forgotten_wherever_it_stands() {
         assert!(!files.iter().any(|bytes| stands_in(bytes, value)), "{value}");
     }
     assert!(found(&dir, "joann@example.com"));
-    let closed = "SELECT count(*) FROM verdicts WHERE explanation LIKE 'closed by ann@example.com: done%'";
-    assert_eq!(dir.count(closed), 1, "who closed it is no word about it");
+    let closed = "SELECT count(*) FROM verdicts WHERE explanation LIKE 'closed by ***: done%'";
+    assert_eq!(dir.count(closed), 1, "who closed it is no word about it, and is named no more");
     verified(&dir);
 }
 
@@ -370,4 +378,46 @@ fn a_backup_takes_nobodys_place_and_shows_nothing_that_was_removed() {
         .unwrap();
     let ran = wait(dir.command(&["backup", "broken.db"]).spawn().unwrap());
     assert!(ran.code != 0 && !dir.file("broken.db").exists(), "{ran:?}");
+}
+
+/// What people typed beside the entries names the person no more: who closed, who was shown what and why, what was removed
+/// and why, where a file stood.
+#[test]
+fn what_people_said_beside_the_entries_names_a_forgotten_person_no_more() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    for id in ["r1", "r2"] {
+        dir.insert(&Entry::new(id, "POST", &format!("{NOWHERE}/unknown")));
+    }
+    dir.runs(3);
+    let close = |id: &str| {
+        let ran =
+            wait(dir.command(&["close", id, "--who", "ann@example.com", "--why", "asked PRIVO"]).spawn().unwrap());
+        assert!([0, 3].contains(&ran.code), "{ran:?}");
+    };
+    close("r1");
+    // They have no fields any more, and a digest over what is left.
+    assert_eq!(dir.run(&["prune", "--older-than", "0s"]).code, 0);
+    close("r2");
+    let reveal = ["report", "full.csv", "--reveal", "--purpose", "letter of ann%40example.com, 1 March"];
+    let ran = wait(dir.command(&reveal).spawn().unwrap());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let db = dir.db();
+    db.execute("INSERT INTO approvals (digest, who, at_ms) VALUES ('d', 'ann@example.com', 0)", []).unwrap();
+    drop(db);
+    assert!(found(&dir, "ann@example.com"));
+    let ran = forget(&dir, "Ann@example.com", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let text = |sql: &str| -> String { dir.db().query_row(sql, [], |row| row.get(0)).unwrap() };
+    for sql in [
+        "SELECT group_concat(explanation) FROM verdicts",
+        "SELECT purpose || who || report FROM disclosures",
+        "SELECT group_concat(who) FROM approvals",
+    ] {
+        let said = text(sql);
+        assert!(!said.to_lowercase().contains("ann@") && !said.contains("ann%40"), "{sql}: {said}");
+        assert!(said.contains("***"), "{sql}: {said}");
+    }
+    assert!(text("SELECT group_concat(explanation) FROM verdicts").contains("closed by ***: asked PRIVO"));
+    assert!(!found(&dir, "ann@example.com"));
+    verified(&dir);
 }

@@ -11,6 +11,7 @@ mod clocks;
 mod config_keys;
 mod contract;
 mod controls;
+mod corrected_plans;
 mod crontab;
 mod deletes;
 mod demo;

@@ -250,3 +250,20 @@ fn a_symbolic_link_leads_to_the_ledger_and_its_log() {
     finish(run);
     assert_eq!(dir.run(&["check"]).code, 0);
 }
+
+#[test]
+fn a_link_that_leads_nowhere_is_named_as_one_with_the_way_out() {
+    let dir = Dir::without_ledger(&Setup::bare(NOWHERE));
+    for (target, what, remedy) in
+        [("ledger.db", "leads to itself", "name the file itself"), ("gone/ledger.db", "is not there", "not mounted")]
+    {
+        std::os::unix::fs::symlink(target, dir.file("ledger.db")).unwrap();
+        for command in [&["init"][..], &["run"], &["status"], &["check"], &["report"]] {
+            let ran = dir.run(command);
+            let said = ran.err + &ran.out;
+            assert!(ran.code == 2 && said.contains(what) && said.contains(remedy), "{command:?}: {said}");
+        }
+        assert!(dir.file("ledger.db").is_symlink());
+        std::fs::remove_file(dir.file("ledger.db")).unwrap();
+    }
+}

@@ -63,6 +63,7 @@ const REMOTE_FUSE: &[&str] = &[
 /// [`Refused`], with the way out.
 pub(super) fn refuse(path: &Path) -> Result<()> {
     let place = path.display();
+    refuse_link(path)?;
     if let Some(kind) = network_type(path) {
         let remedy = "move it to a local one, and run the job on the machine that records";
         bail!(Refused(format!("the ledger {place} is on a network file system, {kind} ({remedy})")));
@@ -86,6 +87,23 @@ pub(super) fn refuse(path: &Path) -> Result<()> {
         bail!(Refused(format!("the ledger {place} is mounted by itself, and its log would stay elsewhere ({remedy})")));
     }
     Ok(())
+}
+
+/// Refuses a link that leads nowhere: nothing is made behind it, and nothing is found.
+pub(super) fn refuse_link(path: &Path) -> Result<()> {
+    let place = path.display();
+    match path.metadata() {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            let remedy = "remove the link, or name the file itself in ledger.path";
+            bail!(Refused(format!("the ledger {place} is a link that leads to itself ({remedy})")))
+        }
+        Err(_) if path.is_symlink() => {
+            let remedy =
+                "is a folder not mounted? else remove the link, and run `privo-reconcile init` for a new ledger";
+            bail!(Refused(format!("the ledger {place} is a link to what is not there ({remedy})")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether something is mounted at the very path.

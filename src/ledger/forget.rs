@@ -76,6 +76,7 @@ impl Ledger {
     ) -> Result<Vec<Named>> {
         while self.take_in(reader, erasure.at)? {}
         self.connection.pragma_update(None, "secure_delete", "ON")?;
+        self.forget_in_notes(subject)?;
         let reading = self.connection.transaction()?;
         let named = naming(&reading, subject, pseudonyms)?;
         let terms = Terms { now: erasure.at, keep: Span::ZERO, watch: Span::ZERO };

@@ -5,17 +5,18 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Ledger;
+use super::anew::{Earlier, Opened, opened_anew, reads_otherwise, says_the_same};
 use super::joining::{self, Newcomer, Newcomers};
 use super::schema;
 use super::turns::Turn;
 use crate::clock::{Moment, Span};
-use crate::evidence::{Class, Effect, Facts, Kind, Link};
-use crate::plan::{Cell, NoText, Reader, Reading, Row};
+use crate::evidence::Link;
+use crate::plan::{Cell, NoText, Reader, Row};
 use crate::words::{Failure, Reason};
 
 /// Read before it is written, at the most. Links are digests, and go to random places of a large file; the more of them
@@ -46,11 +47,11 @@ const LONGEST_CELL: usize = 1024 * 1024;
 /// So far a writer's clock may be from the job's, when a row is taken for one of before a sealing.
 const CLOCKS_APART: Span = Span::seconds(2 * 3600);
 
-/// Whether anything is unread, pending or under watch, or was made nothing of. Without, nothing is to be decided, under
+/// Whether anything is unread, pending, under watch or a person's to find out. Without, nothing is to be decided, under
 /// whichever plan and server.
 const OPEN: &str = "SELECT EXISTS (SELECT 1 FROM standings WHERE reading_id IS NULL)
     OR EXISTS (SELECT 1 FROM standings WHERE due_ms IS NOT NULL)
-    OR EXISTS (SELECT 1 FROM standings WHERE status = 'duplicate-risk' AND reason IN ('bad-row', 'no-plan', 'unobservable'))";
+    OR EXISTS (SELECT 1 FROM standings WHERE status = 'duplicate-risk')";
 
 /// A plan's change under way: the entries from `below` on are unread already.
 #[derive(Debug)]
@@ -67,10 +68,12 @@ impl Ledger {
     /// When the ledger cannot be read or written.
     pub fn take_in(&mut self, reader: &Reader, now: Moment) -> Result<bool> {
         schema::heal(&self.connection, &self.path)?;
-        if !self.connection.prepare_cached(OPEN)?.query_row([], |row| row.get::<_, bool>(0))? {
+        let open = || self.connection.prepare_cached(OPEN)?.query_row([], |row| row.get::<_, bool>(0));
+        if !self.rechecks && !open()? {
             return Ok(false);
         }
-        if self.open_what_was_read_otherwise(&reader.basis())? {
+        let rechecks = std::mem::take(&mut self.reads_all);
+        if self.open_what_was_read_otherwise(&reader.basis(), rechecks)? {
             return Ok(true);
         }
         Ok(self.take_in_part(reader, now)?.1)
@@ -78,7 +81,7 @@ impl Ledger {
 
     /// Reads a part of the entries that were not read yet; gives their links, and whether there is more.
     pub(super) fn take_in_part(&mut self, reader: &Reader, now: Moment) -> Result<(Vec<(Link, i64)>, bool)> {
-        let mut read = Read::of(&self.connection, reader, now, AT_ONCE)?;
+        let mut read = Read::of(&self.connection, reader, now, (AT_ONCE, self.rechecks))?;
         self.reopen_removed(&read.removals())?;
         let mut links = Vec::new();
         while !read.rows.is_empty() {
@@ -94,12 +97,13 @@ impl Ledger {
     /// whether there may be more.
     ///
     /// Nothing is read before all is open, so that all that is read stands by one plan and server, whenever this is broken
-    /// off. Links stay until their entry is read: what comes meanwhile finds its group.
-    fn open_what_was_read_otherwise(&mut self, basis: &str) -> Result<bool> {
+    /// off. Links stay until their entry is read: what comes meanwhile finds its group. `all`: whatever they stand by, for two
+    /// plans may have been run in turn.
+    fn open_what_was_read_otherwise(&mut self, basis: &str, all: bool) -> Result<bool> {
         let opening = self.opening.take().filter(|opening| opening.basis == basis);
         let mut below = match opening {
             Some(opening) => opening.below,
-            None if read_under(&self.connection)?.is_none_or(|last| last == basis) => return Ok(false),
+            None if !all && read_under(&self.connection)?.is_none_or(|last| last == basis) => return Ok(false),
             None => i64::MAX,
         };
         let turn = self.turn()?;
@@ -136,7 +140,7 @@ fn open_some(connection: &Connection, below: i64) -> Result<Option<i64>> {
 /// Reads what is new within a turn that writes something else, and gives its links. `None`: it is too much for that, and
 /// is to be taken in first.
 pub(super) fn take_in_few(turn: &Turn, reader: &Reader, now: Moment) -> Result<Option<Vec<(Link, i64)>>> {
-    let mut read = Read::of(turn, reader, now, FEW)?;
+    let mut read = Read::of(turn, reader, now, (FEW, false))?;
     if read.full || !read.removals().is_empty() {
         return Ok(None);
     }
@@ -189,22 +193,26 @@ struct Says {
     links: Vec<Link>,
     answered: bool,
     newcomer: Option<Newcomer>,
+    /// What a newcomer was decided together by, before it was read otherwise.
+    before: Vec<Link>,
     removes: bool,
     /// It was read before.
     anew: bool,
     /// What becomes of a verdict that was there.
-    open: Option<&'static str>,
+    open: Option<Opened>,
 }
 
 impl Read {
-    /// Reads entries that were not read yet, until it is about so much.
-    fn of(connection: &Connection, reader: &Reader, now: Moment, most: Amount) -> Result<Read> {
+    /// Reads entries that were not read yet, until it is about so much; `rechecks`: a person asked for another look at what
+    /// is settled.
+    fn of(connection: &Connection, reader: &Reader, now: Moment, (most, rechecks): (Amount, bool)) -> Result<Read> {
         let basis = reader.basis();
         let sealed: Option<i64> =
             connection.prepare_cached("SELECT max(sealed_ms) FROM blankings")?.query_row([], |row| row.get(0))?;
         let newest: Option<i64> =
             connection.prepare_cached("SELECT max(entry_id) FROM readings")?.query_row([], |row| row.get(0))?;
-        let before = Before { basis: &basis, sealed: sealed.map(|sealed| Moment(sealed) + CLOCKS_APART), newest };
+        let sealed = sealed.map(|sealed| Moment(sealed) + CLOCKS_APART);
+        let before = Before { basis: &basis, sealed, newest, rechecks };
         let (mut rows, mut amount, mut from) = (VecDeque::new(), Amount::default(), Some(i64::MIN));
         while amount.rows < most.rows && amount.bytes < most.bytes {
             let Some(start) = from else { break };
@@ -256,8 +264,8 @@ impl Read {
             if says.anew {
                 unlink.execute([entry])?;
             }
-            if let Some(open) = says.open {
-                connection.prepare_cached(open)?.execute([entry])?;
+            if let Some(opened) = says.open {
+                opened.open(connection, entry)?;
             }
             if says.removes {
                 removes.execute([entry])?;
@@ -266,7 +274,7 @@ impl Read {
                 answered.extend(&says.links);
             }
             if let Some(newcomer) = says.newcomer {
-                newcomers.add(entry, &says.links, newcomer);
+                newcomers.add(entry, says.links.iter().chain(&says.before), newcomer);
             }
             links.extend(says.links.into_iter().map(|link| (link, entry)));
             if is_over() {
@@ -287,6 +295,8 @@ struct Before<'a> {
     sealed: Option<Moment>,
     /// The newest entry that was ever read.
     newest: Option<i64>,
+    /// What is read otherwise is decided anew, also under a plan by which it was read before.
+    rechecks: bool,
 }
 
 impl ReadRow {
@@ -298,97 +308,31 @@ impl ReadRow {
         let overtaken = |sealed| reading.facts.sent.is_none_or(|sent| sent <= sealed);
         reading.facts.overtaken = before.sealed.is_some_and(overtaken);
         let anew = before.newest.is_some_and(|newest| entry <= newest);
-        let earlier = if anew { heed_earlier(connection, entry, before.basis, &mut reading)? } else { None };
-        let earlier = earlier.filter(|(_, earlier)| says_the_same(earlier, &reading.facts, &row)).map(|(id, _)| id);
+        let earlier =
+            if anew { Earlier::heed(connection, entry, before.basis, &mut reading)? } else { Earlier::default() };
         let facts = &reading.facts;
-        // Read anew under another plan, it is no news; changed by its writer, it is.
-        let news = !anew || (row.revision > 0 && earlier.is_none());
+        let otherwise = earlier.understood.filter(|earlier| reads_otherwise(earlier, facts));
+        let same = earlier.same_plan.filter(|(_, earlier)| says_the_same(earlier, facts, &row)).map(|(id, _)| id);
+        let opened = anew.then(|| opened_anew(facts, reason, same.is_none(), (otherwise.is_some(), before.rechecks)));
+        let open = opened.flatten();
+        // Read anew and to the same end, or by the plan of before, it is no news; read otherwise, or changed by its writer, it
+        // is.
+        let news = !anew || (row.revision > 0 && same.is_none()) || open == Some(Opened::Reopened);
         let says = Says {
             sent: facts.sent,
-            earlier,
-            facts: if earlier.is_none() { serde_json::to_string(facts)? } else { String::new() },
+            earlier: same,
+            facts: if same.is_none() { serde_json::to_string(facts)? } else { String::new() },
             links: facts.links(),
             answered: facts.failure == Some(Failure::Answered),
             newcomer: if news { Newcomer::of(facts, reader) } else { None },
+            before: otherwise.filter(|_| news).map(|before| before.links()).unwrap_or_default(),
             removes: joining::removes_unknown(facts, reader),
             anew,
-            open: if anew { opened_anew(facts, reason, earlier.is_none()) } else { None },
+            open,
         };
         Ok(ReadRow { entry, revision, says: Some(says) })
     }
 }
-
-/// What earlier readings of an entry say about the new one. Gives the last of the same plan and server.
-fn heed_earlier(
-    connection: &Connection,
-    entry: i64,
-    basis: &str,
-    reading: &mut Reading,
-) -> Result<Option<(i64, Facts)>> {
-    let mut statement =
-        connection.prepare_cached("SELECT basis, facts, id FROM readings WHERE entry_id = ? ORDER BY id")?;
-    let mut rows = statement.query([entry])?;
-    let mut last: Option<(i64, Facts)> = None;
-    while let Some(row) = rows.next()? {
-        let earlier: Facts = serde_json::from_str(row.get_ref(1)?.as_str()?).context("failed to read a reading")?;
-        let facts = &mut reading.facts;
-        // Once ahead of the job's clock, a time is never believed, however much later the row is read again.
-        facts.sent_ahead |= earlier.sent_ahead && earlier.sent == facts.sent;
-        if row.get_ref(0)?.as_str()? != basis {
-            continue;
-        }
-        let keys = |facts: &Facts| facts.effects.iter().map(|effect| effect.key).collect::<Vec<_>>();
-        if earlier.class == Class::Planned && facts.class == Class::Planned && keys(&earlier) != keys(facts) {
-            facts.class = Class::BadRow { why: CHANGED.to_owned() };
-            facts.effects.clear();
-            facts.repeat_blocked = false;
-        }
-        last = Some((row.get(2)?, earlier));
-    }
-    // It was there before what was sealed since, which would have been of its group.
-    reading.facts.overtaken &= last.as_ref().is_none_or(|(_, last)| last.overtaken);
-    Ok(last)
-}
-
-/// Whether a reading from before says the same, so that the entry stands by it again: configurations that are run in turn
-/// store nothing. A row that does not tell when it ended had ended when it was first read.
-fn says_the_same(earlier: &Facts, facts: &Facts, row: &Row) -> bool {
-    let ended = if row.revision == 0 { earlier.ended } else { facts.ended };
-    *earlier == Facts { ended, ..facts.clone() }
-}
-
-/// What is read otherwise than ever before is looked at again, and what nothing could be made of is decided anew when
-/// something can.
-fn opened_anew(facts: &Facts, reason: Option<Reason>, new: bool) -> Option<&'static str> {
-    if reason.is_some_and(|reason| falls(reason, facts)) {
-        return Some(
-            "UPDATE standings SET due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL,
-               joined = entry_id WHERE entry_id = ?",
-        );
-    }
-    (new && facts.class != Class::OtherEnvironment)
-        .then_some("UPDATE standings SET due_ms = 0 WHERE entry_id = ? AND status = 'resolved' AND due_ms IS NOT NULL")
-}
-
-/// Whether a verdict for want of a meaning falls to this reading. One that makes no more of it changes nothing, or two
-/// plans that are run in turn would supersede each other's verdict for ever.
-fn falls(reason: Reason, facts: &Facts) -> bool {
-    let blind = |effect: &Effect| effect.kind == Kind::Blind || effect.key.is_none();
-    match facts.class {
-        Class::BadRow { .. } | Class::NoPlan | Class::OtherEnvironment => false,
-        Class::Read => matches!(reason, Reason::BadRow | Reason::NoPlan | Reason::Unobservable),
-        Class::Planned => match reason {
-            // A URL that servers read in two ways was understood before, and is not any better now.
-            Reason::BadRow => !facts.effects.iter().any(|effect| effect.alternative),
-            Reason::NoPlan => true,
-            Reason::Unobservable => !facts.effects.iter().any(blind),
-            _ => false,
-        },
-    }
-}
-
-/// Looks at one key say nothing of another.
-const CHANGED: &str = "what it asks for was changed after the job had read it (record that under another request_id)";
 
 /// A page of entries that were not read yet.
 #[derive(Default)]
@@ -403,7 +347,7 @@ pub(super) struct Unread {
     revision: i64,
     /// `None`: the row is not there.
     pub row: Option<Row>,
-    /// Of one that stands as duplicate-risk: why.
+    /// Of one that stands as duplicate-risk, or as a read: why.
     reason: Option<Reason>,
 }
 
@@ -411,7 +355,7 @@ pub(super) struct Unread {
 pub(super) fn unread(connection: &Connection, from: i64, most: usize) -> Result<Page> {
     let mut statement = connection.prepare_cached(
         "SELECT s.entry_id, s.revision, e.id, e.request_id, e.operation_id, e.direction, e.method, e.url, e.body, e.sent_at,
-                e.ended_at, e.failure, e.http_status, s.arrived_ms, s.clock_error_ms, CASE s.status WHEN 'duplicate-risk' THEN s.reason END
+                e.ended_at, e.failure, e.http_status, s.arrived_ms, s.clock_error_ms, CASE WHEN s.status = 'duplicate-risk' OR s.reason = 'no-effect' THEN s.reason END
          FROM standings s LEFT JOIN entries e ON e.id = s.entry_id
          WHERE s.reading_id IS NULL AND s.entry_id >= ? ORDER BY s.entry_id LIMIT ?",
     )?;

@@ -26,6 +26,9 @@ pub(super) const WAITS: &str =
 /// Why a report does not advise what a run has not read under this plan, or since the table was rebuilt.
 const TO_BE_READ: &str = "it is to be read anew, for the plan, the row or its table was changed: nothing of it is sent again before the next run";
 
+/// Why an entry waits that was settled, and means something else under the plan of now.
+const READ_OTHERWISE: &str = "it is read otherwise than when it was decided, for the plan was changed: nothing of it is sent again before it is decided anew";
+
 /// Rows that are new in the ledger, or say something new.
 #[derive(Debug, Default)]
 pub(super) struct Newcomers {
@@ -58,7 +61,7 @@ impl Newcomer {
 
 impl Newcomers {
     /// Notes a row and its links.
-    pub fn add(&mut self, entry: i64, links: &[Link], newcomer: Newcomer) {
+    pub fn add<'a>(&mut self, entry: i64, links: impl IntoIterator<Item = &'a Link>, newcomer: Newcomer) {
         self.entries.insert(entry);
         for &link in links {
             let of = self.links.entry(link).or_insert((entry, false));
@@ -151,6 +154,12 @@ pub(super) fn reopen(connection: &Connection, newcomers: &Newcomers) -> Result<(
     Ok(())
 }
 
+/// Makes an entry due that is read otherwise than it was decided upon, and takes back the advice to send it again.
+pub(super) fn reopen_alone(connection: &Connection, entry: i64) -> Result<()> {
+    reopen_each(connection, [(entry, entry)], || true)?;
+    Ok(())
+}
+
 /// Makes these entries due, each for the row that joined it, the first of them at least, until `is_over`. Gives how many
 /// of them.
 fn reopen_each(
@@ -170,7 +179,8 @@ fn reopen_each(
     let mut count = 0;
     for (entry, newcomer) in joined {
         if again.execute([newcomer, entry])? > 0 {
-            wait.execute(params![why(connection, newcomer)?, entry])?;
+            let why = if newcomer == entry { READ_OTHERWISE.to_owned() } else { why(connection, newcomer)? };
+            wait.execute(params![why, entry])?;
         }
         count += 1;
         if is_over() {

@@ -17,6 +17,7 @@
 //! # Compatibility
 //! `schema.sql` is the schema, whole; `PRAGMA user_version` says which version a file is of. Another one is refused.
 
+mod anew;
 mod backup;
 mod blanking;
 mod clean;
@@ -32,6 +33,7 @@ mod intake;
 mod joining;
 pub mod journal;
 mod lock;
+mod notes;
 mod permits;
 mod prune;
 mod read_only;
@@ -110,6 +112,10 @@ pub struct Ledger {
     turns: Turns,
     /// A plan's change under way.
     opening: Option<intake::Opening>,
+    /// A person asked for another look at what is settled.
+    rechecks: bool,
+    /// And all is read anew for it, once.
+    reads_all: bool,
     /// Of a run. Freed when SQLite has closed the file: fields are dropped in their order.
     _lock: Option<RunLock>,
 }
@@ -127,6 +133,10 @@ impl Ledger {
         };
         // SQLite itself would make it 0644: a group of writers is let in by the umask, and nobody else.
         filesystem::refuse(path)?;
+        if !outputs::folder_of(path).is_dir() {
+            let remedy = "make the folder, or correct ledger.path in the configuration";
+            bail!(Refused(format!("there is no folder for the ledger {} ({remedy})", path.display())));
+        }
         match outputs::closed_to_others(&mut File::options()).write(true).create_new(true).open(path) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -158,7 +168,17 @@ impl Ledger {
         let (identity, salt) =
             connection.query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let turns = Turns::alone();
-        Ok(Ledger { connection, path: PathBuf::from(":memory:"), salt, identity, turns, opening: None, _lock: None })
+        Ok(Ledger {
+            connection,
+            path: PathBuf::from(":memory:"),
+            salt,
+            identity,
+            turns,
+            opening: None,
+            rechecks: false,
+            reads_all: false,
+            _lock: None,
+        })
     }
 
     /// Opens a ledger that `init` or `schema.sql` made.
@@ -231,7 +251,17 @@ impl Ledger {
             .query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(|error| unread(path, error))?;
         let turns = Turns::shared();
-        Ok(Ledger { connection, path: path.to_owned(), salt, identity, turns, opening: None, _lock: None })
+        Ok(Ledger {
+            connection,
+            path: path.to_owned(),
+            salt,
+            identity,
+            turns,
+            opening: None,
+            rechecks: false,
+            reads_all: false,
+            _lock: None,
+        })
     }
 
     /// The salt under which links are digested.
@@ -271,6 +301,7 @@ fn prepare(connection: &Connection) -> Result<()> {
 
 /// There must be a ledger, at a place where one may be.
 fn refuse_place(path: &Path) -> Result<()> {
+    filesystem::refuse_link(path)?;
     let exists = path.try_exists().map_err(|error| anyhow::Error::new(error).context(explain::unwritable(path)))?;
     if !exists {
         let remedy = "run `privo-reconcile init`, or mend ledger.path in the configuration";

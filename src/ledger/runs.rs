@@ -37,12 +37,14 @@ pub struct RunEnd {
 }
 
 impl Ledger {
-    /// Makes everything due that a watch looks at, or looked at once: verdicts that a late record could correct.
+    /// Makes everything due that a watch looks at, or looked at once: verdicts that a late record could correct. What is read
+    /// otherwise by this run's plan than it was decided upon is decided anew.
     ///
     /// # Errors
     /// When the ledger cannot be written.
     pub fn recheck(&mut self) -> Result<()> {
         const SOME: i64 = 200;
+        (self.rechecks, self.reads_all) = (true, true);
         let (mut from, last) = self.connection.query_row(
             "SELECT coalesce(min(entry_id), 0), coalesce(max(entry_id), -1) FROM standings",
             [],

@@ -34,7 +34,7 @@ impl Setup {
         Ledger::create(&path).unwrap();
         let (name, text) = SHIPPED[0];
         let plan = |text: &str| Plan::load(name, text, &BTreeMap::new()).unwrap();
-        let plans = [plan(text), plan(&format!("{text}\n# another\n"))];
+        let plans = [plan(text), plan(&text.replace("privo-gateway\"", "another\""))];
         let server = Url::parse("http://127.0.0.1:9").unwrap();
         let ledger = Ledger::open(&path).unwrap();
         let salt = ledger.salt().to_vec();

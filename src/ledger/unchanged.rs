@@ -62,6 +62,8 @@ impl Ledger {
             identity: self.identity.clone(),
             turns: Turns::alone(),
             opening: None,
+            rechecks: false,
+            reads_all: false,
             _lock: None,
         })
     }

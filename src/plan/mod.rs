@@ -50,6 +50,8 @@ pub struct Plan {
     pub name: String,
     /// SHA-256 of the plan's text and its parameters, in hexadecimal.
     pub digest: String,
+    /// The same of what the text says: comments and layout change nothing.
+    meaning: String,
     pub lookups: BTreeMap<String, Lookup>,
     pub operations: Vec<Operation>,
     pub statuses: Statuses,
@@ -82,13 +84,19 @@ impl Plan {
         let mut file = file;
         check::shared(&mut file).map_err(|mistake| mistake.told(&at))?;
         check::plan(&file, params, &at)?;
-        let mut digest = Sha256::new_with_prefix(text);
-        for (name, value) in params {
-            digest.update(format!("\n{name}={value}"));
-        }
+        let said: toml::Table =
+            toml::from_str(text).map_err(|error| crate::mistake::toml_error(place, text, "", &error))?;
+        let digest = |text: &str| {
+            let mut digest = Sha256::new_with_prefix(text);
+            for (name, value) in params {
+                digest.update(format!("\n{name}={value}"));
+            }
+            hex(&digest.finalize())
+        };
         Ok(Plan {
             name: file.name,
-            digest: hex(&digest.finalize()),
+            digest: digest(text),
+            meaning: digest(&serde_json::to_string(&said)?),
             lookups: file.lookups,
             operations: file.operations,
             statuses: file.statuses,

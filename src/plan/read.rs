@@ -92,7 +92,7 @@ impl Reader<'_> {
     pub fn basis(&self) -> String {
         let server = self.server.origin().ascii_serialization();
         let also: String = self.also.iter().map(|url| format!(" {}", url.origin().ascii_serialization())).collect();
-        let digest = Sha256::digest(format!("{READING} {} {server}{also}", self.plan.digest));
+        let digest = Sha256::digest(format!("{READING} {} {server}{also}", self.plan.meaning));
         super::hex(&digest[..16])
     }
 
