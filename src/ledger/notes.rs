@@ -19,6 +19,9 @@ const SAID: &[(&str, &[&str])] = &[
 impl Ledger {
     /// Takes the words that name the subject out of what people said. There are few such rows: it is one short transaction.
     pub(super) fn forget_in_notes(&mut self, subject: &Subject) -> Result<()> {
+        if !is_named(&self.connection, subject)? {
+            return Ok(());
+        }
         let turn = self.turn()?;
         turn.execute("UPDATE ledger SET blanking = 1", [])?;
         for (table, columns) in SAID {
@@ -32,9 +35,36 @@ impl Ledger {
     }
 }
 
+/// Whether anything that people said names the subject.
+fn is_named(connection: &Connection, subject: &Subject) -> Result<bool> {
+    for (table, columns) in SAID {
+        for column in *columns {
+            if said(connection, (table, column))?.iter().any(|(_, said)| subject.is_named_in(said)) {
+                return Ok(true);
+            }
+        }
+    }
+    let closed = who_closed(connection)?;
+    Ok(closed.iter().any(|(_, said)| parts(said).is_some_and(|(who, _)| subject.is_named_in(who))))
+}
+
+fn said(connection: &Connection, (table, column): (&str, &str)) -> Result<Vec<(i64, String)>> {
+    texts(connection, &format!("SELECT id, {column} FROM {table} WHERE {column} IS NOT NULL"))
+}
+
+fn who_closed(connection: &Connection) -> Result<Vec<(i64, String)>> {
+    texts(connection, "SELECT id, explanation FROM verdicts WHERE decision_id IS NULL AND reason = 'closed'")
+}
+
+/// Who closed an entry, and what else is said of it.
+fn parts(said: &str) -> Option<(&str, &str)> {
+    said.strip_prefix(CLOSED)?.split_once(": ")
+}
+
+const CLOSED: &str = "closed by ";
+
 fn unname(connection: &Connection, (table, column): (&str, &str), subject: &Subject) -> Result<()> {
-    let sql = format!("SELECT id, {column} FROM {table} WHERE {column} IS NOT NULL");
-    for (id, said) in texts(connection, &sql)? {
+    for (id, said) in said(connection, (table, column))? {
         if subject.is_named_in(&said) {
             let left = match serde_json::from_str(&said) {
                 Ok(document @ serde_json::Value::Object(_)) => left_of(document, subject).to_string(),
@@ -61,10 +91,8 @@ fn left_of(value: serde_json::Value, subject: &Subject) -> serde_json::Value {
 
 /// Who closed an entry is no word about the entry, which stays as it is.
 fn unname_who_closed(connection: &Connection, subject: &Subject) -> Result<()> {
-    const CLOSED: &str = "closed by ";
-    let sql = "SELECT id, explanation FROM verdicts WHERE decision_id IS NULL AND reason = 'closed'";
-    for (id, said) in texts(connection, sql)? {
-        let Some((who, rest)) = said.strip_prefix(CLOSED).and_then(|said| said.split_once(": ")) else { continue };
+    for (id, said) in who_closed(connection)? {
+        let Some((who, rest)) = parts(&said) else { continue };
         if !subject.is_named_in(who) {
             continue;
         }

@@ -135,7 +135,16 @@ fn forget(connection: &Connection, request_id: &str) -> rusqlite::Result<bool> {
 /// # Errors
 /// When the ledger cannot be written.
 pub fn record(connection: &Connection, entry: &NewEntry) -> rusqlite::Result<bool> {
-    Ok(insert(connection, entry)? > 0)
+    match insert(connection, entry) {
+        Err(error) if is_repeat(&error) => Ok(false),
+        inserted => Ok(inserted? > 0),
+    }
+}
+
+/// A unique index of the partner's own on the id is asked before the table's key, and refuses what that passes over.
+fn is_repeat(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(failure, Some(said)) = error else { return false };
+    failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE && said.ends_with(" entries.request_id")
 }
 
 fn insert(connection: &Connection, entry: &NewEntry) -> rusqlite::Result<usize> {
@@ -207,5 +216,8 @@ mod tests {
         let ledger = Ledger::in_memory().unwrap();
         assert_eq!(record(&ledger.connection, &intent("a", None)), Ok(true));
         assert_eq!(record(&ledger.connection, &intent("a", Some("other"))), Ok(false));
+        ledger.connection.execute_batch("CREATE UNIQUE INDEX theirs ON entries (request_id)").unwrap();
+        assert_eq!(record(&ledger.connection, &intent("a", None)), Ok(false));
+        assert_eq!(record(&ledger.connection, &intent("b", None)), Ok(true));
     }
 }
