@@ -297,7 +297,7 @@ fn a_create_that_nothing_shows_is_left_to_a_person() {
 fn a_command_that_left_something_behind_is_not_waited_for() {
     let platform = Platform::start();
     let dir = lost(&platform, 1);
-    let script = format!("sleep 600 &\necho $! > left\n{ANSWERED}");
+    let script = format!("sleep 600 2>/dev/null &\necho $! > left\n{ANSWERED}");
     let command = program(&dir, &script);
     approve(&dir);
     // `settle.intent` is an hour: who waited for it would hang.

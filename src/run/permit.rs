@@ -200,6 +200,8 @@ fn still_advised(looked: &Looked, now: Moment) -> Option<Answer> {
 /// What speaks against sending an attempt again.
 fn spoken_against(member: &Member, attempt: &Attempt, decision: &Decision, now: Moment) -> Option<Answer> {
     match decision {
+        // A clock that is wrong may be all that it waits for.
+        Decision::Defer(_) if far_off(member, attempt).is_some() => far_off(member, attempt),
         Decision::Settle(verdict) if verdict.action == Action::Resend && verdict.status == Status::Resolved => {
             unseen(member, attempt, verdict.reason, now)
         }
@@ -213,6 +215,16 @@ fn is_looked_at(effect: &Effect, never_sent: bool) -> bool {
     !never_sent || effect.kind == Kind::Member
 }
 
+/// This host's clock is far from the server's, by the looks that were made just now.
+fn far_off(member: &Member, attempt: &Attempt) -> Option<Answer> {
+    let mut skews = attempt.looks[member.stored_looks..].iter().filter_map(|look| look.skew);
+    let (least, most) = skews.find(|(least, most)| least.0 > LONGEST.0 || most.0 < -LONGEST.0)?;
+    let off = if least.0 > 0 { least } else { Span(-most.0) };
+    Some(Answer::NotNow(format!(
+        "this host's clock is {off} from the server's, and a permit's time would mean nothing (set it right)"
+    )))
+}
+
 /// What the looks that were made just now lack: one at every effect, with an answer to rely on. Of a create that the server
 /// does not keep unique the list must be whole.
 fn unseen(member: &Member, attempt: &Attempt, reason: Reason, now: Moment) -> Option<Answer> {
@@ -224,11 +236,8 @@ fn unseen(member: &Member, attempt: &Attempt, reason: Reason, now: Moment) -> Op
         let Some(look) = look.filter(|look| look.seen != Seen::Inconclusive && look.random == Control::Held) else {
             return not_now("it could not be looked at just now, with an answer to rely on");
         };
-        if let Some((least, most)) = look.skew.filter(|(least, most)| least.0 > LONGEST.0 || most.0 < -LONGEST.0) {
-            let off = if least.0 > 0 { least } else { Span(-most.0) };
-            return Some(Answer::NotNow(format!(
-                "this host's clock is {off} from the server's, and a permit's time would mean nothing (set it right)"
-            )));
+        if let Some(answer) = far_off(member, attempt) {
+            return Some(answer);
         }
         if now.since(look.asked) > LONGEST {
             return not_now("what was seen of it is older than a minute by now");
