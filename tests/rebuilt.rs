@@ -148,6 +148,23 @@ fn a_row_that_came_between_two_openings_is_found_though_the_triggers_are_back() 
     verified(&dir);
 }
 
+/// All that is still watched is read anew then, beside the row that came.
+#[test]
+fn a_row_that_came_unnoticed_takes_back_what_was_settled_without_it() {
+    let platform = Platform::start();
+    let dir = ledger(&platform);
+    let attempt = |id: &str| Entry::register(id, &platform.url, "gil@example.com").operation("op-gil");
+    dir.insert(&attempt("never").failure("not_sent"));
+    dir.run(&["run"]);
+    assert_eq!(dir.says("never"), "resolved not-applied never-sent resend");
+    dir.db().execute_batch(&recipe(AS_IT_WAS)).unwrap();
+    dir.insert(&attempt("came").http(503));
+    dir.run(&["run"]);
+    assert!(dir.says("came").starts_with("pending"), "{}", dir.says("came"));
+    assert!(dir.says("never").starts_with("pending"), "{}", dir.says("never"));
+    verified(&dir);
+}
+
 #[test]
 fn a_rebuild_under_an_open_ledger_is_seen_by_whoever_asks_how_it_stands() {
     let dir = Dir::new(&Setup::bare("http://127.0.0.1:9"));

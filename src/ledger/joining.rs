@@ -109,8 +109,48 @@ impl Newcomers {
                 }
             }
         }
+        self.join_read_anew(connection, &mut joined)?;
         removed(connection, &self.removals, &mut joined)?;
         Ok(joined)
+    }
+
+    /// What was settled and was read anew together with the newcomers (after a change of the table, or of the plan) is joined
+    /// by those of them that were never read before.
+    fn join_read_anew(&self, connection: &Connection, joined: &mut BTreeMap<i64, i64>) -> Result<()> {
+        let mut settled =
+            connection.prepare_cached("SELECT 1 FROM standings WHERE entry_id = ? AND verdict_id IS NOT NULL")?;
+        let mut anew = BTreeSet::new();
+        for entry in &self.entries {
+            if settled.exists([entry])? {
+                anew.insert(*entry);
+            }
+        }
+        if anew.is_empty() {
+            return Ok(());
+        }
+        let mut links_of = connection.prepare_cached("SELECT link FROM links WHERE entry_id = ?")?;
+        let mut readings = connection.prepare_cached("SELECT count(*) FROM readings WHERE entry_id = ?")?;
+        let mut open = Vec::new();
+        for entry in self.entries.difference(&anew) {
+            if readings.query_row([entry], |row| row.get::<_, i64>(0))? <= 1 {
+                open.push((*entry, *entry));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        while let Some((entry, newcomer)) = open.pop() {
+            for link in links_of.query_map([entry], |row| Ok(Link(row.get(0)?)))? {
+                let link = link?;
+                if !seen.insert(link) {
+                    continue;
+                }
+                entries_of(connection, link, |other| {
+                    if anew.contains(&other) && joined.insert(other, newcomer).is_none() {
+                        open.push((other, newcomer));
+                    }
+                })?;
+            }
+        }
+        Ok(())
     }
 }
 
