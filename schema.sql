@@ -374,7 +374,7 @@ CREATE TABLE permits (
   approval_id   INTEGER NOT NULL REFERENCES approvals (id),
   entry_id      INTEGER NOT NULL,         -- the first attempt of the operation
   verdict_id    INTEGER NOT NULL,         -- that of this attempt
-  permitted_ms  INTEGER,                  -- NULL: not yet
+  permitted_ms  INTEGER,                  -- NULL: not yet; without an intent: a look was surprised, and it is approved no more
   intent_id     INTEGER,                  -- the entry that was written ahead of the sending
   PRIMARY KEY (approval_id, entry_id)
 ) WITHOUT ROWID;

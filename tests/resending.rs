@@ -7,6 +7,7 @@ use crate::util;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::util::resends::{
     ANSWERED, RESEND, Talk, WAIT, approve, email, intents, list, lost, operations, program, register, send, sent, setup,
@@ -390,6 +391,32 @@ fn a_delete_is_permitted_while_its_record_is_still_there() {
     assert_eq!(intents(&dir), 0);
 }
 
+/// What a 429 turned away made nothing; so nothing in the list corrects its verdict, and all the same it is not sent.
+#[test]
+fn what_somebody_else_did_since_is_not_sent_again_and_holds_nothing_up() {
+    let platform = Platform::start();
+    let mum = Some("mum@example.com".to_owned());
+    platform.add(NewAccount { email: mum.clone(), ..NewAccount::default() });
+    let dir = Dir::new(&setup(&platform));
+    dir.insert(&child("c/1", &platform, "Kim").http(429));
+    dir.insert(&register(&platform, 1));
+    dir.run_twice();
+    assert_eq!(operations(&list(&dir)), ["c/1", "r1"]);
+    approve(&dir);
+    platform.add(NewAccount {
+        given_name: Some("Kim".to_owned()),
+        birth_date_yyyymmdd: Some("20150101".to_owned()),
+        parent_email: mum,
+        ..NewAccount::default()
+    });
+    is_surprised(&dir);
+    assert_eq!((dir.says("c/1"), intents(&dir)), (RESEND.to_owned(), 0));
+    // What was approved of it is over; the next one is not held up.
+    let mut talk = Talk::of(&dir, &[]);
+    assert_eq!(talk.permit()["operation_id"], "r1");
+    talk.ends();
+}
+
 /// The part of a program between its marks, as docs/RESENDING.md shows it.
 fn shown(program: &str, mark: &str) -> String {
     let loops = program.split(&format!("{mark} loop\n")).nth(1).unwrap();
@@ -399,12 +426,17 @@ fn shown(program: &str, mark: &str) -> String {
 #[test]
 fn the_loops_of_the_page_send_each_operation_once() {
     let page = include_str!("../docs/RESENDING.md");
-    let loops = [("python3", "resend.py", "#"), ("node", "resend.mjs", "//")];
-    for (language, file, mark) in loops {
+    // Java runs a source file where its compiler is installed.
+    let loops = [
+        ("python3", "python3", "resend.py", "#"),
+        ("node", "node", "resend.mjs", "//"),
+        ("java", "javac", "Resend.java", "//"),
+    ];
+    for (language, needed, file, mark) in loops {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/resending").join(file);
         assert!(page.contains(&shown(&std::fs::read_to_string(&program).unwrap(), mark)), "{file} is shown otherwise");
-        if Command::new(language).arg("--version").output().is_err() {
-            eprintln!("skipped: {language} is not installed");
+        if Command::new(needed).arg("--version").output().is_err() {
+            eprintln!("skipped: {needed} is not installed");
             continue;
         }
         let platform = Platform::start();
@@ -430,9 +462,10 @@ fn the_loops_of_the_page_send_each_operation_once() {
     }
 }
 
-/// In this process, for the binary has no clock but the real one: what was seen is older than a minute when it is decided.
+/// In this process, for the binary has no clock but the real one: what was seen is older than a minute when it is decided, or
+/// the clock was set meanwhile.
 #[test]
-fn what_was_seen_more_than_a_minute_ago_permits_nothing() {
+fn what_was_seen_more_than_a_minute_ago_or_by_another_clock_permits_nothing() {
     let platform = Platform::start();
     let dir = lost(&platform, 1);
     approve(&dir);
@@ -453,12 +486,19 @@ fn what_was_seen_more_than_a_minute_ago_permits_nothing() {
     let lookups = Lookups::new(&config, Moment::now).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut answer = |clock: fn() -> Moment| {
-        let permits = Permits { config: &config, reader: &reader, lookups: &lookups, run, clock };
+        let fresh_id = Ledger::fresh_id;
+        let permits = Permits { config: &config, reader: &reader, lookups: &lookups, run, clock, fresh_id };
         let approved = ledger.approved(Moment::now()).unwrap()[0];
         runtime.block_on(permits.of(&mut ledger, &approved)).unwrap()
     };
     let late = answer(|| Moment::now() + Span::seconds(61));
     assert!(matches!(&late, Answer::NotNow(why) if why.contains("older than a minute")), "{late:?}");
+    // It is read before the look and after it.
+    let set_back = answer(|| {
+        static READ: AtomicI64 = AtomicI64::new(0);
+        Moment::now() - Span::seconds(3600 * READ.fetch_add(1, Ordering::SeqCst))
+    });
+    assert!(matches!(&set_back, Answer::NotNow(why) if why.contains("clock was set")), "{set_back:?}");
     assert!(matches!(answer(Moment::now), Answer::Permit(_)));
     assert_eq!(intents(&dir), 1);
 }

@@ -1,12 +1,14 @@
 //! Sending again: what is advised, what of it people approved, and the intent that is written ahead of a sending.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result, bail};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::fellows::{self, Fellows};
 use super::intake::take_in_few;
 use super::writing::Writing;
-use super::{Ledger, RunId, Stored};
+use super::{Ledger, RunId, Stored, schema};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Facts, Kind};
 use crate::plan::Reader;
@@ -163,6 +165,25 @@ impl Ledger {
         Ok(approved.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Ends what was approved of an operation, without a permit: a person is to look at it again.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn disapprove(&mut self, approved: &Approved, at: Moment) -> Result<()> {
+        let sql = "UPDATE permits SET permitted_ms = ? WHERE entry_id = ? AND verdict_id = ? AND permitted_ms IS NULL";
+        self.connection.prepare_cached(sql)?.execute(params![at.0, approved.entry, approved.verdict])?;
+        Ok(())
+    }
+
+    /// The first of what is approved and was not passed over, once all that came was read.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or written.
+    pub fn next_approved(&mut self, reader: &Reader, now: Moment, passed: &HashSet<i64>) -> Result<Option<Approved>> {
+        while self.take_in(reader, now)? {}
+        Ok(self.approved(now)?.into_iter().find(|approved| !passed.contains(&approved.entry)))
+    }
+
     /// Writes what was seen of a group, and the intent to send one operation of it again, in one transaction; when this
     /// returns true, it is durable, and the operation is advised to be sent again no more. False: a writer changed the group
     /// meanwhile, or the approval holds no more; nothing of it was written.
@@ -173,6 +194,8 @@ impl Ledger {
         let now = intent.sent;
         let mut fellows = Fellows::default();
         loop {
+            // A row that came without triggers counts as well.
+            schema::heal(&self.connection, &self.path)?;
             let turn = self.turn()?;
             let Some(news) = take_in_few(&turn, reader, now)? else {
                 drop(turn);

@@ -284,21 +284,37 @@ impl<'a, T: Transport> Lookups<'a, T> {
         Ok(())
     }
 
+    /// What is to be added to the job's clock now to have the server's, at least and at most, by one request for nobody.
+    /// `None`: its answer bears no `Date`.
+    ///
+    /// # Errors
+    /// [`Stop`]: there was no answer.
+    pub async fn skew(&self) -> Result<Option<(Span, Span)>, Stop> {
+        let Some((name, key)) = self.nobody() else { return Ok(None) };
+        let sighting = self.look_up(name, &key, &Shared::default()).await?;
+        match (sighting.skew, sighting.found) {
+            (None, Found::Inconclusive(why)) => Err(Stop::Failed(why)),
+            (skew, _) => Ok(skew),
+        }
+    }
+
     /// One request through an open breaker: true when the server answers again.
     ///
     /// # Errors
     /// [`Stop::Fatal`] only.
     pub async fn trial(&self) -> Result<bool, Stop> {
-        let mut of_the_server = self.config.plan.lookups.iter().filter(|(_, lookup)| lookup.host.is_none());
-        let Some((name, _)) = of_the_server.next() else { return Ok(false) };
+        let Some((name, key)) = self.nobody() else { return Ok(false) };
         self.server.pace.allow_trial();
-        match self.random_key(name) {
-            Ok(key) => match self.look_up(name, &key, &Shared::default()).await {
-                Err(Stop::Fatal(error)) => Err(Stop::Fatal(error)),
-                Ok(_) | Err(_) => Ok(self.server.pace.left_alone().is_none()),
-            },
-            Err(_) => Ok(false),
+        match self.look_up(name, &key, &Shared::default()).await {
+            Err(Stop::Fatal(error)) => Err(Stop::Fatal(error)),
+            Ok(_) | Err(_) => Ok(self.server.pace.left_alone().is_none()),
         }
+    }
+
+    /// A lookup of the server, and a key that nobody has.
+    fn nobody(&self) -> Option<(&str, String)> {
+        let (name, _) = self.config.plan.lookups.iter().find(|(_, lookup)| lookup.host.is_none())?;
+        Some((name, self.random_key(name).ok()?))
     }
 }
 

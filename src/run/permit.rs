@@ -7,10 +7,10 @@ use anyhow::Result;
 use serde::{Serialize, Serializer};
 
 use super::look::{Looked, Turn};
-use crate::clock::{Moment, Span};
+use crate::clock::{Moment, Span, Tick, tick};
 use crate::config::Config;
 use crate::decide::{Decision, decide, operations};
-use crate::evidence::{Attempt, Case, Effect, Facts, Kind};
+use crate::evidence::{Attempt, Case, Effect, Facts, Kind, Record, Window};
 use crate::http::Transport;
 use crate::ledger::{Approved, Fellows, Group, Intent, Ledger, Member, RunId};
 use crate::lookup::{Lookups, Stop};
@@ -20,6 +20,9 @@ use crate::words::{Action, Control, Outcome, Reason, Seen, Status};
 /// A permit is for now: what was looked at is not known for long. So long a look may take, and be old when it is decided upon,
 /// and so long a permit may be used.
 const LONGEST: Span = Span::seconds(60);
+
+/// A clock and the timer that are further apart than this after a look were not left alone; adjusting a clock slowly is less.
+const SET: Span = Span::seconds(1);
 
 /// That one operation may be sent again now, once. It is written into the ledger as an intent before it leaves, and names
 /// the partner's request by the partner's own ids.
@@ -63,6 +66,8 @@ pub struct Permits<'a, T> {
     pub lookups: &'a Lookups<'a, T>,
     pub run: RunId,
     pub clock: fn() -> Moment,
+    /// Makes the request id of a new attempt.
+    pub fresh_id: fn(&Ledger) -> Result<String>,
 }
 
 /// How long after it was written a permit may be used at the latest: the rest of the window is the request's own.
@@ -87,7 +92,7 @@ impl<T: Transport> Permits<'_, T> {
         }
         let Some(like) = last_sent(&group, &open) else { return Ok(not_as_shown()) };
         let permit = Permit {
-            request_id: ledger.fresh_id()?,
+            request_id: (self.fresh_id)(ledger)?,
             operation_id: group.members[like].row.operation().to_owned(),
             operation: group.case.attempts[like].facts.operation.clone(),
             method: group.case.attempts[like].facts.method.clone(),
@@ -98,32 +103,45 @@ impl<T: Transport> Permits<'_, T> {
         let never_sent =
             group.case.attempts[like].verdict.as_ref().map(|verdict| verdict.reason) == Some(Reason::NeverSent);
         let like = group.case.attempts[like].entry;
-        let turn = Turn::of(group, open, self.reader, (self.clock)(), |effect| is_looked_at(effect, never_sent));
-        let looked = match tokio::time::timeout(LONGEST.duration(), turn.look(self.lookups, self.reader)).await {
+        let began = ((self.clock)(), tick());
+        let turn = Turn::of(group, open, self.reader, began.0, |effect| is_looked_at(effect, never_sent));
+        let (looked, skew) = match tokio::time::timeout(LONGEST.duration(), self.look(turn, never_sent)).await {
             Ok(Ok(looked)) => looked,
             Ok(Err(Stop::Alone(why) | Stop::Failed(why))) => return Ok(Answer::NoAnswer(why)),
             Ok(Err(Stop::Fatal(error))) => return Err(error),
             // A pause that the server asked for may last for hours, and a run waits for the lock.
             Err(_) => return Ok(Answer::NoAnswer(format!("it took longer than {LONGEST}"))),
         };
-        self.decided(ledger, approved, looked, like, permit)
+        let now = (self.clock)();
+        let clock = if was_set(began, now) { Some(set_meanwhile()) } else { skew.and_then(far_off) };
+        self.decided(ledger, approved, looked, (like, permit, now), clock)
     }
 
-    /// Writes what was seen, and the permit if it may be given.
+    /// Makes the looks. Where nothing is looked at the server is asked for its time all the same.
+    async fn look(&self, turn: Turn, never_sent: bool) -> Result<(Looked, Option<(Span, Span)>), Stop> {
+        let looked = turn.look(self.lookups, self.reader).await?;
+        let skew = if never_sent { self.lookups.skew().await? } else { None };
+        Ok((looked, skew))
+    }
+
+    /// Writes what was seen, and the permit if it may be given; `clock` is what this host's clock has against it.
     fn decided(
         &self,
         ledger: &mut Ledger,
         approved: &Approved,
         looked: Looked,
-        like: i64,
-        permit: Permit,
+        (like, permit, now): (i64, Permit, Moment),
+        clock: Option<Answer>,
     ) -> Result<Answer> {
-        let now = (self.clock)();
-        let still = still_advised(&looked, now);
+        let still = still_advised(&looked, now).or(clock);
         let seen = looked.tell(now)?;
         if let Some(answer) = still {
             let mut fellows = Fellows::default();
             ledger.store(self.run, &[seen], self.reader, &mut fellows, now)?;
+            if matches!(answer, Answer::Surprise(_)) {
+                // Its verdict may stand all the same; what comes after it in the list is not to wait for it.
+                ledger.disapprove(approved, now)?;
+            }
             return Ok(answer);
         }
         let Permit { request_id, operation_id, .. } = &permit;
@@ -184,10 +202,17 @@ fn last_sent(group: &Group, open: &[bool]) -> Option<usize> {
 fn still_advised(looked: &Looked, now: Moment) -> Option<Answer> {
     let group = &looked.group;
     let decisions = decide(&group.case);
-    let examined =
-        group.each().zip(&decisions).zip(&looked.open).filter(|((each, _), open)| **open && !each.1.answered());
+    let examined = group.each().zip(&decisions).zip(&looked.open);
+    let examined: Vec<_> =
+        examined.filter(|((each, _), open)| **open && !each.1.answered()).map(|(examined, _)| examined).collect();
+    // Nothing was sent, or what was sent was turned away: then what is there is another's.
+    let made_nothing = examined.iter().all(|(each, _)| each.1.facts.window == Window::None);
     let mut answers: Vec<Answer> = examined
-        .filter_map(|(((member, attempt), decision), _)| spoken_against(member, attempt, decision, now))
+        .into_iter()
+        .filter_map(|((member, attempt), decision)| {
+            spoken_against(member, attempt, decision, now)
+                .or_else(|| made_nothing.then(|| is_listed(attempt)).flatten())
+        })
         .collect();
     answers.extend(looked.unusable.first().map(|(lookup, controls)| {
         let why = controls.contradiction().or(controls.cause.as_deref()).unwrap_or("no answer");
@@ -201,7 +226,7 @@ fn still_advised(looked: &Looked, now: Moment) -> Option<Answer> {
 fn spoken_against(member: &Member, attempt: &Attempt, decision: &Decision, now: Moment) -> Option<Answer> {
     match decision {
         // A clock that is wrong may be all that it waits for.
-        Decision::Defer(_) if far_off(member, attempt).is_some() => far_off(member, attempt),
+        Decision::Defer(_) if clock_is_off(member, attempt).is_some() => clock_is_off(member, attempt),
         Decision::Settle(verdict) if verdict.action == Action::Resend && verdict.status == Status::Resolved => {
             unseen(member, attempt, verdict.reason, now)
         }
@@ -216,13 +241,8 @@ fn is_looked_at(effect: &Effect, never_sent: bool) -> bool {
 }
 
 /// This host's clock is far from the server's, by the looks that were made just now.
-fn far_off(member: &Member, attempt: &Attempt) -> Option<Answer> {
-    let mut skews = attempt.looks[member.stored_looks..].iter().filter_map(|look| look.skew);
-    let (least, most) = skews.find(|(least, most)| least.0 > LONGEST.0 || most.0 < -LONGEST.0)?;
-    let off = if least.0 > 0 { least } else { Span(-most.0) };
-    Some(Answer::NotNow(format!(
-        "this host's clock is {off} from the server's, and a permit's time would mean nothing (set it right)"
-    )))
+fn clock_is_off(member: &Member, attempt: &Attempt) -> Option<Answer> {
+    attempt.looks[member.stored_looks..].iter().filter_map(|look| look.skew).find_map(far_off)
 }
 
 /// What the looks that were made just now lack: one at every effect, with an answer to rely on. Of a create that the server
@@ -236,8 +256,8 @@ fn unseen(member: &Member, attempt: &Attempt, reason: Reason, now: Moment) -> Op
         let Some(look) = look.filter(|look| look.seen != Seen::Inconclusive && look.random == Control::Held) else {
             return not_now("it could not be looked at just now, with an answer to rely on");
         };
-        if let Some(answer) = far_off(member, attempt) {
-            return Some(answer);
+        if let Some(off) = look.skew.and_then(far_off) {
+            return Some(off);
         }
         if now.since(look.asked) > LONGEST {
             return not_now("what was seen of it is older than a minute by now");
@@ -249,11 +269,40 @@ fn unseen(member: &Member, attempt: &Attempt, reason: Reason, now: Moment) -> Op
         if no_list || look.known != Control::Held {
             return not_now("its list could not be seen whole just now");
         }
-        if never_sent && look.seen != Seen::Absent {
-            return Some(Answer::Surprise("what it would make is listed, though it never left its sender".to_owned()));
-        }
     }
     None
+}
+
+/// The last look at an owner's list shows what the attempt would make, and can have been made since: somebody else did it, for
+/// no attempt was taken. Nothing is said of it by the verdict.
+fn is_listed(attempt: &Attempt) -> Option<Answer> {
+    let since = |made: Moment| attempt.facts.sent().is_none_or(|sent| made + LONGEST >= sent);
+    let like = |record: &Record| !record.differs() && record.made.is_none_or(since);
+    let members = attempt.facts.effects.iter().enumerate().filter(|(_, effect)| effect.kind == Kind::Member);
+    let mut last = members.filter_map(|(index, _)| attempt.looks.iter().rev().find(|look| look.effect == index));
+    last.any(|look| look.records.iter().any(like))
+        .then(|| Answer::Surprise("what it would make is listed, though no attempt was taken".to_owned()))
+}
+
+/// What is to be added to this host's clock, at least and at most, is too much: the permit's time would be in doubt.
+fn far_off((least, most): (Span, Span)) -> Option<Answer> {
+    let off = if least.0 > 0 { least } else { Span(-most.0) };
+    (off.0 > LONGEST.0).then(|| {
+        Answer::NotNow(format!(
+            "this host's clock is {off} from the server's, and a permit's time would mean nothing (set it right)"
+        ))
+    })
+}
+
+/// The clock was set since then: the permit would be dated otherwise than what was seen, and the intent's window would end
+/// too soon.
+fn was_set((clock, timer): (Moment, Tick), now: Moment) -> bool {
+    let passed = i64::try_from(timer.elapsed().as_millis()).unwrap_or(i64::MAX);
+    now.since(clock).0.abs_diff(passed) > SET.0.unsigned_abs()
+}
+
+fn set_meanwhile() -> Answer {
+    Answer::NotNow("this host's clock was set while it was looked at".to_owned())
 }
 
 /// The request makes the owner of the list, too: before that there is none.

@@ -14,7 +14,7 @@ use crate::command::record::form::{Clerk, Ending, Order, Wrong};
 use crate::config::Config;
 use crate::exit::{self, Held, Refused};
 use crate::ledger::journal::Became;
-use crate::ledger::{Approved, Ledger, RunEnd, RunId, RunStart};
+use crate::ledger::{Ledger, RunEnd, RunId, RunStart};
 use crate::lookup::{Lookups, Stop};
 use crate::plan::Reader;
 use crate::run::permit::{self, Answer, Permit, Permits};
@@ -104,15 +104,13 @@ impl<'a> Handing<'a> {
             // Held while this one is decided and written, and no longer.
             let mut ledger = self.opened_alone().await?;
             let now = Moment::now();
-            while ledger.take_in(self.reader, now)? {}
-            let is_new = |approved: &Approved| !self.passed.0.contains(&approved.entry);
-            let Some(approved) = ledger.approved(now)?.into_iter().find(is_new) else {
+            let Some(approved) = ledger.next_approved(self.reader, now, &self.passed.0)? else {
                 return self.nothing_approved(&ledger);
             };
             let run = self.run(&mut ledger)?;
             self.try_again().await?;
             let Handing { config, reader, lookups, .. } = *self;
-            let permits = Permits { config, reader, lookups, run, clock: Moment::now };
+            let permits = Permits { config, reader, lookups, run, clock: Moment::now, fresh_id: Ledger::fresh_id };
             match permits.of(&mut ledger, &approved).await? {
                 Answer::Permit(permit) => {
                     self.given += 1;
