@@ -190,6 +190,10 @@ fn print(figures: &Figures, arguments: &Arguments) {
         figures.split,
         figures.differing
     );
+    println!(
+        "permits {}: unsafe {}, applied twice {}, lost {}",
+        figures.permits, figures.unsafe_permit, figures.applied_twice, figures.lost
+    );
     for wrong in figures.wrongs.iter().take(arguments.show) {
         println!("  {wrong}");
     }

@@ -1,10 +1,14 @@
 //! Ledgers of simulated worlds: in memory, the same for the same seed, written by simulated writers of any kind.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
-use rusqlite::params;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, params};
 use sha2::{Digest, Sha256};
 
-use super::Ledger;
+use super::turns::Turns;
+use super::{Ledger, prepare, schema};
 use crate::clock::Moment;
 
 /// One row of `entries` as some writer left it, good or bad: every column is the writer's text.
@@ -71,11 +75,80 @@ impl Ledger {
     /// # Errors
     /// Never, in practice.
     pub fn simulated(seed: u64) -> Result<Ledger> {
-        let mut ledger = Ledger::in_memory()?;
+        Ledger::in_memory()?.salted(seed)
+    }
+
+    /// One that others can have open, too, by this name: a writer, while the job works.
+    ///
+    /// # Errors
+    /// Never, in practice.
+    pub fn simulated_for_several(seed: u64, name: &str) -> Result<Ledger> {
+        let path = PathBuf::from(format!("file:/{name}?vfs=memdb"));
+        let connection = in_memory_under(&path)?;
+        connection.execute_batch(super::SCHEMA)?;
+        let identity = connection.query_row("SELECT identity FROM ledger", [], |row| row.get(0))?;
+        let (salt, turns) = (Vec::new(), Turns::alone());
+        Ledger { connection, path, salt, identity, turns, opening: None, _lock: None }.salted(seed)
+    }
+
+    fn salted(mut self, seed: u64) -> Result<Ledger> {
         let salt = Sha256::digest(seed.to_le_bytes()).to_vec();
-        ledger.connection.execute("UPDATE ledger SET salt = ?", [&salt])?;
-        ledger.salt = salt;
-        Ok(ledger)
+        self.connection.execute("UPDATE ledger SET salt = ?", [&salt])?;
+        self.salt = salt;
+        Ok(self)
+    }
+
+    /// The same ledger, opened once more.
+    ///
+    /// # Errors
+    /// When it is for one only.
+    pub fn opened_again(&self) -> Result<Ledger> {
+        let connection = in_memory_under(&self.path)?;
+        let (path, salt, identity) = (self.path.clone(), self.salt.clone(), self.identity.clone());
+        Ok(Ledger { connection, path, salt, identity, turns: Turns::alone(), opening: None, _lock: None })
+    }
+
+    /// What every opening of a file does. Rows that nothing had noted bear the stamp of this moment.
+    ///
+    /// # Errors
+    /// When the table cannot be put back, or the ledger cannot be written.
+    pub fn reopen(&self, now: Moment) -> Result<()> {
+        if !self.may_overlook()? {
+            return Ok(());
+        }
+        let before = "CREATE TEMP TABLE IF NOT EXISTS stamps AS SELECT entry_id, arrived_ms FROM standings";
+        self.connection.execute_batch(before)?;
+        schema::heal(&self.connection, &self.path)?;
+        self.connection.execute(
+            "UPDATE standings SET arrived_ms = ? WHERE NOT EXISTS (SELECT 1 FROM temp.stamps before
+               WHERE before.entry_id = standings.entry_id AND before.arrived_ms IS standings.arrived_ms)",
+            [now.0],
+        )?;
+        Ok(self.connection.execute_batch("DROP TABLE temp.stamps")?)
+    }
+
+    /// A tool of the partner's makes the table `entries` anew, with these columns, and drops the old one.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn rebuild_entries(&mut self, columns: &str) -> Result<()> {
+        const COPIED: &str = "id, request_id, operation_id, direction, method, url, body, sent_at, ended_at, failure, http_status, error";
+        Ok(self.connection.execute_batch(&format!(
+            "BEGIN; CREATE TABLE new_entries ({columns});
+             INSERT INTO new_entries ({COPIED}) SELECT {COPIED} FROM entries;
+             DROP TABLE entries; ALTER TABLE new_entries RENAME TO entries; COMMIT;"
+        ))?)
+    }
+
+    /// A plain INSERT of a writer who switched the triggers off for its connection.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn write_row_unnoted(&mut self, row: &WrittenRow) -> Result<()> {
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+        let written = self.write_row(row);
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true)?;
+        written
     }
 
     /// A writer's plain INSERT.
@@ -163,4 +236,27 @@ impl Ledger {
             .execute(params![arrived.0, request_id])?;
         Ok(())
     }
+
+    /// As [`Ledger::stamp`], where the row was read in the transaction that wrote it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn stamp_reading(&mut self, request_id: &str, arrived: Moment) -> Result<()> {
+        self.stamp(request_id, arrived)?;
+        self.connection.execute("UPDATE ledger SET blanking = 1", [])?;
+        self.connection.execute(
+            "UPDATE readings SET facts = json_set(facts, '$.arrived', ?1)
+             WHERE entry_id = (SELECT id FROM entries WHERE request_id = ?2)",
+            params![arrived.0, request_id],
+        )?;
+        self.connection.execute("UPDATE ledger SET blanking = 0", [])?;
+        Ok(())
+    }
+}
+
+fn in_memory_under(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    prepare(&connection)?;
+    Ok(connection)
 }

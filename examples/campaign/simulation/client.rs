@@ -90,7 +90,7 @@ impl Stage {
     }
 
     /// Until when an attempt that failed so may become applied.
-    fn open_until(&self, failure: &str, ended: i64) -> i64 {
+    pub fn open_until(&self, failure: &str, ended: i64) -> i64 {
         let windows = &self.story.windows;
         let window = match failure {
             "http" => windows.server_error,
@@ -232,7 +232,7 @@ impl Stage {
     }
 
     /// What becomes of an attempt. What nobody heard of may come late as after a network failure only.
-    fn fate(&mut self, kind: Kind, unheard: bool) -> String {
+    pub fn fate(&mut self, kind: Kind, unheard: bool) -> String {
         let windows = self.story.windows;
         let late = |rng: &mut fastrand::Rng, window: i64, breaks: bool| {
             if breaks && rng.bool() {

@@ -43,6 +43,12 @@ pub struct Figures {
     /// Not-applied verdicts that an application after the windows made wrong, and those of them that the watch missed.
     pub late: u64,
     pub missed: u64,
+    /// Permits that were given; those that were given though an attempt was or will be applied, or without approval;
+    /// operations that were applied twice by them; operations that were to be sent again and never were.
+    pub permits: u64,
+    pub unsafe_permit: u64,
+    pub applied_twice: u64,
+    pub lost: u64,
     /// The windows were broken, so that only the watch and `verify` must hold.
     pub broken: bool,
     pub by_kind: BTreeMap<String, OfKind>,
@@ -82,6 +88,10 @@ impl Figures {
         self.unknowable += other.unknowable;
         self.late += other.late;
         self.missed += other.missed;
+        self.permits += other.permits;
+        self.unsafe_permit += other.unsafe_permit;
+        self.applied_twice += other.applied_twice;
+        self.lost += other.lost;
         for (kind, of) in &other.by_kind {
             let sum = self.by_kind.entry(kind.clone()).or_default();
             sum.entries += of.entries;
@@ -106,6 +116,7 @@ impl Figures {
     /// Whether a figure that must be zero is not.
     pub fn red(&self) -> bool {
         let wrong = self.false_not_applied + self.false_applied + self.unsafe_resend + self.undecided + self.split;
+        let wrong = wrong + self.unsafe_permit + self.applied_twice + self.lost;
         self.differing + self.missed > 0 || (!self.broken && wrong > 0)
     }
 }

@@ -12,6 +12,9 @@
 //!   can be asked tells: that is `unknowable`.
 //! - `unsafe_resend`: the advice is to resend, and that would make a second record or consent.
 //! - `undecided`: pending or duplicate-risk at the end, although what can be looked up decides it; see [`super::excuse`].
+//! - `unsafe permit`: it may be sent again by permit, and an attempt was or will be applied, or a look of that moment finds
+//!   what one made; or nobody approved it. `applied twice`: by a permit, and by what the ledger knew of before it. `lost`:
+//!   permitted once, never applied, and in the end nobody is advised to send it, or is given no permit for it.
 //! - `split operation`: after a run, rows of one operation bear different verdicts or advices; see [`super::reports`].
 //!
 //! In a world that breaks the windows an application after them is `late`, and `missed` if the verdict still stands when
@@ -37,6 +40,9 @@ pub const UNSAFE_RESEND: &str = "unsafe_resend";
 pub const UNDECIDED: &str = "undecided";
 pub const SPLIT: &str = "split operation";
 pub const MISSED: &str = "missed by the watch";
+pub const UNSAFE_PERMIT: &str = "unsafe permit";
+pub const APPLIED_TWICE: &str = "applied twice";
+pub const LOST: &str = "lost";
 
 /// Judges a world that has come to its end.
 ///
@@ -90,6 +96,8 @@ pub fn judge(stage: &mut Stage) -> Result<Figures> {
         }
         bench.reports();
     }
+    bench.all_reported(&finals);
+    bench.permits(&finals);
     let mut figures = bench.figures;
     let wrong = u64::from(figures.red());
     for twist in &stage.story.twists {
@@ -102,7 +110,13 @@ pub fn judge(stage: &mut Stage) -> Result<Figures> {
     let mut shown = BTreeSet::new();
     for wrong in &figures.wrongs {
         stage.note(|| wrong.clone());
-        if let Some(request) = of_whom(wrong).filter(|request| stage.lines.is_some() && shown.insert(request.clone()))
+        // Of a permit what it was given for.
+        let first = |request: String| match stage.of_request.get(&request).map(|op| &stage.ops[*op].attempts[0]) {
+            Some(first) if request.starts_with("permit-") => first.request_id.clone(),
+            _ => request,
+        };
+        let request = of_whom(wrong).map(first);
+        if let Some(request) = request.filter(|request| stage.lines.is_some() && shown.insert(request.clone()))
             && let Some(story) = stage.ledger.story(&request)?
         {
             let values = story.facts.iter().flat_map(|facts| &facts.effects).map(|effect| &effect.values);
@@ -136,6 +150,9 @@ impl Bench<'_> {
             UNSAFE_RESEND => &mut self.figures.unsafe_resend,
             UNDECIDED => &mut self.figures.undecided,
             SPLIT => &mut self.figures.split,
+            UNSAFE_PERMIT => &mut self.figures.unsafe_permit,
+            APPLIED_TWICE => &mut self.figures.applied_twice,
+            LOST => &mut self.figures.lost,
             _ => &mut self.figures.missed,
         };
         *counter += 1;

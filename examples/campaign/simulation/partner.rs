@@ -81,6 +81,9 @@ impl Stage {
     pub fn withdraw(&mut self, op: usize, row: &WrittenRow) -> Result<()> {
         let alone = self.ops[op].attempts.iter().filter(|attempt| attempt.recorded).count() == 1;
         let taken = self.ledger.delete_intent(&row.request_id)?;
+        if taken {
+            self.in_doubt.remove(&row.request_id);
+        }
         self.note(|| format!("{} is withdrawn: {taken}", row.request_id));
         if !taken {
             return self.write_news(row);

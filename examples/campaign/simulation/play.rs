@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::Result;
 use fastrand::Rng;
@@ -23,7 +24,7 @@ use super::stage::{Event, Report, Stage, Told, parent_email, parents};
 use super::story::{DAY, HOUR, MINUTE, Story, Trouble};
 use super::time;
 use super::twist::{self, Twist};
-use super::{judge, plot};
+use super::{judge, plot, resender};
 
 /// What is wanted of a world beside its seed.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,7 @@ pub fn play(seed: u64, setting: &Setting, secrets: &Path, tell: bool) -> Result<
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     runtime.block_on(async {
         time::begin();
+        resender::begin();
         fastrand::seed(seed);
         let mut rng = Rng::with_seed(seed);
         let mut story = Story::draw(seed, setting.entries, setting.breaks_windows, &mut rng);
@@ -169,7 +171,7 @@ impl Stage {
         Faults { flapping, ..faults }
     }
 
-    fn trouble_mode(&self) -> Mode {
+    pub fn trouble_mode(&self) -> Mode {
         match self.story.trouble {
             Trouble::Amnesia | Trouble::MissingControls => Mode::Amnesia,
             Trouble::YesMan => Mode::YesMan,
@@ -191,6 +193,7 @@ impl Stage {
         }
         self.pass_until(settled).await?;
         self.troubles().await?;
+        self.mended_from = time::true_ms();
         for _ in 0..4 {
             self.pass_until(time::true_ms() + 6 * HOUR + 11 * MINUTE).await?;
             self.run_mended().await?;
@@ -200,8 +203,26 @@ impl Stage {
             self.pass_until(watched + w.watch * part / 100 + HOUR).await?;
             self.run_mended().await?;
         }
-        // What the client sent again on the job's advice settles too; and the watch over the latest verdict ends.
-        let rounds = if self.story.twists.is_empty() { 8 } else { 60 };
+        self.settle_down(if self.story.twists.is_empty() { 8 } else { 60 }).await?;
+        if self.story.has(Twist::Permits) {
+            for _ in 0..6 {
+                if !self.send_all_that_is_left().await? {
+                    break;
+                }
+                self.run_mended().await?;
+                self.settle_down(60).await?;
+            }
+        }
+        if self.story.breaks_windows {
+            self.pass_until(time::true_ms() + w.watch + DAY).await?;
+            self.run_mended().await?;
+            self.run_mended().await?;
+        }
+        Ok(())
+    }
+
+    /// What the client sent again on the job's advice settles too; and the watch over the latest verdict ends.
+    async fn settle_down(&mut self, rounds: u32) -> Result<()> {
         for _ in 0..rounds {
             let due = self.ledger.next_due()?;
             if due.is_none() && self.events.is_empty() {
@@ -212,11 +233,6 @@ impl Stage {
             let due = due.filter(|_| !self.story.twists.is_empty() && self.events.is_empty());
             let due = due.map_or(soon, |due| due.0 - self.story.skew + MINUTE);
             self.pass_until(soon.max(due)).await?;
-            self.run_mended().await?;
-        }
-        if self.story.breaks_windows {
-            self.pass_until(time::true_ms() + w.watch + DAY).await?;
-            self.run_mended().await?;
             self.run_mended().await?;
         }
         Ok(())
@@ -255,13 +271,27 @@ impl Stage {
         let from = time::true_ms();
         self.server.mode.set(mode);
         self.step_clock();
-        let config = if bad_config { &self.configs.bad } else { &self.configs.good };
+        self.ledger.reopen(time::host_now())?;
+        let configs = Rc::clone(&self.configs);
+        let config = if bad_config { &configs.bad } else { &configs.good };
         let net = Net { server: self.server.clone(), prefix: "" };
         let token_net = Net { server: self.server.clone(), prefix: "/oauth/token" };
         let lookups = Lookups::over(config, net, Some(token_net), time::host_now)?;
         let options = Options::default();
-        let summary =
-            run_over(&lookups, config, &mut self.ledger, &options, &mut (), time::host_now, Halt::never()).await?;
+        let summary = if self.story.has(Twist::Permits) && !self.story.steps {
+            // Writers, and calls of `resend` that wait for the lock.
+            let beside = self.ledger.opened_again()?;
+            let mut ledger = std::mem::replace(&mut self.ledger, beside);
+            self.resenders.busy = true;
+            let mut nobody = ();
+            let run = run_over(&lookups, config, &mut ledger, &options, &mut nobody, time::host_now, Halt::never());
+            let summary = self.meanwhile(run).await?;
+            self.resenders.busy = false;
+            self.ledger = ledger;
+            summary?
+        } else {
+            run_over(&lookups, config, &mut self.ledger, &options, &mut (), time::host_now, Halt::never()).await?
+        };
         time::set_offset(self.story.skew);
         self.server.step.set(None);
         self.server.mode.set(Mode::Honest);
@@ -275,7 +305,7 @@ impl Stage {
         self.last_run = from;
         let said = self.report(true)?;
         self.act_upon(&said);
-        Ok(())
+        self.plan_resending()
     }
 
     fn prune(&mut self) -> Result<()> {
@@ -296,6 +326,7 @@ impl Stage {
             return;
         }
         let offset = self.story.skew + if self.rng.bool() { HOUR } else { -HOUR };
+        let offset = if self.story.has(Twist::ClockSteps) { self.story.skew + self.other_hour() } else { offset };
         if self.rng.bool() {
             time::set_offset(offset);
         } else {
@@ -303,8 +334,14 @@ impl Stage {
         }
     }
 
+    /// How far the clock is set off: minutes or hours, ahead or back.
+    pub fn other_hour(&mut self) -> i64 {
+        let off = if self.wide.bool() { HOUR } else { self.wide.i64(2 * MINUTE..3 * HOUR) };
+        if self.wide.bool() { off } else { -off }
+    }
+
     /// Takes down what a run said; without a run, what is said of pending entries.
-    fn listen(&mut self, run: Option<i64>, from: i64, to: i64) -> Result<()> {
+    pub fn listen(&mut self, run: Option<i64>, from: i64, to: i64) -> Result<()> {
         self.heed()?;
         let mut told = Vec::new();
         let of_request = &self.of_request;
@@ -335,7 +372,8 @@ impl Stage {
     }
 
     /// As every report begins: what no run has read yet may join the group of what was settled.
-    fn heed(&self) -> Result<()> {
+    pub fn heed(&self) -> Result<()> {
+        self.ledger.reopen(time::host_now())?;
         let config = &self.configs.good;
         let reader =
             Reader { plan: &config.plan, server: &config.server.base_url, salt: self.ledger.salt(), also: &[] };

@@ -34,7 +34,27 @@ pub fn thicken(stage: &mut Stage, sent: &[i64], seeded: &[Seeded]) {
             turn.take(twist, seeded);
         }
     }
+    if stage.story.has(Twist::Rebuilt) {
+        for _ in 0..rng.u8(1..4) {
+            let at = time::BEGINNING + if rng.bool() { rng.i64(MINUTE..2 * HOUR) } else { rng.i64(HOUR..3 * DAY) };
+            stage.at(at, Event::Rebuild(rng.usize(..TABLES.len())));
+        }
+    }
 }
+
+/// How migration tools make the table anew: as it was with a column more, without AUTOINCREMENT and without a word about
+/// conflicts, and without any unique key.
+pub const TABLES: [&str; 3] = [
+    "id INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT NOT NULL UNIQUE ON CONFLICT IGNORE, operation_id TEXT,
+     direction TEXT DEFAULT 'outbound', method TEXT NOT NULL, url TEXT NOT NULL, body TEXT, sent_at TEXT NOT NULL,
+     ended_at TEXT, failure TEXT, http_status INTEGER, error TEXT, tenant TEXT DEFAULT 'a'",
+    "id INTEGER NOT NULL, request_id TEXT NOT NULL, operation_id TEXT, direction TEXT DEFAULT 'outbound',
+     method TEXT NOT NULL, url TEXT NOT NULL, body TEXT, sent_at TEXT NOT NULL, ended_at TEXT, failure TEXT,
+     http_status INTEGER, error TEXT, tenant VARCHAR(20) DEFAULT 'a, (b' NOT NULL, PRIMARY KEY (id),
+     CONSTRAINT uq_request UNIQUE (request_id), CHECK (tenant <> '')",
+    "id INTEGER PRIMARY KEY, request_id TEXT, operation_id TEXT, direction TEXT, method TEXT, url TEXT, body TEXT,
+     sent_at TEXT, ended_at TEXT, failure TEXT, http_status INTEGER, error TEXT, tenant TEXT",
+];
 
 /// Lets deletes name accounts by their email. By a server's own id they may be of any record, which hides what else would
 /// be said of one that is absent.
@@ -86,6 +106,7 @@ impl Turn<'_> {
             Twist::Vanishing => self.owner_vanishes(),
             // These show in the course of the world, or are habits of its server alone.
             Twist::LateRows | Twist::Advice | Twist::DeletedIntents => {}
+            Twist::Permits | Twist::Rebuilt | Twist::NoTriggers | Twist::ClockSteps => {}
         }
     }
 

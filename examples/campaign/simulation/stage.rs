@@ -1,9 +1,10 @@
 //! One world on stage: its server, its ledger, its operations, and what is still to happen.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use fastrand::Rng;
@@ -18,6 +19,8 @@ use super::cast::Seeded;
 use super::net::{Mode, Server};
 use super::ops::{Op, SERVICE};
 use super::partner::{How, Removal};
+use super::plot::TABLES;
+use super::resender::{Resenders, Sending, Shown};
 use super::story::Story;
 use super::time;
 use super::twist::Twist;
@@ -60,6 +63,16 @@ pub enum Event {
     Decide(String, &'static str),
     /// The faults of reads end.
     Heal,
+    /// A tool of the partner's makes the table `entries` anew, in one of these ways.
+    Rebuild(usize),
+    /// A person approves what was shown.
+    Approve(Vec<Shown>),
+    /// A resender asks for a permit, in this call.
+    Ask(usize),
+    /// It sends what it was permitted.
+    SendPermitted(Box<Sending>),
+    /// It says how that ended.
+    EndPermitted(Box<WrittenRow>, usize),
 }
 
 /// What a run said of one entry.
@@ -111,7 +124,12 @@ pub struct Stage {
     pub reports: Vec<Report>,
     /// When the last run began.
     pub last_run: i64,
-    pub configs: Configs,
+    /// Since then the server as a whole, and the job's configuration, can be believed.
+    pub mended_from: i64,
+    pub configs: Rc<Configs>,
+    /// Rows that are in the ledger and are no answers.
+    pub in_doubt: BTreeSet<String>,
+    pub resenders: Resenders,
     /// After each run, what was settled so long ago is pruned.
     pub keeps: Option<Span>,
     /// So many entries were.
@@ -146,9 +164,12 @@ impl Stage {
             tokens: Cell::new(0),
             controls: Cell::new(0),
         });
-        let ledger = Ledger::simulated(story.seed)?;
+        let ledger = match story.has(Twist::Permits) {
+            true => Ledger::simulated_for_several(story.seed, &format!("{}-{}", story.seed, unique()))?,
+            false => Ledger::simulated(story.seed)?,
+        };
         let (keys, seeded) = seed(&server, &story)?;
-        let configs = Configs::of(&story, &keys, secrets)?;
+        let configs = Rc::new(Configs::of(&story, &keys, secrets)?);
         let stage = Stage {
             story,
             rng,
@@ -162,7 +183,10 @@ impl Stage {
             told: Vec::new(),
             reports: Vec::new(),
             last_run: time::BEGINNING,
+            mended_from: i64::MAX,
             configs,
+            in_doubt: BTreeSet::new(),
+            resenders: Resenders::default(),
             keeps: None,
             pruned: 0,
             token: None,
@@ -195,15 +219,42 @@ impl Stage {
             }
             let event = entry.remove();
             time::until(due).await;
-            self.happen(event)?;
+            match event {
+                Event::Ask(call) => self.ask(call).await?,
+                event => self.happen(event)?,
+            }
         }
         time::until(ms).await;
         Ok(())
     }
 
+    /// What comes of something while the job works at the same time; gives that.
+    pub async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let next = self.events.first_key_value().map_or(i64::MAX, |((at, _), _)| *at);
+            tokio::select! {
+                biased;
+                done = work.as_mut() => return Ok(done),
+                () = time::until(next), if next < i64::MAX => if let Some((_, event)) = self.events.pop_first() {
+                    self.happen(event)?;
+                },
+            }
+        }
+    }
+
     fn happen(&mut self, event: Event) -> Result<()> {
         let now = time::true_ms();
         match event {
+            // Another one has the lock.
+            Event::Ask(call) => self.at(now + 100, Event::Ask(call)),
+            Event::Rebuild(way) => {
+                self.note(|| format!("a migration makes the table `entries` anew: {way}"));
+                self.ledger.rebuild_entries(TABLES[way])?;
+            }
+            Event::Approve(shown) => self.approve(&shown)?,
+            Event::SendPermitted(sending) => self.send_permitted(*sending)?,
+            Event::EndPermitted(row, call) => self.end_permitted(&row, call)?,
             Event::Send(op, left) => self.send(op, left)?,
             Event::Deliver(op, attempt, left) => self.deliver_intent(op, attempt, left)?,
             Event::Record(op, attempt, row) => self.record(op, attempt, &row)?,
@@ -268,11 +319,25 @@ impl Stage {
     /// News of an intent, stamped by the store's clock.
     pub fn write_news(&mut self, row: &WrittenRow) -> Result<()> {
         self.ledger.write_news(row)?;
+        self.heard(row);
         self.ledger.stamp(&row.request_id, time::host_now())
     }
 
+    /// Notes whether a row of the ledger leaves its outcome in doubt.
+    pub fn heard(&mut self, row: &WrittenRow) {
+        match row.failure.as_deref() {
+            Some("answered") => self.in_doubt.remove(&row.request_id),
+            _ => self.in_doubt.insert(row.request_id.clone()),
+        };
+    }
+
     fn record(&mut self, op: usize, attempt: usize, row: &WrittenRow) -> Result<()> {
-        self.ledger.write_row(row)?;
+        if self.story.has(Twist::NoTriggers) && self.wide.u8(..3) == 0 {
+            self.ledger.write_row_unnoted(row)?;
+        } else {
+            self.ledger.write_row(row)?;
+        }
+        self.heard(row);
         self.ledger.stamp(&row.request_id, time::host_now())?;
         self.ops[op].attempts[attempt].recorded = true;
         self.of_request.insert(row.request_id.clone(), op);
@@ -283,6 +348,12 @@ impl Stage {
         self.note(|| format!("recorded {} {:?} {:?}", row.request_id, row.failure, row.http_status));
         Ok(())
     }
+}
+
+/// A number of its own for each ledger of this process: a world may be played twice at once.
+fn unique() -> u64 {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The keys of control accounts, per lookup: key and, of a list, the member.

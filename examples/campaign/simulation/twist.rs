@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use fastrand::Rng;
 use privo_reconcile::sandbox::{Habits, Search, ShownDate, ShownName};
 
-use super::story::{HOUR, MINUTE, Story, Trouble};
+use super::story::{HOUR, MINUTE, SECOND, Story, Trouble};
 
 macro_rules! twists {
     ($($(#[$doc:meta])* $name:ident = $word:literal),* $(,)?) => {
@@ -72,7 +72,18 @@ twists! {
     Replaced = "replaced",
     /// A repeat is refused by 208 or 409, or because of another key; a second child is answered 208.
     Refusals = "refusals",
+    /// The partner sends again by permit alone, with several resenders that may crash at any point.
+    Permits = "permits",
+    /// A migration tool makes the table `entries` anew, without its triggers.
+    Rebuilt = "rebuilt",
+    /// Rows come from a writer that has the triggers switched off.
+    NoTriggers = "no-triggers",
+    /// The host's clock is set between looks, and between a permit and what is said of it.
+    ClockSteps = "clock-steps",
 }
+
+/// These are drawn apart, so that a world that has none of them plays as it did before they were there.
+const LATER: [Twist; 4] = [Twist::Permits, Twist::Rebuilt, Twist::NoTriggers, Twist::ClockSteps];
 
 impl Twist {
     /// The twist with this word.
@@ -85,14 +96,23 @@ impl Twist {
 
     /// Whether a world like this can have it.
     fn fits(self, story: &Story) -> bool {
-        use Twist::{Bodies, KnownPrincipals, NearLists, OddKeys, Refusals, Replaced};
+        use Twist::{Bodies, ClockSteps, DeletedIntents, Hosts, KnownPrincipals, NearLists, NoDate, OddKeys, Rebuilt};
+        use Twist::{Refusals, Replaced, ServerHour};
+        let none_of = |others: &[Twist]| others.iter().all(|other| !story.has(*other));
         match self {
+            // Without triggers nothing keeps an intent that another row of its operation is beside.
+            Rebuilt => none_of(&[DeletedIntents]),
+            // Other clocks that are off hide what this one does.
+            ClockSteps => none_of(&[Hosts, NoDate, ServerHour]),
             KnownPrincipals | Replaced => story.consent,
             Bodies | NearLists | OddKeys | Refusals => !story.consent,
             _ => true,
         }
     }
 }
+
+/// Draws the later twists by other numbers than all else.
+const APART: u64 = 0x6a09_e667_f3bc_c908;
 
 /// Gives a world its twists: those that are wanted, else some of its own. Three worlds in ten have none.
 pub fn give(story: &mut Story, wanted: Option<&BTreeSet<Twist>>, rng: &mut Rng) {
@@ -105,6 +125,7 @@ pub fn give(story: &mut Story, wanted: Option<&BTreeSet<Twist>>, rng: &mut Rng) 
         Some(wanted) => wanted.iter().copied().filter(|twist| twist.fits(story)).collect(),
         None => drawn(story, rng),
     };
+    later(story, wanted);
     if !story.twists.is_empty() {
         // What joins a settled group is a twist of its own, so that every other shows by itself.
         story.follows = story.has(Twist::Advice);
@@ -116,6 +137,15 @@ pub fn give(story: &mut Story, wanted: Option<&BTreeSet<Twist>>, rng: &mut Rng) 
         story.twists.remove(&Twist::ServerHour);
         // Without a `Date` nothing shows a clock that is further off.
         story.skew = rng.i64(-4 * MINUTE..4 * MINUTE);
+    }
+    if story.has(Twist::ClockSteps) {
+        story.steps = true;
+        // A clock that was wrong when a client wrote and is right when the job asks cannot be told from the ledger.
+        story.skew %= 3 * SECOND;
+    }
+    if story.has(Twist::Permits) && !story.seed.is_multiple_of(4) {
+        // By a clock that is far off nothing is permitted: in most worlds it is not.
+        story.skew %= 3 * SECOND;
     }
     story.habits = habits(&story.twists, rng);
     if story.twists.contains(&Twist::Hosts) {
@@ -131,9 +161,26 @@ fn drawn(story: &Story, rng: &mut Rng) -> BTreeSet<Twist> {
         8 => 3,
         _ => 5,
     };
-    let mut fitting: Vec<Twist> = Twist::ALL.iter().copied().filter(|twist| twist.fits(story)).collect();
+    let earlier = Twist::ALL.iter().copied().filter(|twist| !LATER.contains(twist));
+    let mut fitting: Vec<Twist> = earlier.filter(|twist| twist.fits(story)).collect();
     rng.shuffle(&mut fitting);
     fitting.into_iter().take(count).collect()
+}
+
+/// Gives a world in three one or two of the later twists; where some are wanted, those of them that fit beside each other.
+fn later(story: &mut Story, wanted: Option<&BTreeSet<Twist>>) {
+    let mut rng = Rng::with_seed(story.seed.rotate_left(32) ^ APART);
+    let some = match wanted {
+        Some(wanted) => LATER.into_iter().filter(|twist| wanted.contains(twist)).collect(),
+        None if rng.u8(..3) == 0 => (0..rng.u8(1..3)).map(|_| LATER[rng.usize(..LATER.len())]).collect(),
+        None => Vec::new(),
+    };
+    for twist in some {
+        story.twists.remove(&twist);
+        if twist.fits(story) {
+            story.twists.insert(twist);
+        }
+    }
 }
 
 /// A writer's clock that is this far ahead is shown to be by the stamp of arrival, if the row comes at once.
