@@ -126,6 +126,23 @@ fn nothing_is_wrong_in_a_world_with_a_twist() {
     }
 }
 
+/// In the first world a row came without triggers, and what had been settled without it was read anew beside it and stood. In the
+/// second a child had been turned away by a 429, somebody made it, and it was permitted.
+#[test]
+fn what_sending_by_permit_and_rows_without_triggers_found_once_is_wrong_no_more() {
+    let secrets = secrets();
+    let worlds: [(u64, &[Twist]); 2] = [
+        (3_787_487_932_913_630_073, &[Twist::NoTriggers]),
+        (8_888_088_931_573_346_963, &[Twist::Permits, Twist::ClockSteps]),
+    ];
+    for (seed, twists) in worlds {
+        let setting = Setting { entries: 160, twists: Some(twists.iter().copied().collect()), ..Setting::default() };
+        let (figures, _) = play(seed, &setting, secrets.path(), false).unwrap();
+        assert!(!figures.red(), "{:#?}", figures.wrongs);
+        assert_eq!(figures.permits > 0, twists.contains(&Twist::Permits));
+    }
+}
+
 #[test]
 #[ignore = "more of the same, for a minute"]
 fn nothing_is_wrong_in_many_worlds_with_a_twist() {

@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import json
 import os
 import random
 import re
@@ -14,7 +13,6 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 
 from client import Attempt, Client, choose, direct, in_threads
@@ -26,9 +24,6 @@ from proxy import Proxy
 PLANS = HERE.parent.parent / "fixtures" / "plans"
 SECONDS = {"network": 2, "server_error": 3, "intent": 2, "confirm_after": 1}
 SERVERS = ("drf", "scim", "matrix")
-# What is sent by permit is tried so often; what the proxy does to it, but for the last two times.
-ROUNDS = 5
-LOSSES = ("lost-before", "lost-after", "cut", "502-before", "502-after", "hang-after", "delay", "delay-502")
 
 
 def server_class(name):
@@ -53,14 +48,13 @@ class Play:
 
     # --- The job ---------------------------------------------------------------------------------------------------
 
-    def configure(self, **windows):
+    def configure(self):
         """The configuration file; its windows are seconds, and the faults keep within them."""
-        windows = {**SECONDS, **windows}
         plan = (PLANS / self.peer.plan).read_text(encoding="utf-8")
         if self.options.broken == "pages":  # a plan that says that the first page is the whole list
             plan = re.sub(r"^record = \{ (.*) \}\npages = .*$", r"record = { \1, whole = true }", plan, flags=re.M)
         (self.folder / "plan.toml").write_text(plan, encoding="utf-8")
-        windows = "\n".join(f'{name} = "{value}s"' for name, value in windows.items())
+        windows = "\n".join(f'{name} = "{value}s"' for name, value in SECONDS.items())
         auth = self.peer.auth(self.proxy.url)
         text = f"""plan = "plan.toml"
 {self.peer.params}
@@ -82,12 +76,10 @@ watch = "1h"
 """
         (self.folder / "privo-reconcile.toml").write_text(text)
 
-    def command(self, *arguments):
-        command = [self.options.bin, "--config", str(self.folder / "privo-reconcile.toml"), *arguments]
-        return {"args": command, "env": {**os.environ, **self.peer.environment()}}
-
     def job(self, *arguments, allowed=(0, 3, 4)):
-        done = subprocess.run(**self.command(*arguments), capture_output=True, text=True, timeout=300)
+        command = [self.options.bin, "--config", str(self.folder / "privo-reconcile.toml"), *arguments]
+        env = {**os.environ, **self.peer.environment()}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
         self.exit_codes[done.returncode] += 1
         if done.returncode not in allowed:
             raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -198,10 +190,7 @@ watch = "1h"
         return judgement
 
     def resend(self):
-        """Does what the report advises and judges again: by permit and through the proxy, which loses answers; what is left
-        then straight to the server."""
-        noted = len(self.proxy.passed)
-        permitted = self.resend_by_permit()
+        """Does what the report advises, straight to the server, and judges again."""
         advice = {row["operation_id"]: row["action"] for row in self.full_report("before-resend.csv")}
         sent = [self.operations[name] for name, action in advice.items() if action in ("resend", "may-resend")]
         sent.sort(key=lambda op: op.attempts[0].sent_at)
@@ -213,74 +202,11 @@ watch = "1h"
             attempt.ended_at, attempt.failure, attempt.status = now(), "answered", status
             self.ledger.insert(attempt, "answered", status)
         self.decide()
-        for note in self.proxy.passed[noted:]:
-            self.operations[note["attempt"].rpartition("/")[0]].passed.append(note)
-        self.late |= check_windows(self.operations, self.proxy.passed[noted:], SECONDS)
         truth = self.peer.truth()
         judgement = judge(self.full_report("after-resend.csv"), self.operations, self.ledger.rows(), truth)
-        judgement.resent, judgement.permitted = len(sent), len(permitted)
-        judgement.permits, judgement.wrong = self.permits, [
-            (row, why) for row, why in judgement.wrong if row["operation_id"] not in self.late]
-        judgement.not_once = [op for op in {op.id: op for op in permitted + sent}.values() if not once(op, truth) and op.id not in self.late]
+        judgement.resent = len(sent)
+        judgement.not_once = [op for op in sent if not once(op, truth) and op.id not in self.late]
         return judgement
-
-
-    def resend_by_permit(self):
-        """What `resend` permits, once each, with answers that are lost and senders that die; gives the operations."""
-        self.configure(intent=6)  # a permit is used within half of it, however busy this machine is
-        sent, self.permits = {}, 0
-        for left in range(ROUNDS, 0, -1):
-            listed = json.loads(self.job("resend", "--json", allowed=(0,)).stdout)
-            if not listed["operations"]:
-                break
-            self.job("resend", "--approve", listed["digest"], "--who", "peers", allowed=(0,))
-            while self.call(sent, quiet=left <= 2):
-                pass  # a surprise ends a call, and not what is approved
-            self.proxy.drain()
-            self.decide()
-        return list(sent.values())
-
-    def call(self, sent, quiet):
-        """One call of `resend` until it gives no more permits; false: it gave none."""
-        job = subprocess.Popen(**self.command("resend", "--stdin", "--most", "100"), text=True,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-        def say(line):
-            print(json.dumps(line), file=job.stdin, flush=True)
-            return json.loads(job.stdout.readline())
-
-        given = 0
-        try:
-            while "permit" in (answer := say({"next": {}})):
-                permit, given = answer["permit"], given + 1
-                op = self.operations[permit["operation_id"]]
-                sent[op.id], end = op, self.send_permitted(op, permit["deadline"], quiet)
-                if end is None:
-                    break
-                say({"end": {"request_id": permit["request_id"], **end}})
-        finally:
-            job.kill()
-            job.communicate()
-        self.permits += given
-        return given > 0
-
-    def send_permitted(self, op, deadline, quiet):
-        """Sends it once, and says how it ended; `None`: the sender died before or after that."""
-        dies = None if quiet else self.rng.choice(("before", "after") + 14 * (None,))
-        fault = "none" if quiet or self.rng.random() < 0.4 else self.rng.choice(LOSSES)
-        attempt = Attempt(op, 50 + len(op.attempts), self.proxy.url + op.path, fault, now())
-        op.attempts.append(attempt)
-        attempt.ended_at = attempt.sent_at
-        if dies == "before":
-            return None
-        if now() > datetime.fromisoformat(deadline.replace("Z", "+00:00")):
-            return {"failure": "not_sent"}
-        attempt.failure, attempt.status = Client(self.proxy, self.ledger, self.peer.headers).send(attempt)
-        attempt.ended_at = now()
-        if dies == "after":
-            return None
-        answered = attempt.failure in ("answered", "http")
-        return {"answered": attempt.status} if answered else {"failure": attempt.failure}
 
 
 def once(op, truth):
@@ -310,8 +236,8 @@ def show(play, first, resent):
           f"lost {len(first.lost)}; early reports {len(play.early)}; windows broken by {len(play.late)} operations")
     for (kind, reason, why), count in sorted(first.undecided.items()):
         print(f"   undecided: {count} {kind}, {reason} ({why})")
-    print(f"   sent again by {resent.permits} permits: {resent.permitted} operations; then as advised: {resent.resent}; "
-          f"not applied exactly once {len(resent.not_once)}; afterwards wrong {len(resent.wrong)}, lost {len(resent.lost)}")
+    print(f"   sent again as advised: {resent.resent} operations, not applied exactly once {len(resent.not_once)}; "
+          f"afterwards wrong {len(resent.wrong)}, lost {len(resent.lost)}")
     for row, why in (first.wrong + resent.wrong)[:20]:
         columns = ("request_id", "status", "outcome", "reason", "action", "server_id")
         shown = " ".join(f"{key}={row[key]!r}" for key in columns)

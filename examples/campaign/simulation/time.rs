@@ -12,8 +12,6 @@ thread_local! {
     static START: Cell<Option<Instant>> = const { Cell::new(None) };
     /// What the host's clock shows more than the true time.
     static OFFSET: Cell<i64> = const { Cell::new(0) };
-    /// It is set to this offset when the job has read it so many times more.
-    static SET_AFTER: Cell<Option<(u32, i64)>> = const { Cell::new(None) };
 }
 
 /// A world begins now. To be called on its own runtime with a paused clock.
@@ -21,7 +19,6 @@ thread_local! {
 pub fn begin() {
     START.set(Some(Instant::now()));
     OFFSET.set(0);
-    SET_AFTER.set(None);
 }
 
 /// The true time, which is the server's.
@@ -35,24 +32,6 @@ pub fn true_ms() -> i64 {
 /// What the clock of the job's (and the client's) host shows.
 pub fn host_now() -> Moment {
     Moment(true_ms() + OFFSET.get())
-}
-
-/// As [`host_now`], and it may be set just before it is read.
-pub fn host_now_if_set() -> Moment {
-    match SET_AFTER.get() {
-        Some((0, offset)) => {
-            set_offset(offset);
-            SET_AFTER.set(None);
-        }
-        Some((left, offset)) => SET_AFTER.set(Some((left - 1, offset))),
-        None => {}
-    }
-    host_now()
-}
-
-/// The host's clock will be set, to that offset, when it has been read so many times more by [`host_now_if_set`].
-pub fn set_after(readings: Option<(u32, i64)>) {
-    SET_AFTER.set(readings);
 }
 
 /// Sets the host's clock so much ahead of the true time.
