@@ -2,7 +2,7 @@
 //! Afterwards every request whose outcome it did not learn must be in the ledger exactly once, and the job must settle all
 //! of them without a wrong verdict. The judge knows what the service learned (its log) and what the sandbox did.
 //!
-//! A small one runs with the other tests; the whole one, whose figures are in `docs/RECORDING-CAMPAIGN.md`, with
+//! A small one runs with the other tests; the whole one, whose figures are in `docs/PROOFS.md`, with
 //! `cargo test --test laws campaign:: -- --ignored --nocapture`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
@@ -253,7 +253,7 @@ fn a_killed_service_in_java_loses_nothing() {
 }
 
 #[test]
-#[ignore = "takes some minutes: the figures of docs/RECORDING-CAMPAIGN.md"]
+#[ignore = "takes some minutes: the figures of docs/PROOFS.md"]
 fn a_thousand_requests_and_twenty_kills_in_every_language() {
     println!(
         "| language | registrations | attempts | kills | answers learned | in doubt | of these intents | evidence | verdicts | lost | wrong | open |"

@@ -2,7 +2,7 @@
 //! good and bad configurations, kills, stops, runs by hand and a full disk in between, while writers insert all the time.
 //! Afterwards nothing that a writer committed may be lost or settled wrongly, and no two runs may have overlapped.
 //!
-//! Some minutes of it run with the other tests; the whole one, whose figures are in `docs/SCHEDULE-CAMPAIGN.md`, with
+//! Some minutes of it run with the other tests; the whole one, whose figures are in `docs/PROOFS.md`, with
 //! `cargo test --test laws schedule_campaign:: -- --ignored --nocapture`. `SCHEDULE_MINUTES=120` makes it two hours of schedule,
 //! `SCHEDULE_SPEED=15` lets a minute of schedule take four seconds.
 
@@ -484,7 +484,7 @@ fn some_minutes_of_schedule_lose_nothing() {
 }
 
 #[test]
-#[ignore = "takes some minutes: the figures of docs/SCHEDULE-CAMPAIGN.md"]
+#[ignore = "takes some minutes: the figures of docs/PROOFS.md"]
 fn an_hour_of_schedule_loses_nothing() {
     #[expect(clippy::disallowed_methods, reason = "the campaign's own options")]
     let option = |name: &str, usual: u32| std::env::var(name).map_or(usual, |text| text.parse().unwrap());

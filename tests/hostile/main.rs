@@ -2,7 +2,7 @@
 //! clients, and against ledgers that broken or malicious writers filled. Whatever comes, no verdict may be wrong, no entry
 //! lost, nothing leaked, and what is sent to a server in trouble is bounded.
 //!
-//! A seeded part runs with the other tests; the whole one, whose figures are in `docs/FAULTS-SERVER-AND-ROWS.md`, with
+//! A seeded part runs with the other tests; the whole one, whose figures are in `docs/FAULTS.md`, with
 //! `cargo test --test hostile -- --ignored --nocapture --test-threads 1`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
@@ -40,7 +40,7 @@ fn no_server_makes_the_job_wrong() {
 }
 
 #[test]
-#[ignore = "takes some minutes: the figures of docs/FAULTS-SERVER-AND-ROWS.md"]
+#[ignore = "takes some minutes: the figures of docs/FAULTS.md"]
 fn every_fault_of_a_server() {
     let figures = Figures::of(cases());
     figures.print();
@@ -48,7 +48,7 @@ fn every_fault_of_a_server() {
 }
 
 #[test]
-#[ignore = "takes some minutes: the figures of docs/FAULTS-SERVER-AND-ROWS.md"]
+#[ignore = "takes some minutes: the figures of docs/FAULTS.md"]
 fn every_bad_certificate() {
     let Some(lines) = tls::bad() else { return };
     let figures = Figures::from(lines);
@@ -67,7 +67,7 @@ fn no_row_stops_the_job() {
 }
 
 #[test]
-#[ignore = "takes some minutes: the figures of docs/FAULTS-SERVER-AND-ROWS.md"]
+#[ignore = "takes some minutes: the figures of docs/FAULTS.md"]
 fn every_fault_of_a_row() {
     // Each in a thread of its own, for the personal values that are looked for are noted by thread.
     let alone = |family: &Family| std::thread::scope(|scope| scope.spawn(|| rows::tried(family, rows::WHOLE)).join());
