@@ -107,6 +107,7 @@ fn sandbox(latency_ms: u64) -> String {
 }
 
 fn plain() -> reqwest::ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().tls_certs_only([]).pool_max_idle_per_host(64)
 }
 

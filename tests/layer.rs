@@ -17,6 +17,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 fn plain() -> reqwest::ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     // Longer than any answer takes on however slow a machine.
     reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(Duration::from_secs(60))
 }

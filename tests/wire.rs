@@ -122,6 +122,7 @@ fn every_writer_knows_what_it_does_not_know() {
 #[test]
 fn the_layer_knows_what_it_does_not_know() {
     let dead = dead();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let plain = || reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(Duration::from_secs(60));
     // The layer's own client follows nothing; one of the caller's that does is never believed to have sent nothing.
     for follows in [false, true] {

@@ -22,6 +22,7 @@ pub fn run(database: &Path, url: &str, connections: usize) {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).pool_max_idle_per_host(connections);
         let client = client.build().unwrap();
         let pages = futures_util::stream::poll_fn(move |context| read.poll_recv(context));

@@ -154,6 +154,7 @@ impl<R: Record> Layer<R> {
     /// # Errors
     /// As `reqwest::ClientBuilder::build`.
     pub fn client(self, builder: reqwest::ClientBuilder) -> reqwest::Result<ClientWithMiddleware> {
+        super::set_up_tls();
         let client = builder.redirect(reqwest::redirect::Policy::none()).retry(reqwest::retry::never()).build()?;
         Ok(ClientBuilder::new(client).with(self.one_shot()).build())
     }

@@ -89,6 +89,7 @@ impl Http {
     /// # Errors
     /// When TLS cannot be set up: no system certificates, or a bad bundle.
     pub fn new(settings: &Settings) -> Result<Http> {
+        set_up_tls();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("privo-reconcile/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -117,6 +118,11 @@ impl Http {
             .context("failed to set up HTTPS (are the system's CA certificates installed?)")?;
         Ok(Http { client, base: settings.base.clone() })
     }
+}
+
+/// Makes ring do the cryptography of TLS, unless the program around this library has chosen for itself.
+fn set_up_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 impl Transport for Http {
