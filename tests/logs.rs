@@ -75,15 +75,16 @@ fn json_lines_bear_the_runs_id_and_end_with_its_summary() {
     let events = events(&ran.err);
     assert_eq!(names(&events), ["run-begins", "run-ends"]);
     for event in &events {
-        assert_eq!((&event["run"], &event["level"]), (&2.into(), &"info".into()), "{event}");
-        assert!(event["time"].as_str().unwrap().ends_with('Z') && event["message"].is_string(), "{event}");
+        assert_eq!((&event["span"]["run"], &event["level"]), (&2.into(), &"INFO".into()), "{event}");
+        assert!(event["timestamp"].as_str().unwrap().ends_with('Z') && event["message"].is_string(), "{event}");
     }
     // The same value as `run --json` and hooks have, but for the head of their document.
     let mut printed: Value = serde_json::from_str(&ran.out).unwrap();
     for key in ["format", "command", "exit"] {
         printed.as_object_mut().unwrap().remove(key);
     }
-    assert_eq!(events[1]["summary"], printed);
+    let summary: Value = serde_json::from_str(events[1]["summary"].as_str().unwrap()).unwrap();
+    assert_eq!(summary, printed);
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn debug_tells_passes_and_transactions_and_no_word_of_the_http_client() {
     // As text each line has time and level before the same message.
     let text = dir.run(&["run"]).err;
     let line = text.lines().next().unwrap();
-    assert!(line.contains("Z info  privo-reconcile: run 2 begins run=2 plan=\"privo-gateway\""), "{line}");
+    assert!(line.contains("Z INFO  privo-reconcile: run 2 begins plan=privo-gateway run=2"), "{line}");
     assert!(!text.contains("summary") && !text.contains("hyper") && !text.contains("reqwest"), "{text}");
 }
 
@@ -118,7 +119,7 @@ fn corrections_and_a_server_left_alone_have_their_names() {
     let ran = dir.run(&["run", "--recheck", "--log", "json"]);
     let corrected = events(&ran.err);
     assert_eq!(names(&corrected), ["correction"], "{ran:?}");
-    assert_eq!((&corrected[0]["level"], &corrected[0]["run"]), (&"warn".into(), &3.into()));
+    assert_eq!((&corrected[0]["level"], &corrected[0]["span"]["run"]), (&"WARN".into(), &3.into()));
     dir.insert(&Entry::register("r2", &platform.url, "bob@example.com"));
     platform.set_faults(Faults { read_errors: 1.0, ..Faults::default() });
     let ran = dir.run(&["run", "--log", "json"]);

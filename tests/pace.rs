@@ -22,7 +22,7 @@ fn a_run_halves_its_pace_after_a_429_says_so_once_asked_and_the_next_one_starts_
     platform.set_faults(Faults { too_many: 0.2, retry_after_s: 1, ..Faults::default() });
     let eased = pace_events();
     let first = eased.first().unwrap();
-    assert_eq!((&first["level"], &first["percent"]), (&"debug".into(), &50.0.into()), "{eased:?}");
+    assert_eq!((&first["level"], &first["percent"]), (&"DEBUG".into(), &50.0.into()), "{eased:?}");
     assert!(first["message"].as_str().unwrap().contains("asked for fewer requests"), "{first}");
 
     platform.set_faults(Faults::default());

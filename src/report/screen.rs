@@ -68,34 +68,8 @@ pub fn width_of(text: &str) -> usize {
 
 /// Breaks text into lines of at most `width` columns: at spaces where there are any, else anywhere.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split(' ') {
-        let length = width_of(word);
-        let joint = usize::from(used > 0);
-        if used + joint + length <= width {
-            let line = lines.len() - 1;
-            lines[line].push_str(if joint == 1 { " " } else { "" });
-            lines[line].push_str(word);
-            used += joint + length;
-            continue;
-        }
-        if used > 0 {
-            lines.push(String::new());
-            used = 0;
-        }
-        for letter in word.chars() {
-            let wide = width_of(letter.encode_utf8(&mut [0; 4]));
-            if used + wide > width && used > 0 {
-                lines.push(String::new());
-                used = 0;
-            }
-            let line = lines.len() - 1;
-            lines[line].push(letter);
-            used += wide;
-        }
-    }
-    lines
+    let breaks = textwrap::Options::new(width).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(text, breaks).into_iter().map(Cow::into_owned).collect()
 }
 
 /// Text filled up with spaces to a width.
