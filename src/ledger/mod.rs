@@ -167,18 +167,11 @@ impl Ledger {
         connection.execute_batch(SCHEMA)?;
         let (identity, salt) =
             connection.query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let turns = Turns::alone();
-        Ok(Ledger {
-            connection,
-            path: PathBuf::from(":memory:"),
-            salt,
-            identity,
-            turns,
-            opening: None,
-            rechecks: false,
-            reads_all: false,
-            _lock: None,
-        })
+        Ok(Ledger::of_memory(connection, PathBuf::from(":memory:"), salt, identity, Turns::alone()))
+    }
+
+    fn of_memory(connection: Connection, path: PathBuf, salt: Vec<u8>, identity: String, turns: Turns) -> Ledger {
+        Ledger { connection, path, salt, identity, turns, opening: None, rechecks: false, reads_all: false, _lock: None }
     }
 
     /// Opens a ledger that `init` or `schema.sql` made.

@@ -55,17 +55,8 @@ impl Ledger {
         rusqlite::backup::Backup::new(&self.connection, &mut copy)?.run_to_completion(1000, Duration::ZERO, None)?;
         prepare(&copy)?;
         schema::heal(&copy, &self.path)?;
-        Ok(Ledger {
-            connection: copy,
-            path: self.path.clone(),
-            salt: self.salt.clone(),
-            identity: self.identity.clone(),
-            turns: Turns::alone(),
-            opening: None,
-            rechecks: false,
-            reads_all: false,
-            _lock: None,
-        })
+        let (path, salt, identity) = (self.path.clone(), self.salt.clone(), self.identity.clone());
+        Ok(Ledger::of_memory(copy, path, salt, identity, Turns::alone()))
     }
 }
 
