@@ -54,16 +54,16 @@ pub struct Cli {
     /// Print one JSON document on standard output; errors too
     #[arg(long, global = true)]
     pub json: bool,
-    /// How warnings and events are told [default: text, or what [log] says]
+    /// How warnings and events are written [default: log.format of the configuration, else text]
     #[arg(long, global = true, value_name = "FORMAT", value_enum)]
     pub log: Option<log::Format>,
-    /// Tell more: runs as they begin and end, twice also every pass and every transaction
+    /// Say more: runs as they begin and end; given twice, every pass and transaction too
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
-    /// Tell errors only
+    /// Say nothing but errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Tell times that people read in this time zone too, like Europe/Berlin [default: report.time_zone]
+    /// Show times in this time zone beside UTC, like Europe/Berlin [default: report.time_zone]
     #[arg(long, global = true, value_name = "ZONE", value_parser = crate::config::zone)]
     pub time_zone: Option<chrono_tz::Tz>,
     #[command(subcommand)]
@@ -94,34 +94,34 @@ pub enum Command {
     Config(ConfigArgs),
     /// Say whether a run would do its work, each finding with its remedy
     Check(CheckArgs),
-    /// Write a plan: say what it makes of one request
+    /// Help to write a plan: try it on one request
     Plan(PlanArgs),
     /// Record a request in the ledger, before sending it and after
     Record(RecordArgs),
     /// Take requests in doubt out of CSV, JSON lines, HAR or access logs into the ledger
     Import(ImportArgs),
-    /// Look at what is due, settle what can be
+    /// Ask the server about what is due, and settle what can be
     Run(RunArgs),
     /// Run by the configuration's own schedule, until stopped
     #[command(after_help = examples::SCHEDULE)]
     Schedule(ScheduleArgs),
-    /// Write the report: of all, for support, for sending again
+    /// Write the report: of every entry, for PRIVO support, or for sending again
     Report(ReportArgs),
     /// List what may be sent again, approve it, and let your own code send it, once each
     Resend(ResendArgs),
-    /// Say how many entries stand where
+    /// Count the entries by status and reason, and say what to do now
     #[command(after_help = examples::STATUS)]
     Status,
     /// For probes of containers: whether a run did its work lately; no network, exit 0 or 1
     #[command(after_help = examples::HEALTH)]
     Health(HealthArgs),
-    /// Tell the story of one entry
+    /// Show one entry: every look at it and every verdict
     #[command(after_help = examples::SHOW)]
     Show(ShowArgs),
     /// Decide the whole ledger again from its stored evidence; exit 1 on any difference
     #[command(after_help = examples::VERIFY)]
     Verify,
-    /// Settle entries by a person's word
+    /// Settle entries by hand, with who says so and why
     Close(CloseArgs),
     /// Remove the personal fields of what was settled long ago
     Prune(PruneArgs),
@@ -130,7 +130,7 @@ pub enum Command {
     /// Copy the ledger into a new file while writers go on
     #[command(after_help = examples::BACKUP)]
     Backup {
-        /// The copy; nothing may be there yet
+        /// The copy; the file must not exist yet
         file: PathBuf,
     },
     /// Play an outage against an embedded sandbox and reconcile it
@@ -283,10 +283,10 @@ pub struct ImportArgs {
     /// What was written during the outage (`-`: standard input); FILE.rejected.jsonl lists what was rejected
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// What the files are written in [default: told by name and content]
+    /// The format of the files [default: by name and content]
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub format: Option<import::Format>,
-    /// Where the columns stand: [import.NAME] of the configuration
+    /// The mapping of columns: [import.NAME] of the configuration
     #[arg(long, value_name = "NAME")]
     pub map: Option<String>,
     /// Say what would be imported; write neither ledger nor quarantine
@@ -342,17 +342,17 @@ pub struct ReportArgs {
     /// The same, as `run` takes it
     #[arg(long, alias = "output", short = 'o', value_name = "FILE", hide = true, conflicts_with = "file")]
     pub report: Option<PathBuf>,
-    /// csv, jsonl, html or table [default: told by the file's extension, else csv]
+    /// csv, jsonl, html or table [default: by the file's extension, else csv]
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     pub format: Option<Format>,
     /// For whom: `support` (what only PRIVO can answer, without personal data), `resend` (what to send again, then what may be, one
     /// row per operation)
     #[arg(long = "for", value_name = "READER", value_enum, hide_possible_values = true)]
     pub audience: Option<Audience>,
-    /// Sent since then: RFC 3339, or as long ago as 2h
+    /// Sent at or after this time: RFC 3339, or 2h for two hours ago
     #[arg(long, value_name = "TIME", value_parser = when)]
     pub since: Option<When>,
-    /// Sent before then
+    /// Sent before this time
     #[arg(long, value_name = "TIME", value_parser = when)]
     pub until: Option<When>,
     /// Of this operation of the plan
@@ -367,19 +367,19 @@ pub struct ReportArgs {
     /// Settled in this run
     #[arg(long, value_name = "ID")]
     pub run: Option<i64>,
-    /// About whom this pseudonym was made of
+    /// About the person with this pseudonym
     #[arg(long, value_name = "PSEUDONYM")]
     pub pseudonym: Option<String>,
     /// Settled since the last report with --new, for the same reader and filters
     #[arg(long, conflicts_with_all = ["until", "run", "pseudonym"])]
     pub new: bool,
-    /// Begin with the mark by which Excel knows UTF-8
+    /// Begin with the byte order mark that Excel needs to read UTF-8
     #[arg(long)]
     pub excel: bool,
     /// Show subjects and ids in full: personal data; noted in the ledger
     #[arg(long)]
     pub reveal: bool,
-    /// What they are shown for; required with --for support
+    /// Why they are shown; required with --for support
     #[arg(long, value_name = "TEXT", requires = "reveal")]
     pub purpose: Option<String>,
 }
@@ -426,7 +426,7 @@ pub struct ShowArgs {
     /// The writer's id of the attempt
     #[arg(required_unless_present = "pseudonym")]
     pub request_id: Option<String>,
-    /// Every entry about whom this pseudonym was made of
+    /// Every entry about the person with this pseudonym
     #[arg(long, value_name = "PSEUDONYM", conflicts_with = "request_id")]
     pub pseudonym: Option<String>,
 }
@@ -459,7 +459,7 @@ pub struct CloseArgs {
     /// All attempts of this operation id
     #[arg(long, value_name = "ID")]
     pub operation_id: Option<String>,
-    /// Wait so long for a run that holds the ledger, instead of ending with 11
+    /// Wait at most this long for a run that holds the ledger, instead of ending with 11
     #[arg(long, value_name = "DURATION", value_parser = span)]
     pub wait_lock: Option<Span>,
 }
@@ -471,10 +471,10 @@ pub struct PruneArgs {
     /// Say how many entries would lose their personal fields; write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// So long after the verdict personal fields stay [default: retention.settled of the configuration]
+    /// How long after the verdict personal fields are kept [default: retention.settled of the configuration]
     #[arg(long, value_name = "DURATION", value_parser = span)]
     pub older_than: Option<Span>,
-    /// Wait so long for a run that holds the ledger, instead of ending with 11
+    /// Wait at most this long for a run that holds the ledger, instead of ending with 11
     #[arg(long, value_name = "DURATION", value_parser = span)]
     pub wait_lock: Option<Span>,
     /// Rewrite the file, so that nothing of older copies is left in it; those who record wait as long
@@ -500,7 +500,7 @@ pub struct ForgetArgs {
     /// Say what would be forgotten; write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Wait so long for a run that holds the ledger, instead of ending with 11
+    /// Wait at most this long for a run that holds the ledger, instead of ending with 11
     #[arg(long, value_name = "DURATION", value_parser = span)]
     pub wait_lock: Option<Span>,
 }

@@ -5,6 +5,7 @@
   const ROWS_OF_A_PAGE = 100;
   const place = (id) => document.getElementById(id);
   const table = place("table");
+  if (!table) return;
   const body = table.tBodies[0];
   const entries = Array.from(body.rows, (row, at) => ({ row, at, text: null, keys: [] }));
   const numbers = new Intl.NumberFormat("en");

@@ -34,6 +34,7 @@ mod leaks;
 mod logs;
 mod near_records;
 mod notice;
+mod other_apis;
 mod outputs;
 mod pace;
 mod page;

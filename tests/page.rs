@@ -67,7 +67,7 @@ fn a_run_leaves_the_page_that_report_makes() {
     let ran = dir.run(&["run", "--report", "night.html"]);
     assert!(ran.code == 0 && dir.file("night.html.meta.json").exists(), "{ran:?}");
     let left = dir.read("night.html");
-    assert!(left.contains("In run 1, the last one: 1 verdict."), "{left}");
+    assert!(left.contains("In the last run, run 1: 1 verdict."), "{left}");
     assert_eq!(left, page(&dir));
 }
 
@@ -100,7 +100,7 @@ fn an_empty_ledger_gives_a_page_that_says_so() {
     let dir = Dir::new(&Setup::bare(NOWHERE));
     let page = page(&dir);
     tags(&page);
-    assert!(page.contains("Nothing is in doubt") && page.contains("No run has looked at"), "{page}");
+    assert!(page.contains("nothing is in doubt") && page.contains("No run has looked at"), "{page}");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_table_that_no_browser_would_carry_ends_and_says_so() {
     let page = page(&many(20_003));
     let table = page.split("<table id=\"table\">").nth(1).unwrap().split("</table>").next().unwrap();
     assert_eq!(table.matches("<th scope=\"row\"><bdi>").count(), 20_000);
-    assert!(page.contains("the first 20,000 entries; the CSV report has the 3 others"), "it says what is left out");
+    assert!(page.contains("the first 20,000 entries. The CSV report has the 3 others"), "it says what is left out");
     assert!(page.contains("20,003 entries, as of run 1"));
 }
 
@@ -259,7 +259,10 @@ fn a_correction_is_loud_and_tells_what_was_said_before() {
     dir.run(&["run", "--recheck"]);
     let page = page(&dir);
     assert_eq!(page.matches("class=\"loud\"").count(), 1);
-    assert!(page.contains("1 earlier verdict was corrected") && page.contains("<b>Mind:</b> 1 verdict was"), "{page}");
+    assert!(
+        page.contains("1 earlier verdict was corrected") && page.contains("<b>Warning:</b> 1 verdict was"),
+        "{page}"
+    );
     let line = page.lines().find(|line| line.starts_with("<tr><th scope=\"row\"><bdi>r2</bdi></th>")).unwrap();
     assert!(line.contains("<td>resolved · not-applied · confirmed-absent → resend</td>"), "{line}");
     assert!(line.contains("→ store-id</td>"), "{line}");
@@ -308,7 +311,7 @@ fn what_changed_is_told_since_the_last_report() {
     dir.runs(4);
     dir.due();
     dir.runs(0);
-    assert!(page(&dir).contains("In run 2, the last one: 2 verdicts."));
+    assert!(page(&dir).contains("In the last run, run 2: 2 verdicts."));
     assert_eq!(dir.run(&["report", "new.html", "--new"]).code, 0);
     assert!(page(&dir).contains("UTC: 0 verdicts. No earlier verdict was corrected."), "{}", page(&dir));
     platform.world().repair(Moment::now().0, "r2");
@@ -339,8 +342,8 @@ fn what_stands_behind_the_page_is_at_its_foot() {
         meta["run"]["ended"].as_str().unwrap(),
         "expire_after 30d",
         "account-by-email",
-        "present, as it must be (held)",
-        "privo-reconcile verify",
+        "present, as it must be",
+        "<span>privo-reconcile</span> <span>verify</span>",
     ] {
         assert!(foot.contains(told), "{told}");
     }
@@ -410,7 +413,62 @@ fn words_and_shapes_stand_out_in_light_in_dark_and_on_paper() {
         for shape in ["--http", "--timeout", "--network", "--intent", "--not_sent", "--unreadable", "--edge"] {
             assert!(contrast(shape, "--paper") >= 3.0, "{shape}: {colours:?}");
         }
+        for shape in ["--http", "--timeout", "--network", "--intent", "--not_sent", "--unreadable"] {
+            assert!(contrast(shape, "--marked") >= 3.0, "{shape} in an outage: {colours:?}");
+        }
     }
+}
+
+#[test]
+fn parts_that_touch_differ_by_more_than_their_colour() {
+    let page = page(&many(2000));
+    let patterns: BTreeMap<&str, String> = page
+        .split("<pattern id=\"")
+        .skip(1)
+        .map(|text| {
+            let (id, drawn) = text.split_once('"').unwrap();
+            // What is drawn over the ground, which alone has the colour.
+            (id, drawn.split("</pattern>").next().unwrap().split("/>").skip(1).collect())
+        })
+        .collect();
+    for group in ["http timeout network intent not_sent unreadable", "good risk wait"] {
+        let drawn = group.split(' ').map(|name| &patterns[format!("p-{name}").as_str()]);
+        let different = drawn.collect::<std::collections::BTreeSet<_>>().len();
+        assert_eq!(different, group.split(' ').count(), "{patterns:?}");
+    }
+    let used = page.split("fill=\"url(#").skip(1).map(|rest| rest.split(')').next().unwrap());
+    let used: std::collections::BTreeSet<_> = used.collect();
+    assert!(used.len() > 6 && used.iter().all(|name| patterns.contains_key(name)), "{used:?}");
+}
+
+#[test]
+fn nothing_empty_is_shown() {
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    let empty = page(&dir);
+    assert!(!empty.contains("<table") && !empty.contains("class=\"glance\"") && !empty.contains("0 %"), "{empty}");
+    dir.insert(&Entry::register("r1", NOWHERE, "ann@example.com"));
+    let page = page(&dir);
+    assert!(!page.contains(">.<") && !page.contains("<small></small>"), "{page}");
+    assert!(page.contains("<table id=\"table\" class=\"without-id"), "{page}");
+    assert!(page.contains("<strong>0</strong> <b class=\"mark\">resolved"), "{page}");
+    let part = dir.run(&["report", "--format", "html", "--status", "pending"]).out;
+    assert!(!part.contains("<strong>0</strong>"), "{part}");
+    let operations = page.split("By operation").nth(1).unwrap().split("</thead>").next().unwrap();
+    assert!(operations.contains("Pending") && !operations.contains("Resolved"), "{operations}");
+}
+
+#[test]
+fn words_of_any_length_and_direction_fit_a_phone() {
+    let Some(browser) = Browser::find() else { return };
+    let dir = Dir::new(&Setup::bare(NOWHERE));
+    for word in ["w".repeat(200), "שָׁלוֹם-עוֹלָם".repeat(12), "مرحبا".repeat(30)] {
+        let entry = Entry::new(&word, "POST", &format!("{NOWHERE}/{word}")).operation(&format!("{word}1"));
+        dir.insert(&entry.failure("not_sent"));
+    }
+    dir.runs(3);
+    let script = "document.querySelectorAll('details').forEach((part) => { part.open = true; }); laid(); \
+                  say([innerWidth, document.documentElement.scrollWidth]);";
+    assert_eq!(browser.ask(&page(&dir), 390, script), serde_json::json!([390, 390]));
 }
 
 #[test]
@@ -473,9 +531,10 @@ fn without_its_script_the_page_has_the_whole_table() {
     let said = browser.ask(
         &page.replace(&format!("<script>{script}</script>"), ""),
         1280,
-        "say([document.getElementById('table').tBodies[0].rows.length, document.getElementById('search').offsetHeight]);",
+        "say([document.getElementById('table').tBodies[0].rows.length, document.getElementById('search').offsetHeight, \
+         document.getElementById('pages').offsetHeight]);",
     );
-    assert_eq!(said, serde_json::json!([300, 0]));
+    assert_eq!(said, serde_json::json!([300, 0, 0]));
 }
 
 #[test]

@@ -345,6 +345,13 @@ fn an_id_that_was_given_to_several_requests_is_told() {
     let told: serde_json::Value = serde_json::from_str(&imported.out).unwrap();
     let notes = told.to_string();
     assert!(notes.contains("given to another request before"), "{imported:?}");
+    let noted = told["files"][0]["notes"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .find(|(note, _)| note.contains("given to another"))
+        .unwrap();
+    assert_eq!(noted.1, 1, "bob's alone: eve has an id of her own: {imported:?}");
 }
 
 /// What was never sent, and is answered with success when it is, is there: also under an id that another request bears.

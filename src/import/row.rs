@@ -283,6 +283,8 @@ fn understood(reader: &Reader, row: &Row, now: Moment) -> Facts {
         sent_at: text_cell(&row.sent.to_string()),
         failure: text_cell(row.failure.text()),
         http_status: Ok(row.http_status.map(|status| status.to_string())),
+        // Else every row would be taken for an attempt of one operation.
+        operation_id: Ok(row.operation_id.clone()),
         ..plan::Row::blank(0, "-")
     };
     reader.read(&read, now).facts

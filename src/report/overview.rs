@@ -39,7 +39,7 @@ pub fn overview(told: &Overview, screen: &Screen) -> String {
     }
     match told.run {
         Some(run) => {
-            let ended = run.ended.as_deref().unwrap_or("never (it is going on, or was killed)");
+            let ended = run.ended.as_deref().unwrap_or("not yet (it is still going on, or it was killed)");
             let RunFacts { run: id, started, settled, deferred, .. } = run;
             let said = format!("last run: {id} began {started}, ended {ended}, {settled} settled, {deferred} deferred");
             screen.wrapped(&said, 0).iter().for_each(|line| push(&mut text, line));

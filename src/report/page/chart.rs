@@ -60,7 +60,8 @@ impl Chart {
 /// What happened, in a sentence or two.
 fn happened(tally: &Tally, times: &Times) -> String {
     let (Some(first), Some(last)) = (tally.sent.iter().min(), tally.sent.iter().max()) else { return String::new() };
-    let period = text::from_to(first.0, last.0, Span(1_000));
+    let (from, to) = (text::second(first.0), text::second(last.0));
+    let period = if from == to { format!("at {from}") } else { text::from_to(first.0, last.0, Span(1_000)) };
     let mut says = format!("{} ended in doubt, sent {period} UTC.", text::count(tally.rows, "request", "requests"));
     for outage in &times.outages {
         says.push_str(&format!(
@@ -92,16 +93,17 @@ fn caption(tally: &Tally, times: &Times) -> String {
     let mut says = format!("Times are UTC; a column is {} wide.", text::lasting(times.step));
     if !times.outages.is_empty() {
         says.push_str(
-            " An outage is marked as these requests show it: where at least half the average failed, column after column.",
+            " An outage is worked out from these requests alone: it is where column after column holds at least half as \
+             many as the average column.",
         );
     }
     for (requests, what) in [
-        (times.before, "sent before the time that is drawn"),
-        (times.after, "sent after the time that is drawn"),
-        (tally.untimed, "without a time that can be believed"),
+        (times.before, "sent before the time shown"),
+        (times.after, "sent after the time shown"),
+        (tally.untimed, "without a readable time"),
     ] {
         if requests > 0 {
-            says.push_str(&format!(" Not drawn: {} {what}.", text::count(requests, "request", "requests")));
+            says.push_str(&format!(" Not in the picture: {} {what}.", text::count(requests, "request", "requests")));
         }
     }
     says
@@ -113,8 +115,8 @@ fn failed_how(kind: Kind) -> &'static str {
         Some(Failure::Http) => "an error was answered",
         Some(Failure::Timeout) => "no answer in time",
         Some(Failure::Network) => "the connection broke",
-        Some(Failure::Intent) => "nothing heard since",
-        Some(Failure::NotSent) => "nothing left",
-        Some(Failure::Answered) | None => "the row does not say",
+        Some(Failure::Intent) => "recorded before sending, no news since",
+        Some(Failure::NotSent) => "failed before anything was sent",
+        Some(Failure::Answered) | None => "the row cannot be read",
     }
 }

@@ -36,7 +36,7 @@ pub fn facts(tally: &Tally, behind: &Behind) -> Vec<Fact> {
     fact("Began", run.started.clone());
     fact("Ended", run.ended.clone().unwrap_or_else(|| "not yet".to_owned()));
     fact(
-        "It did",
+        "What it did",
         format!(
             "{}, {}, {} settled, {} put off",
             text::count(run.examined, "entry examined", "entries examined"),
@@ -58,7 +58,9 @@ pub fn controls(run: &RunFacts) -> Vec<ControlLine> {
     let went = |of: &serde_json::Value, which: &str, expected: &str| {
         let word = of[which].as_str().unwrap_or("missing");
         match (word, of["cause"].as_str()) {
-            ("held", _) => format!("{expected}, as it must be (held)"),
+            ("held", _) => format!("{expected}, as it must be"),
+            ("missing", None) if which == "known" => "not configured".to_owned(),
+            ("missing", None) => "not asked".to_owned(),
             (word, Some(cause)) => format!("{word} ({})", text::visible(cause)),
             (word, None) => word.to_owned(),
         }

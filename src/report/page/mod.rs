@@ -44,6 +44,22 @@ pub struct Page {
     columns: Vec<&'static Column>,
     tally: Tally,
     rows: String,
+    filled: Filled,
+}
+
+/// Which of the table's columns that may be empty have a value somewhere.
+#[derive(Clone, Copy, Debug, Default)]
+struct Filled {
+    server_id: bool,
+    subject: bool,
+}
+
+impl Filled {
+    /// The classes of the table that take the others out of it.
+    fn without(self) -> String {
+        let classes = [(self.server_id, "without-id"), (self.subject, "without-subject")];
+        classes.iter().filter(|(filled, _)| !filled).map(|(_, class)| *class).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// What stands behind a page, and what it is told of besides its rows.
@@ -129,7 +145,7 @@ struct EntryLine {
 impl Page {
     /// A page of rows that show no other values than those of these columns.
     pub fn new(columns: Vec<&'static Column>) -> Page {
-        Page { columns, tally: Tally::default(), rows: String::new() }
+        Page { columns, tally: Tally::default(), rows: String::new(), filled: Filled::default() }
     }
 
     /// Adds a row.
@@ -139,7 +155,10 @@ impl Page {
     pub fn add(&mut self, row: &ReportRow, shown: &Shown) -> Result<()> {
         self.tally.add(row);
         if self.tally.rows <= MOST_ROWS {
-            EntryLine::of(row, &self.columns, shown).render_into(&mut self.rows)?;
+            let line = EntryLine::of(row, &self.columns, shown);
+            self.filled.server_id |= !line.server_id.is_empty();
+            self.filled.subject |= !(line.subject.is_empty() && line.pseudonym.is_empty());
+            line.render_into(&mut self.rows)?;
         }
         Ok(())
     }
@@ -149,7 +168,7 @@ impl Page {
     /// # Errors
     /// When the output cannot be written.
     pub fn end(self, output: &mut dyn Write, behind: &Behind) -> Result<()> {
-        view::Whole::of(&self.tally, &self.rows, behind).write_into(output)?;
+        view::Whole::of(&self.tally, &self.rows, self.filled, behind).write_into(output)?;
         Ok(output.flush()?)
     }
 }

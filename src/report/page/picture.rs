@@ -84,6 +84,8 @@ const BELOW: f64 = 38.0;
 const BROADEST: f64 = 44.0;
 /// Half the room that a label needs.
 const LABEL: f64 = 36.0;
+/// Between two parts of a column, where both are high enough to lose it.
+const JOINT: f64 = 1.0;
 
 struct Plot<'a> {
     times: &'a Times,
@@ -176,7 +178,8 @@ impl Plot<'_> {
         let mut kinds = Vec::new();
         for (kind, requests) in KINDS.iter().zip(counts).filter(|(_, requests)| **requests > 0) {
             let (bottom, top) = (self.y(below), self.y(below + requests));
-            parts.push(Part { kind: word(*kind), y: tenth(top), height: tenth(bottom - top) });
+            let joint = if below > 0 && bottom - top > 3.0 * JOINT { JOINT } else { 0.0 };
+            parts.push(Part { kind: word(*kind), y: tenth(top), height: tenth(bottom - top - joint) });
             kinds.push(format!("{} {}", text::number(*requests), word(*kind)));
             below += requests;
         }

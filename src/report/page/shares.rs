@@ -61,14 +61,15 @@ pub struct ToDoByReason {
     pub says: Vec<(bool, String)>,
 }
 
-/// How many have each status.
-pub fn statuses(tally: &Tally) -> Vec<StatusLine> {
+/// How many have each status; of a part of the entries only those that there are.
+pub fn statuses(tally: &Tally, part: bool) -> Vec<StatusLine> {
     let mut from = 0.0;
-    [Status::Resolved, Status::DuplicateRisk, Status::Pending]
+    STATUSES
         .into_iter()
+        .filter(|status| !part || tally.of(*status) > 0)
         .map(|status| {
             let entries = tally.of(status);
-            let wide = share(entries, tally.rows) * 1000.0;
+            let wide = share(entries, tally.rows) * 100.0;
             from += wide;
             StatusLine {
                 word: status.text(),
@@ -99,8 +100,17 @@ pub fn reasons(tally: &Tally) -> Vec<ReasonLine> {
     reasons.into_iter().map(line).collect()
 }
 
+/// The statuses in the order in which the page shows them.
+const STATUSES: [Status; Status::ALL.len()] = [Status::Resolved, Status::DuplicateRisk, Status::Pending];
+
+/// The statuses that an entry has: a column of noughts says nothing.
+pub fn present(tally: &Tally) -> Vec<Status> {
+    STATUSES.into_iter().filter(|status| tally.of(*status) > 0).collect()
+}
+
 /// How the entries of each operation stand, the most first.
 pub fn operations(tally: &Tally) -> Vec<OperationLine> {
+    let present = present(tally);
     let entries = |counts: &[u64]| counts.iter().sum::<u64>();
     let mut operations: Vec<_> = tally.operations.iter().collect();
     operations.sort_by_key(|(name, counts)| (std::cmp::Reverse(entries(*counts)), *name));
@@ -112,11 +122,14 @@ pub fn operations(tally: &Tally) -> Vec<OperationLine> {
             parts: Vec::new(),
         };
         let mut from = 0.0;
-        for status in [Status::Resolved, Status::DuplicateRisk, Status::Pending] {
-            let at = Status::ALL.iter().position(|of| *of == status).unwrap_or_default();
+        for status in &present {
+            let at = Status::ALL.iter().position(|of| of == status).unwrap_or_default();
             let wide = share(counts[at], most) * 100.0;
             line.counts.push(text::number(counts[at]));
-            line.parts.push(SharePart { tone: tone(status), from: format!("{from:.1}"), wide: format!("{wide:.1}") });
+            if counts[at] > 0 {
+                let (from, wide) = (format!("{from:.1}"), format!("{wide:.1}"));
+                line.parts.push(SharePart { tone: tone(*status), from, wide });
+            }
             from += wide;
         }
         line
@@ -153,9 +166,10 @@ pub fn todos(tally: &Tally, audience: Audience) -> Vec<TodoLine> {
         let entries = text::count(todo.entries, "entry", "entries");
         let of = if todo.entries == 1 { "" } else { " of " };
         let operations = text::count(todo.operations(), "operation", "operations");
+        let by_reason = by_reason(action, todo, audience);
         TodoLine {
             action: action.text(),
-            brief: text::sentence(advice::brief(action)).trim_end_matches('.').to_owned(),
+            brief: text::capital(advice::brief(action)),
             tone: urgency(action),
             number: text::number(number),
             unit: match (by_operation, one) {
@@ -165,11 +179,13 @@ pub fn todos(tally: &Tally, audience: Audience) -> Vec<TodoLine> {
                 (false, false) => "entries",
             },
             counts: if of.is_empty() { entries } else { format!("{entries}{of}{operations}") },
-            says: match audience {
-                Audience::Support => Vec::new(),
-                Audience::All | Audience::Resend => text::parts(&text::sentence(advice::to_do(action))),
+            // Where the reasons say more, or nothing is to be done, a sentence for all of them would say it twice.
+            says: if by_reason.is_empty() && action != Action::None {
+                text::parts(&text::sentence(advice::to_do(action)))
+            } else {
+                Vec::new()
             },
-            by_reason: by_reason(action, todo, audience),
+            by_reason,
             command: match action {
                 Action::Resend | Action::MayResend => Some("privo-reconcile report --for resend"),
                 Action::AskPrivo => Some("privo-reconcile report --for support"),

@@ -59,11 +59,19 @@ pub fn lasting(span: Span) -> String {
     }
 }
 
-/// The sentence with a capital at its beginning and a full stop at its end.
+/// The sentence with a capital at its beginning and a full stop at its end; of nothing, nothing.
 pub fn sentence(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    format!("{}.", capital(text))
+}
+
+/// The text with a capital at its beginning.
+pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
+    format!("{first}{}", letters.as_str())
 }
 
 /// The parts of a sentence, each with whether it stands between backticks.
@@ -121,6 +129,12 @@ mod tests {
             assert_eq!(at(moment, Span(step), false), text);
         }
         assert_eq!(from_to(moment, moment + Span(60_000), Span(60_000)), "2026-03-01 12:34 – 12:35");
+    }
+
+    #[test]
+    fn a_sentence_of_nothing_is_nothing() {
+        assert_eq!(sentence("wait; then look"), "Wait; then look.");
+        assert_eq!(sentence(""), "");
     }
 
     #[test]

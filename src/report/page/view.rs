@@ -8,10 +8,10 @@ use crate::standing::{Audience, Filter, ReportRow, StoryVerdict};
 
 use super::chart::{Chart, picture_says};
 use super::foot::{ControlLine, Fact, controls, facts};
-use super::shares::{OperationLine, ReasonLine, StatusLine, TodoLine, operations, reasons, statuses, todos};
+use super::shares::{OperationLine, ReasonLine, StatusLine, TodoLine, operations, present, reasons, statuses, todos};
 use super::tally::Tally;
 use super::times::Times;
-use super::{Behind, Changed, MOST_ROWS, SCRIPT, STYLE, policy_hash, text, tone};
+use super::{Behind, Changed, Filled, MOST_ROWS, SCRIPT, STYLE, policy_hash, text, tone};
 
 /// The whole page.
 #[derive(Template)]
@@ -29,6 +29,8 @@ pub struct Whole<'a> {
     picture_says: String,
     nothing_timed: &'static str,
     statuses: Vec<StatusLine>,
+    /// The heads of the operations' columns.
+    present: Vec<String>,
     reasons: Vec<ReasonLine>,
     operations: Vec<OperationLine>,
     do_title: &'static str,
@@ -40,6 +42,8 @@ pub struct Whole<'a> {
     left_out_says: String,
     in_full: bool,
     rows: &'a str,
+    /// The classes that take columns without a value out of the table.
+    without: String,
     facts: Vec<Fact>,
     controls: Vec<ControlLine>,
     again: Vec<(bool, String)>,
@@ -66,10 +70,11 @@ struct VerdictLine {
 
 impl<'a> Whole<'a> {
     /// The page of these rows.
-    pub fn of(tally: &Tally, rows: &'a str, behind: &Behind) -> Whole<'a> {
+    pub fn of(tally: &Tally, rows: &'a str, filled: Filled, behind: &Behind) -> Whole<'a> {
         let support = behind.filter.audience == Audience::Support;
+        let part = !asked_for(behind.filter).is_empty();
         let mut times = Times::of(&tally.sent);
-        if let Some(times) = times.as_mut().filter(|_| !asked_for(behind.filter).is_empty()) {
+        if let Some(times) = times.as_mut().filter(|_| part) {
             // A part of the requests is no picture of what failed when.
             times.outages.clear();
         }
@@ -85,33 +90,35 @@ impl<'a> Whole<'a> {
             picture_says: times.as_ref().map(picture_says).unwrap_or_default(),
             chart: times.as_ref().map(|times| Chart::of(tally, times)),
             nothing_timed: if tally.rows == 0 {
-                "Nothing is in doubt: this report has no entries."
+                "This report has no entries: nothing is in doubt."
             } else {
-                "No entry says in a form that can be believed when it was sent."
+                "No entry has a readable time at which it was sent."
             },
-            statuses: statuses(tally),
+            statuses: statuses(tally, part),
+            present: present(tally).into_iter().map(|status| text::capital(status.text())).collect(),
             reasons: reasons(tally),
             operations: operations(tally),
             todos: todos(tally, behind.filter.audience),
-            do_title: if support { "What we ask PRIVO" } else { "What to do" },
+            do_title: if support { "What we ask PRIVO" } else { "What to do, and why" },
             // PRIVO has nothing of this to do.
             now: if support { Vec::new() } else { steps(&tally.to_do(), None, behind.time_zone) },
             changed: changed(behind),
             entries: text::count(tally.rows, "entry", "entries"),
             left_out,
             left_out_says: format!(
-                "the table ends with the first {} entries; the CSV report has the {} others too, and everything above \
-                 counts them.",
+                "the table ends after the first {} entries. The CSV report has the {} others too, and all the numbers \
+                 above count them.",
                 text::number(MOST_ROWS),
                 text::number(left_out)
             ),
             in_full: behind.in_full,
             rows,
+            without: filled.without(),
             facts: facts(tally, behind),
             controls: behind.run.map(controls).unwrap_or_default(),
             again: text::parts(
                 "Every verdict can be decided again from the evidence in the ledger: `privo-reconcile verify` does so and \
-                 tells any difference; `privo-reconcile show REQUEST_ID` tells the story of one entry.",
+                 names any difference. `privo-reconcile show REQUEST_ID` shows every look at one entry, and every verdict.",
             ),
         }
     }
@@ -165,18 +172,19 @@ fn warnings(tally: &Tally, behind: &Behind) -> Vec<String> {
     let mut warnings = Vec::new();
     if tally.corrections > 0 {
         let verdicts = text::count(tally.corrections, "verdict was", "verdicts were");
-        warnings.push(format!("{verdicts} corrected, and whoever acted on what was said before must look again."));
+        warnings
+            .push(format!("{verdicts} corrected. If you acted on the earlier advice, look at these entries first."));
     }
     if behind.in_full {
         warnings.push(
-            "this page shows subjects and ids in full: it holds personal data of children and parents.".to_owned(),
+            "this page shows subjects and ids in full: it contains personal data of children and parents.".to_owned(),
         );
     }
     let Some(run) = behind.run else { return warnings };
     if let Some(trouble) = &run.trouble {
         warnings.push(format!("the last run stopped early: {}.", text::visible(trouble).trim_end_matches('.')));
     } else if run.ended.is_none() {
-        warnings.push("the last run has not ended: it is going on, or was killed.".to_owned());
+        warnings.push("the last run has not ended: it is still going on, or it was killed.".to_owned());
     }
     let failed: Vec<String> = controls(run)
         .into_iter()
@@ -186,7 +194,7 @@ fn warnings(tally: &Tally, behind: &Behind) -> Vec<String> {
         .map(|control| control.lookup)
         .collect();
     if !failed.is_empty() {
-        warnings.push(format!("a control was contradicted, so nothing could be said by {}.", failed.join(", ")));
+        warnings.push(format!("a control was contradicted, so nothing can be concluded from {}.", failed.join(", ")));
     }
     warnings
 }
@@ -200,14 +208,14 @@ fn changed(behind: &Behind) -> ChangedLines {
         Some(run) => {
             let loud = match corrected {
                 0 => "No earlier verdict was corrected.".to_owned(),
-                _ => format!("{} corrected: what was done on them must be looked at again.", {
+                _ => format!("{} corrected: look again at what was done because of them.", {
                     text::count(corrected, "earlier verdict was", "earlier verdicts were")
                 }),
             };
             let verdicts = text::count(settled, "verdict", "verdicts");
             match behind.changed.since {
                 Some(at) => format!("Since the last report, at {} UTC: {verdicts}. {loud}", text::second(at)),
-                None => format!("In run {}, the last one: {verdicts}. {loud}", run.run),
+                None => format!("In the last run, run {}: {verdicts}. {loud}", run.run),
             }
         }
     };
