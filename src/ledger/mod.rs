@@ -171,7 +171,17 @@ impl Ledger {
     }
 
     fn of_memory(connection: Connection, path: PathBuf, salt: Vec<u8>, identity: String, turns: Turns) -> Ledger {
-        Ledger { connection, path, salt, identity, turns, opening: None, rechecks: false, reads_all: false, _lock: None }
+        Ledger {
+            connection,
+            path,
+            salt,
+            identity,
+            turns,
+            opening: None,
+            rechecks: false,
+            reads_all: false,
+            _lock: None,
+        }
     }
 
     /// Opens a ledger that `init` or `schema.sql` made.
