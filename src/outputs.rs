@@ -133,43 +133,6 @@ pub fn refuse_foreign(output: &Path) -> Result<()> {
     }
 }
 
-/// How the outputs of this program begin, after a byte order mark: a table (also as CSV), JSON lines, what was rejected, metrics.
-const OURS: &[&str] = &["request_id", "\"request_id\"", "{\"request_id\":", "{\"line\":", "# HELP privo_reconcile_"];
-
-/// How others begin, and what stands near their beginning: a page, meta data.
-const NAMED: &[(&str, &str)] =
-    &[("<!DOCTYPE html>", "<title>Requests in doubt: ledger "), ("{", "\"tool\": \"privo-reconcile\"")];
-
-/// So much of a file is read to know it, in bytes.
-const BEGINNING: u64 = 4096;
-
-/// Refuses to replace a plain file that is there and is no output of this program: it may be anything, a credential among it,
-/// and no configuration needs to name it. An empty one holds nothing. As [`refuse_foreign`] it opens the file.
-///
-/// # Errors
-/// [`Refused`], with the way out.
-pub fn refuse_unknown(output: &Path) -> Result<()> {
-    let holds = |file: &Metadata| file.is_file() && file.len() > 0;
-    if is_open_elsewhere(output) || !output.metadata().is_ok_and(|file| holds(&file)) || is_ours(output) {
-        return Ok(());
-    }
-    let remedy = "name another file, or remove this one if nobody needs it";
-    bail!(Refused(format!(
-        "{} is there already and is no output of privo-reconcile, so it is not replaced ({remedy})",
-        output.display()
-    )))
-}
-
-/// Whether a plain file begins as one of this program's outputs does.
-fn is_ours(file: &Path) -> bool {
-    let mut start = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(BEGINNING).read_to_end(&mut start));
-    let start = String::from_utf8_lossy(&start);
-    let start = start.trim_start_matches('\u{feff}');
-    let named = |(begins, name): &(&str, &str)| start.starts_with(begins) && start.contains(name);
-    read.is_ok() && (OURS.iter().any(|begins| start.starts_with(begins)) || NAMED.iter().any(named))
-}
-
 /// The database that a file of this name would belong to.
 fn belongs_to(file: &Path) -> Option<PathBuf> {
     let name = file.to_str()?;

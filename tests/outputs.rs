@@ -270,10 +270,10 @@ fn a_limit_of_the_files_size_is_said() {
 #[test]
 fn a_report_that_was_there_keeps_its_place_until_the_new_one_is_whole() {
     let dir = dir();
-    std::fs::write(dir.file("r.csv"), "request_id,old").unwrap();
+    std::fs::write(dir.file("r.csv"), "old").unwrap();
     std::fs::set_permissions(dir.file("r.csv"), Permissions::from_mode(0o666)).unwrap();
     assert_eq!(shell(&dir, "ulimit -f 0; $BIN report r.csv").code, 1);
-    assert_eq!(dir.read("r.csv"), "request_id,old");
+    assert_eq!(dir.read("r.csv"), "old");
     assert_eq!(run(&dir, &["report", "r.csv"]).code, 0);
     assert!(dir.read("r.csv").contains("\nr1,"));
 }
@@ -318,44 +318,4 @@ fn a_ledger_on_a_read_only_mount_is_read() {
     std::fs::remove_file(dir.file("m/ledger?.db-shm")).unwrap();
     let ran = read_only(&dir, "$BIN report").unwrap();
     assert!(ran.code == 2 && ran.err.contains("its log holds"), "{ran:?}");
-}
-
-/// No configuration needs to name a file: what is there and is no output of this program is not replaced.
-#[test]
-fn what_is_there_is_replaced_only_where_this_program_wrote_it() {
-    let dir = dir();
-    std::fs::create_dir(dir.file("credentials")).unwrap();
-    for (name, text) in [
-        ("credentials/client_secret", "hunter2"),
-        ("other.conf", "[ledger]\npath = "),
-        ("key.json", r#"{"client_secret":"x"}"#),
-        ("page.html", "<!DOCTYPE html><title>mine</title>"),
-        ("table.csv", "id,name\n1,x\n"),
-    ] {
-        std::fs::write(dir.file(name), text).unwrap();
-        for command in [&["report", name][..], &["run", "--report", name], &["report", "--format", "html", name]] {
-            let ran = run(&dir, command);
-            assert!(ran.code == 2 && ran.err.contains("is no output of privo-reconcile"), "{command:?}: {ran:?}");
-            assert!(ran.err.contains("name another file"), "{ran:?}");
-            assert_eq!(dir.read(name), text, "{command:?}");
-        }
-    }
-    std::fs::write(dir.file("empty.csv"), "").unwrap();
-    assert_eq!(run(&dir, &["report", "empty.csv"]).code, 0, "an empty file holds nothing");
-    for (file, more) in [
-        ("out.csv", &[][..]),
-        ("excel.csv", &["--excel"]),
-        ("resend.csv", &["--for", "resend"]),
-        ("support.csv", &["--for", "support"]),
-        ("out.jsonl", &[]),
-        ("out.html", &[]),
-        ("out.txt", &["--format", "table"]),
-    ] {
-        for again in [false, true] {
-            let ran = run(&dir, &[&["report", file], more].concat());
-            assert_eq!(ran.code, 0, "{file}, again: {again}: {ran:?}");
-        }
-    }
-    // One form over another: both are this program's.
-    assert_eq!(run(&dir, &["report", "--format", "jsonl", "out.csv"]).code, 0);
 }

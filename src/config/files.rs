@@ -55,7 +55,7 @@ impl Config {
                 let place = output.display();
                 bail!(Refused(format!("{place} is {what} and is never written over (name another file)")))
             }
-            None => outputs::refuse_unknown(output),
+            None => Ok(()),
         }
     }
 

@@ -8,9 +8,6 @@ use crate::words::{Outcome, Reason};
 /// Between two looks that got no answer to rely on, at the least (or `confirm_after`, if that is less).
 const SOON: Span = Span::seconds(60);
 
-/// Whatever `confirm_after` is, they are not made faster than this.
-const SOONEST: Span = Span::seconds(1);
-
 /// Between two looks that got no answer to rely on, at the most.
 const LATE: Span = Span::seconds(6 * 3600);
 
@@ -52,13 +49,12 @@ fn in_between(attempt: &Attempt, ended: Moment, until: Moment, now: Moment) -> O
 
 /// After an answer of no use, at growing intervals.
 fn without_answer(looks: &[Look], windows: &Windows, now: Moment) -> Moment {
-    let soon = SOON.min(windows.confirm_after.max(SOONEST));
+    let soon = SOON.min(windows.confirm_after);
     let looked_for = match (looks.first(), looks.last()) {
         (Some(first), Some(last)) => last.asked.since(first.asked),
         _ => Span::ZERO,
     };
-    // Where `confirm_after` is tiny, the interval grows twofold until it is what it is elsewhere.
-    now + Span(looked_for.0 / 4).max(looked_for.min(SOON)).max(soon).min(LATE)
+    now + Span(looked_for.0 / 4).max(soon).min(LATE)
 }
 
 /// Whether a look was made that could have confirmed an absence: at `moment` or later, which is `confirm_after` after the
@@ -193,21 +189,6 @@ mod tests {
         assert_eq!(next(Kind::Create, &deferral(Reason::Unconfirmed, Some(first)), &looks, &windows, now), now);
         let again = [&looks[..], &[absent(first + Span(1))]].concat();
         assert!(next(Kind::Create, &deferral(Reason::Unconfirmed, Some(first)), &again, &windows, now) > now);
-    }
-
-    /// With a tiny `confirm_after` a server that gives no answer to rely on is not asked every second.
-    #[test]
-    fn what_gets_no_answer_is_asked_ten_times_in_two_minutes_at_the_most() {
-        for confirm_after in [Span::ZERO, Span(1), Span::seconds(3), Span::seconds(600)] {
-            let windows = Windows { confirm_after, ..Windows::default() };
-            let (mut looks, mut now) = (Vec::new(), Moment(1_000_000_000));
-            let end = now + Span::seconds(120);
-            while now < end {
-                looks.push(Look { seen: Seen::Inconclusive, ..absent(now) });
-                now = next(Kind::Create, &deferral(Reason::Inconclusive, None), &looks, &windows, now + Span(50));
-            }
-            assert!(looks.len() <= 10, "{confirm_after}: {}", looks.len());
-        }
     }
 
     #[test]
