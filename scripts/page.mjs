@@ -143,6 +143,11 @@ if (!program) {
   console.error("no Chromium is installed (set CHROMIUM)");
   process.exit(2);
 }
+// A browser that does not start, or ends by itself, says nothing about the page.
+process.on("uncaughtException", (error) => {
+  console.error(`the browser failed: ${error.message}`);
+  process.exit(3);
+});
 const chromium = start(program);
 try {
   process.exitCode = await work(chromium, words);
