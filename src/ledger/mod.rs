@@ -167,10 +167,11 @@ impl Ledger {
         connection.execute_batch(SCHEMA)?;
         let (identity, salt) =
             connection.query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Ledger::of_memory(connection, PathBuf::from(":memory:"), salt, identity, Turns::alone()))
+        Ok(Ledger::over(connection, PathBuf::from(":memory:"), salt, identity, Turns::alone()))
     }
 
-    fn of_memory(connection: Connection, path: PathBuf, salt: Vec<u8>, identity: String, turns: Turns) -> Ledger {
+    /// A ledger as it is just opened, without the lock of a run.
+    fn over(connection: Connection, path: PathBuf, salt: Vec<u8>, identity: String, turns: Turns) -> Ledger {
         Ledger {
             connection,
             path,
@@ -253,18 +254,7 @@ impl Ledger {
         let (identity, salt) = connection
             .query_row("SELECT identity, salt FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(|error| unread(path, error))?;
-        let turns = Turns::shared();
-        Ok(Ledger {
-            connection,
-            path: path.to_owned(),
-            salt,
-            identity,
-            turns,
-            opening: None,
-            rechecks: false,
-            reads_all: false,
-            _lock: None,
-        })
+        Ok(Ledger::over(connection, path.to_owned(), salt, identity, Turns::shared()))
     }
 
     /// The salt under which links are digested.

@@ -88,7 +88,7 @@ impl Ledger {
         connection.execute_batch(super::SCHEMA)?;
         let identity = connection.query_row("SELECT identity FROM ledger", [], |row| row.get(0))?;
         let (salt, turns) = (Vec::new(), Turns::alone());
-        Ledger::of_memory(connection, path, salt, identity, turns).salted(seed)
+        Ledger::over(connection, path, salt, identity, turns).salted(seed)
     }
 
     fn salted(mut self, seed: u64) -> Result<Ledger> {
@@ -105,7 +105,7 @@ impl Ledger {
     pub fn opened_again(&self) -> Result<Ledger> {
         let connection = in_memory_under(&self.path)?;
         let (path, salt, identity) = (self.path.clone(), self.salt.clone(), self.identity.clone());
-        Ok(Ledger::of_memory(connection, path, salt, identity, Turns::alone()))
+        Ok(Ledger::over(connection, path, salt, identity, Turns::alone()))
     }
 
     /// What every opening of a file does. Rows that nothing had noted bear the stamp of this moment.

@@ -56,7 +56,7 @@ impl Ledger {
         prepare(&copy)?;
         schema::heal(&copy, &self.path)?;
         let (path, salt, identity) = (self.path.clone(), self.salt.clone(), self.identity.clone());
-        Ok(Ledger::of_memory(copy, path, salt, identity, Turns::alone()))
+        Ok(Ledger::over(copy, path, salt, identity, Turns::alone()))
     }
 }
 
