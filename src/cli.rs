@@ -188,6 +188,9 @@ pub struct InitArgs {
     /// The plan of the configuration that is written: a shipped one, or a file [default: privo-gateway]
     #[arg(long, value_name = "PLAN")]
     pub plan: Option<String>,
+    /// Make nothing: print the statements that make the configuration's ledger, for whoever may run them
+    #[arg(long, conflicts_with = "plan")]
+    pub print: bool,
 }
 
 /// Options of `config`.
@@ -515,6 +518,9 @@ pub struct DemoArgs {
     /// What is random follows from this
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
+    /// Keep both ledgers in this PostgreSQL, as postgresql://user@host/database, in schemas of the demo's own
+    #[arg(long, value_name = "URL")]
+    pub postgres: Option<String>,
 }
 
 /// Options of `sandbox`.

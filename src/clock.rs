@@ -3,6 +3,7 @@
 //! All of the crate counts in milliseconds of UTC since 1970. A [`Moment`] comes in from the edge; nothing below the
 //! commands asks for the time itself, so every decision can be made again from what is stored.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, Utc};
@@ -31,6 +32,25 @@ pub fn tick() -> Tick {
     Tick::now()
 }
 
+/// The time since boot, sleep included: nobody sets it, and a host that was suspended knows that it was.
+#[cfg(feature = "postgres")]
+pub fn since_boot() -> Span {
+    #[cfg(target_os = "linux")]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+    let time = rustix::time::clock_gettime(CLOCK);
+    Span(time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000))
+}
+
+/// How far the clock of the ledger's store is ahead of this host's, in milliseconds.
+static STORE_AHEAD: AtomicI64 = AtomicI64::new(0);
+
+/// Notes how far the clock of the ledger's store is ahead of this host's.
+pub fn store_is_ahead(by: Span) {
+    STORE_AHEAD.store(by.0, Ordering::Relaxed);
+}
+
 impl From<std::time::SystemTime> for Moment {
     fn from(time: std::time::SystemTime) -> Moment {
         Moment(DateTime::<Utc>::from(time).timestamp_millis())
@@ -42,6 +62,12 @@ impl Moment {
     #[expect(clippy::disallowed_methods, reason = "this is the edge")]
     pub fn now() -> Moment {
         Moment(Utc::now().timestamp_millis())
+    }
+
+    /// Now, by the clock of the ledger's store, which stamps the rows: what is compared with their times goes by it. In a file
+    /// it is the wall clock.
+    pub fn by_the_store() -> Moment {
+        Moment::now() + Span(STORE_AHEAD.load(Ordering::Relaxed))
     }
 
     /// Reads RFC 3339 with an offset. `None` for anything else, for years outside 1970 to 9999 and for impossible dates.

@@ -4,6 +4,7 @@ pub mod auth;
 mod control;
 mod credential;
 mod files;
+mod ledger;
 pub mod places;
 mod run;
 mod schedule;
@@ -37,6 +38,8 @@ pub use control::Known;
 use control::{ControlFile, known};
 pub use credential::Credential;
 pub(crate) use credential::Secret;
+use ledger::LedgerFile;
+pub use ledger::{Database, Place};
 use places::Places;
 pub use server::{Host, Server};
 use server::{HostFile, ServerFile};
@@ -55,7 +58,7 @@ pub struct Config {
     /// The plan's file; `None`: it is a shipped one.
     pub plan_file: Option<PathBuf>,
     /// Where the ledger is.
-    pub ledger: PathBuf,
+    pub ledger: Place,
     /// The server that is asked.
     pub server: Server,
     /// `None`: the server lets everybody in.
@@ -101,7 +104,7 @@ struct File {
     plan: Spanned<String>,
     #[serde(default)]
     params: BTreeMap<Spanned<String>, String>,
-    ledger: LedgerFile,
+    ledger: Spanned<LedgerFile>,
     server: ServerFile,
     auth: Option<Spanned<AuthFile>>,
     #[serde(default)]
@@ -125,12 +128,6 @@ struct File {
     pseudonym: Option<PseudonymFile>,
     retention: Option<Retention>,
     schedule: Option<schedule::ScheduleFile>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table, [ledger]")]
-struct LedgerFile {
-    path: PathBuf,
 }
 
 #[derive(Default, Deserialize)]
@@ -255,6 +252,8 @@ impl Config {
             let check = mapping.as_ref().check().map_err(|why| anyhow!("`import.{name}`: {why}"));
             check.with_context(|| at(mapping.span()))?;
         }
+        let span = read.ledger.span();
+        let ledger = read.ledger.into_inner().checked(folder, &at, span)?;
         let notices = Sections { ping: read.ping, metrics: read.metrics, hook: read.hook, alert: read.alert };
         let notices = notices.check(folder, &at)?;
         let schedule = read.schedule.map(|schedule| schedule.check(&at)).transpose()?;
@@ -263,7 +262,7 @@ impl Config {
             file: file.to_owned(),
             plan,
             plan_file: plan_file(folder, read.plan.as_ref()),
-            ledger: folder.join(read.ledger.path),
+            ledger,
             server: read.server.checked(folder, &at)?,
             auth: auth(read.auth)?,
             hosts,
@@ -290,7 +289,7 @@ impl Config {
     fn credentials(&self) -> impl Iterator<Item = &Credential> {
         let ping = self.notices.ping.iter().map(|ping| &ping.url);
         let pseudonym = self.pseudonym.iter().flat_map(|keys| std::iter::once(&keys.key).chain(&keys.previous));
-        self.auths().flat_map(Auth::credentials).chain(ping).chain(pseudonym)
+        self.auths().flat_map(Auth::credentials).chain(ping).chain(pseudonym).chain(self.ledger.credential())
     }
 
     /// How each server lets the job in.

@@ -53,4 +53,5 @@ pub mod run;
 pub mod sandbox;
 pub mod schedule;
 pub mod standing;
+pub mod store;
 pub mod words;

@@ -234,11 +234,6 @@ mod tests {
             ("outcome", list(Outcome::ALL.iter().map(|w| w.text()).collect())),
             ("reason", list(Reason::ALL.iter().map(|w| w.text()).collect())),
             ("action", list(Action::ALL.iter().map(|w| w.text()).collect())),
-            ("seen", list(Seen::ALL.iter().map(|w| w.text()).collect())),
-            ("known_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
-            ("random_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
-            ("near_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
-            ("fields_control", list(Control::ALL.iter().map(|w| w.text()).collect())),
         ] {
             let clause = format!("CHECK ({column} IN ({words}))");
             assert!(schema.contains(&clause), "schema.sql lacks: {clause}");

@@ -6,6 +6,7 @@
 use crate::util::{CANARY, Dir, Entry, Platform, Setup};
 use privo_reconcile::clock::{Moment, Span};
 use privo_reconcile::sandbox::NewAccount;
+use rusqlite::Connection;
 
 fn settled(platform: &Platform) -> Dir {
     let dir = Dir::of(platform);
@@ -26,23 +27,42 @@ fn verify_finds_no_difference_in_an_honest_ledger() {
     assert_eq!((ran.code, ran.out.trim()), (0, "2 verdicts decided again, no difference"));
 }
 
+/// Lets a test write what the ledger keeps.
+fn unkept(dir: &Dir) -> Connection {
+    let db = dir.db();
+    // As most tools open a file: SQLite holds references together only where it is asked to.
+    db.pragma_update(None, "foreign_keys", "OFF").unwrap();
+    let mut statement = db.prepare("SELECT name FROM main.sqlite_schema WHERE type = 'trigger'").unwrap();
+    let triggers: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    drop(statement);
+    for trigger in triggers.iter().filter(|name| *name != "entry_recorded" && *name != "intent_deleted") {
+        db.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
+    }
+    db
+}
+
+/// The evidence of the verdict that an entry stands by.
+fn said(reason: &str) -> String {
+    format!("id = (SELECT said_id FROM state WHERE reason = '{reason}')")
+}
+
 #[test]
 fn verify_compares_what_was_said_and_by_which_rules() {
     let platform = Platform::start();
     let dir = settled(&platform);
-    let db = dir.db();
-    db.execute_batch("DROP TRIGGER verdicts_kept; DROP TRIGGER decisions_kept").unwrap();
+    let db = unkept(&dir);
     let reworded =
-        "UPDATE verdicts SET explanation = 'in other words', matched_on = 'the key' WHERE reason = 'present'";
-    assert_eq!(db.execute(reworded, []), Ok(1));
+        "UPDATE evidence SET doc = json_set(doc, '$[0][0][4][6]', 'the key', '$[0][0][4][7]', 'in other words')";
+    assert_eq!(db.execute(&format!("{reworded} WHERE {}", said("present")), []), Ok(1));
     assert_eq!(dir.run(&["verify"]).out.trim(), "2 verdicts decided again, no difference");
-    let lost = "(SELECT decision_id FROM verdicts WHERE reason = 'confirmed-absent')";
-    assert_eq!(db.execute(&format!("UPDATE decisions SET rules = 0 WHERE id = {lost}"), []), Ok(1));
-    db.execute("UPDATE verdicts SET server_id = '4711' WHERE reason = 'confirmed-absent'", []).unwrap();
+    let lost = said("confirmed-absent");
+    assert_eq!(db.execute(&format!("UPDATE evidence SET rules = 0 WHERE {lost}"), []), Ok(1));
+    let record = format!("UPDATE evidence SET doc = json_set(doc, '$[0][0][4][5]', '4711') WHERE {lost}");
+    assert_eq!(db.execute(&record, []), Ok(1));
     let ran = dir.run(&["verify"]);
     assert!(ran.code == 0 && ran.out.contains("1 verdicts of rules version 0 were not decided again"), "{ran:?}");
     assert!(ran.out.contains("1 verdicts decided again, no difference"), "{ran:?}");
-    db.execute("UPDATE decisions SET rules = 1", []).unwrap();
+    db.execute("UPDATE evidence SET rules = 1", []).unwrap();
     let ran = dir.run(&["verify"]);
     assert!(
         ran.code == 1 && ran.out.contains("stored confirmed-absent (resolved, not-applied, resend, a record)"),
@@ -53,56 +73,44 @@ fn verify_compares_what_was_said_and_by_which_rules() {
 #[test]
 fn verify_finds_out_whatever_was_changed() {
     let platform = Platform::start();
-    for (table, change) in [
-        ("observations", "UPDATE observations SET seen = 'absent', records = NULL WHERE seen = 'present'"),
-        ("observations", "UPDATE observations SET known_control = 'missing' WHERE seen = 'absent'"),
-        ("observations", "DELETE FROM observations WHERE id = (SELECT max(id) FROM observations)"),
-        ("verdicts", "UPDATE verdicts SET action = 'store-id' WHERE reason = 'confirmed-absent'"),
-        ("verdicts", "UPDATE verdicts SET server_id = '4711' WHERE reason = 'present'"),
-        ("verdicts", "UPDATE verdicts SET decision_id = 4711 WHERE reason = 'present'"),
-        ("decisions", "DELETE FROM decisions WHERE id = (SELECT max(id) FROM decisions)"),
-        ("runs", "DELETE FROM runs WHERE id IN (SELECT run_id FROM decisions)"),
-        ("observations", "UPDATE observations SET run_id = 4711"),
-        (
-            "observations",
-            "DELETE FROM observations WHERE id = (SELECT min(id) FROM observations WHERE seen = 'absent')",
-        ),
-        ("verdicts", "UPDATE verdicts SET run_id = 4711 WHERE reason = 'present'"),
-        ("verdicts", "DELETE FROM verdicts WHERE reason = 'present'"),
-        ("readings", "DELETE FROM readings WHERE id = 1"),
-        ("links", "DELETE FROM links WHERE entry_id = 1"),
-        ("links", "UPDATE links SET entry_id = entry_id + 2 WHERE entry_id = 1"),
-        ("standings", "DELETE FROM standings WHERE reason = 'confirmed-absent'"),
-        ("standings", "UPDATE standings SET status = 'pending', due_ms = NULL WHERE reason = 'confirmed-absent'"),
-        ("standings", "UPDATE standings SET status = 'pending', due_ms = 0 WHERE reason = 'confirmed-absent'"),
-        ("standings", "UPDATE standings SET status = NULL, due_ms = NULL WHERE reason = 'confirmed-absent'"),
-        ("standings", "UPDATE standings SET status = 'settled' WHERE reason = 'confirmed-absent'"),
-        ("standings", "UPDATE standings SET reason = NULL WHERE reason = 'confirmed-absent'"),
-        ("standings", "UPDATE standings SET action = NULL WHERE reason = 'confirmed-absent'"),
-        ("standings", "UPDATE standings SET verdict_id = NULL WHERE reason = 'confirmed-absent'"),
-        ("standings", "UPDATE standings SET reading_id = 4711 WHERE reason = 'confirmed-absent'"),
-        ("standings", "UPDATE standings SET reading_id = (SELECT max(id) FROM readings) WHERE entry_id = 1"),
-        ("entries", "UPDATE entries SET failure = 'answered', http_status = 201 WHERE id = 1"),
-        ("entries", "UPDATE entries SET failure = 'timeout', http_status = NULL WHERE failure = 'answered'"),
-        ("entries", "DELETE FROM entries WHERE id = 1"),
-        (
-            "readings",
-            "UPDATE readings SET facts = replace(facts, '\"failure\":\"network\"', '\"failure\":\"not_sent\"')",
-        ),
-        ("runs", "UPDATE runs SET windows = replace(windows, '\"network\":0', '\"network\":86400000')"),
-        ("standings", "UPDATE standings SET status = 'resolved', reason = 'present' WHERE reason = 'confirmed-absent'"),
+    let (lost, made) = (said("confirmed-absent"), said("present"));
+    // Of a look: 5 what was seen (1: absent, 2: several, 3: inconclusive), 7 its records, 9 its controls (3: missing).
+    let doc = |change: &str, of: &str| format!("UPDATE evidence SET doc = {change} WHERE {of}");
+    let of_lost = |change: &str| format!("UPDATE state SET {change} WHERE reason = 'confirmed-absent'");
+    let first = "id = (SELECT min(evidence_id) FROM looks WHERE entry_id = 1)";
+    for change in [
+        doc("json_set(doc, '$[0][0][3][0][5]', 1, '$[0][0][3][0][7]', json('[]'))", &made),
+        doc("json_set(doc, '$[0][0][3][0][9][0]', 3)", &lost),
+        doc("json_set(doc, '$[0][0][3]', json('[]'))", &lost),
+        doc("json_set(doc, '$[0][0][4][4]', 5)", &lost),
+        doc("json_set(doc, '$[0][0][4][5]', '4711')", &made),
+        doc("json_set(doc, '$[0][0][4]', json('null'))", &made),
+        doc("json_set(doc, '$[0][0][0]', 3)", &made),
+        doc("json_set(doc, '$[0][0][2]', json('null'))", first),
+        format!("UPDATE evidence SET after = NULL WHERE {lost}"),
+        "UPDATE evidence SET run_id = 4711".to_owned(),
+        format!("DELETE FROM evidence WHERE {lost}"),
+        format!("DELETE FROM evidence WHERE {first}"),
+        "DELETE FROM runs WHERE id IN (SELECT run_id FROM evidence)".to_owned(),
+        "UPDATE runs SET windows = replace(windows, '\"network\":0', '\"network\":86400000')".to_owned(),
+        "UPDATE texts SET text = replace(text, '\"failure\":\"network\"', '\"failure\":\"not_sent\"')".to_owned(),
+        "DELETE FROM keys".to_owned(),
+        "UPDATE keys SET group_id = group_id + 2".to_owned(),
+        "DELETE FROM state WHERE reason = 'confirmed-absent'".to_owned(),
+        of_lost("status = 'pending', due_ms = NULL"),
+        of_lost("status = 'pending', due_ms = 0"),
+        of_lost("status = NULL, due_ms = NULL"),
+        of_lost("status = 'resolved', reason = 'present'"),
+        of_lost("reason = NULL"),
+        of_lost("action = NULL"),
+        of_lost("said_id = NULL"),
+        of_lost("head_id = (SELECT min(id) FROM evidence)"),
+        of_lost("looks = looks + 1"),
+        of_lost("group_id = 4711"),
+        "DELETE FROM entries WHERE id = 1".to_owned(),
     ] {
         let dir = settled(&platform);
-        let db = dir.db();
-        let of = if table == "entries" { "entry" } else { table };
-        let triggers = format!(
-            "DROP TRIGGER IF EXISTS {of}_kept; DROP TRIGGER IF EXISTS {of}_not_deleted; DROP TRIGGER IF EXISTS intent_deleted;
-             DROP TRIGGER IF EXISTS entry_changed;"
-        );
-        // As most tools open a file: SQLite holds references together only where it is asked to.
-        db.pragma_update(None, "foreign_keys", "OFF").unwrap();
-        db.execute_batch(&triggers).unwrap();
-        assert!(db.execute(change, []).unwrap() > 0, "{change}");
+        assert!(unkept(&dir).execute(&change, []).unwrap() > 0, "{change}");
         let ran = dir.run(&["verify"]);
         assert_eq!(ran.code, 1, "{change}: {ran:?}");
         assert!(ran.out.contains(':'), "{change}: {ran:?}");
@@ -110,15 +118,14 @@ fn verify_finds_out_whatever_was_changed() {
 }
 
 #[test]
-fn verify_finds_an_entry_that_went_with_its_standing() {
+fn verify_finds_an_entry_that_went_with_where_it_stood() {
     let platform = Platform::start();
-    for of in ["request_id = 'lost'", "request_id = 'made'", "failure = 'answered'"] {
+    // An answer on which no verdict rests is in no evidence.
+    for of in ["request_id = 'lost'", "request_id = 'made'"] {
         let dir = settled(&platform);
-        let db = dir.db();
-        db.execute_batch("DROP TRIGGER entry_not_deleted").unwrap();
+        let db = unkept(&dir);
         assert_eq!(db.execute(&format!("DELETE FROM entries WHERE {of}"), []), Ok(1), "{of}");
-        let standings: i64 = db.query_row("SELECT count(*) FROM standings", [], |row| row.get(0)).unwrap();
-        assert_eq!(standings, 2, "the standing went as well");
+        assert_eq!(dir.count("SELECT count(*) FROM state"), 2, "where it stood went as well");
         let ran = dir.run(&["verify"]);
         assert!(ran.code == 1 && ran.out.contains(": the entry is not there"), "{of}: {ran:?}");
     }
@@ -147,20 +154,16 @@ fn what_a_writer_may_take_back_leaves_no_difference() {
 #[test]
 fn verify_goes_on_past_what_is_missing() {
     let platform = Platform::start();
-    for (table, gone) in [("readings", "DELETE FROM readings"), ("verdicts", "DELETE FROM verdicts")] {
-        let dir = settled(&platform);
-        let db = dir.db();
-        db.pragma_update(None, "foreign_keys", "OFF").unwrap();
-        let triggers = format!("DROP TRIGGER {table}_not_deleted; DROP TRIGGER verdicts_kept;");
-        db.execute_batch(&triggers).unwrap();
-        db.execute("UPDATE verdicts SET action = 'review' WHERE entry_id = 2", []).unwrap();
-        db.execute(&format!("{gone} WHERE entry_id = 1"), []).unwrap();
-        let ran = dir.run(&["verify"]);
-        assert_eq!(ran.code, 1, "{gone}: {ran:?}");
-        assert!(ran.out.contains("\nmade: ") || ran.out.starts_with("made: "), "{gone}: {ran:?}");
-        assert!(ran.out.contains("lost: "), "{gone}: {ran:?}");
-        assert!(ran.err.contains("verdicts decided again") && !ran.err.contains("read back"), "{gone}: {ran:?}");
-    }
+    let dir = settled(&platform);
+    let db = unkept(&dir);
+    db.execute(&format!("UPDATE evidence SET doc = json_set(doc, '$[0][0][4][4]', 7) WHERE {}", said("present")), [])
+        .unwrap();
+    db.execute("DELETE FROM evidence WHERE id IN (SELECT evidence_id FROM turns WHERE entry_id = 1)", []).unwrap();
+    let ran = dir.run(&["verify"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("\nmade: ") || ran.out.starts_with("made: "), "{ran:?}");
+    assert!(ran.out.contains("lost: "), "{ran:?}");
+    assert!(ran.err.contains("verdicts decided again") && !ran.err.contains("read back"), "{ran:?}");
 }
 
 #[test]
@@ -254,7 +257,7 @@ fn many_children_of_one_parent_are_told_apart() {
 /// Whatever groups an entry with others is missed: its operation, each of its keys, the list that it stands in, and the
 /// record of that list's owner.
 #[test]
-fn every_missing_link_is_told() {
+fn every_missing_key_is_told() {
     let platform = Platform::start();
     let dir = Dir::of(&platform);
     let body = r#"{"parentEmail":"mum@example.com","email":"kit@example.com","userName":"kit1","firstName":"Kit"}"#;
@@ -262,13 +265,13 @@ fn every_missing_link_is_told() {
     dir.run(&["run"]);
     assert_eq!(dir.run(&["verify"]).code, 0);
     let db = dir.db();
-    let mut statement = db.prepare("SELECT hex(link) FROM links").unwrap();
-    let links: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    assert_eq!(links.len(), 5);
-    for link in links {
-        db.execute("DELETE FROM links WHERE hex(link) = ?", [&link]).unwrap();
+    let mut statement = db.prepare("SELECT key FROM keys").unwrap();
+    let keys: Vec<i64> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(keys.len(), 5);
+    for key in keys {
+        db.execute("DELETE FROM keys WHERE key = ?", [key]).unwrap();
         let verified = dir.run(&["verify"]);
-        assert!(verified.code == 1 && verified.out.contains("a link"), "{verified:?}");
-        db.execute("INSERT INTO links (link, entry_id) VALUES (unhex(?), 1)", [&link]).unwrap();
+        assert!(verified.code == 1 && verified.out.contains("a key of it"), "{verified:?}");
+        db.execute("INSERT INTO keys (key, group_id) VALUES (?, 1)", [key]).unwrap();
     }
 }

@@ -128,7 +128,7 @@ fn without_a_stamp_the_rows_own_times_bound_it() {
     let platform = Platform::dated();
     let dir = patient(&platform);
     dir.attempt(&platform, register(&platform), "lost-after");
-    dir.db().execute("UPDATE standings SET arrived_ms = NULL", []).unwrap();
+    dir.db().execute("UPDATE state SET arrived_ms = NULL", []).unwrap();
     assert_eq!(look(&dir), CREATED);
 }
 
@@ -154,7 +154,7 @@ fn a_row_is_stamped_when_it_comes_and_when_it_says_how_it_ended() {
     let dir = Dir::of(&platform);
     let stamp = |id: &str| {
         let sql =
-            format!("SELECT arrived_ms FROM standings s JOIN entries e ON e.id = s.entry_id WHERE request_id = '{id}'");
+            format!("SELECT arrived_ms FROM state s JOIN entries e ON e.id = s.entry_id WHERE request_id = '{id}'");
         dir.db().query_row(&sql, [], |row| row.get::<_, Option<i64>>(0)).unwrap()
     };
     let entry = |id: &str| Entry::register(id, &platform.url, EMAIL);
@@ -309,7 +309,7 @@ fn an_intent_of_a_slow_writer_waits_from_when_it_came() {
     dir.insert(&register(&platform).failure("intent").sent(ago(4 * 3600)));
     assert!(look(&dir).starts_with("pending . unsettled"), "{}", dir.says("r1"));
     // Without a stamp nothing but its own word is known.
-    dir.db().execute("UPDATE standings SET arrived_ms = NULL, reading_id = NULL", []).unwrap();
+    dir.db().execute("UPDATE state SET arrived_ms = NULL, unread = 1", []).unwrap();
     look(&dir);
     assert_eq!(look(&dir), RESEND);
 }

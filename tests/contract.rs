@@ -191,15 +191,14 @@ fn a_writer_inserts_while_a_run_goes_on() {
     dir.insert(&entry(0));
     let run = dir.command(&["run", "--wait", "2h"]).spawn().unwrap();
     let checked = |request: &str| {
-        let sql =
-            format!("SELECT checks FROM standings JOIN entries e ON e.id = entry_id WHERE request_id = '{request}'");
+        let sql = format!("SELECT checks FROM state JOIN entries e ON e.id = entry_id WHERE request_id = '{request}'");
         dir.count(&sql)
     };
     until("the first look", || checked("r0") > 0);
     for n in 1..20 {
         dir.insert(&entry(n));
     }
-    until("the verdicts", || dir.count("SELECT count(*) FROM standings WHERE status = 'resolved'") == 20);
+    until("the verdicts", || dir.count("SELECT count(*) FROM state WHERE status = 'resolved'") == 20);
     let news = "UPDATE entries SET failure = 'answered', http_status = 412 WHERE request_id = 'open'";
     assert_eq!(dir.db().execute(news, []), Ok(1));
     assert_eq!(finish(run).code, 0);
@@ -237,12 +236,11 @@ fn the_same_request_id_again_changes_nothing() {
     assert_eq!((dir.row("r1")["method"].as_str(), dir.report().len()), ("POST", 1));
 }
 
-/// Every entry has its one standing, and every standing its entry.
+/// Every entry has its one state, and every state its entry.
 fn is_whole(dir: &Dir) {
-    let orphans = "SELECT count(*) FROM standings WHERE entry_id NOT IN (SELECT id FROM entries)";
-    let bare = "SELECT count(*) FROM entries WHERE id NOT IN (SELECT entry_id FROM standings)";
-    let links = "SELECT count(*) FROM links WHERE entry_id NOT IN (SELECT id FROM entries)";
-    assert_eq!([dir.count(orphans), dir.count(bare), dir.count(links)], [0, 0, 0], "standings, entries, links alone");
+    let orphans = "SELECT count(*) FROM state WHERE entry_id NOT IN (SELECT id FROM entries)";
+    let bare = "SELECT count(*) FROM entries WHERE id NOT IN (SELECT entry_id FROM state)";
+    assert_eq!([dir.count(orphans), dir.count(bare)], [0, 0], "states and entries alone");
     let said: String = dir.db().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(said, "ok");
 }
@@ -367,7 +365,7 @@ fn evidence_is_only_ever_added_to() {
     dir.runs(4);
     dir.due();
     dir.runs(0);
-    for table in ["observations", "verdicts", "readings", "decisions"] {
+    for table in ["evidence", "texts"] {
         assert!(dir.count(&format!("SELECT count(*) FROM {table}")) > 0, "{table}");
         assert!(refused(&dir, &format!("UPDATE {table} SET id = id + 1000")).contains("append-only"), "{table}");
         assert!(refused(&dir, &format!("DELETE FROM {table}")).contains("append-only"), "{table}");
@@ -437,7 +435,7 @@ fn the_jobs_own_tables_hold_no_personal_values() {
     let dir = Dir::of(&platform);
     dir.attempt(&platform, Entry::register("r1", &platform.url, "Zebedee@quux.example"), "lost-after");
     dir.runs(0);
-    for table in ["readings", "observations", "verdicts", "standings", "decisions", "runs"] {
+    for table in ["evidence", "texts", "state", "runs", "notes"] {
         let db = dir.db();
         let mut statement = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let columns = statement.column_count();
@@ -473,12 +471,12 @@ fn a_ledger_of_another_version_is_refused_with_both_versions_named() {
 #[test]
 fn what_a_development_version_made_is_refused_by_name() {
     for (change, difference) in [
-        ("DROP TABLE blankings", "table `blankings`"),
-        ("ALTER TABLE standings DROP COLUMN vanished_ms", "column `vanished_ms`"),
+        ("DROP TABLE notes", "table `notes`"),
+        ("ALTER TABLE state DROP COLUMN vanished_ms", "column `vanished_ms`"),
         (
-            "DROP TRIGGER verdicts_kept; \
-             CREATE TRIGGER verdicts_kept BEFORE UPDATE ON verdicts BEGIN SELECT RAISE(ABORT, 'append-only'); END",
-            "trigger `verdicts_kept`",
+            "DROP TRIGGER texts_kept; \
+             CREATE TRIGGER texts_kept BEFORE UPDATE ON texts BEGIN SELECT RAISE(ABORT, 'append-only'); END",
+            "trigger `texts_kept`",
         ),
     ] {
         let dir = Dir::new(&Setup::bare(NOWHERE));

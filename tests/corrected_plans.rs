@@ -37,7 +37,7 @@ fn under(platform: &Platform, part: &str, otherwise: &str) -> Dir {
 }
 
 fn looks(dir: &Dir) -> i64 {
-    dir.count("SELECT count(*) FROM observations")
+    dir.count("SELECT count(*) FROM looks")
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn two_plans_that_read_otherwise_and_are_run_in_turn_decide_once_each() {
     in_turn(2);
     let said = dir.says("r1");
     assert_eq!(said, "duplicate-risk unknown key-taken review", "by the plan that came second");
-    let tables = ["readings", "observations", "verdicts"];
+    let tables = ["readings", "looks", "verdicts"];
     let counts = || tables.map(|table| dir.count(&format!("SELECT count(*) FROM {table}")));
     let before = counts();
     in_turn(3);

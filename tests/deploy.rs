@@ -130,7 +130,7 @@ fn no_two_lines_of_the_crontab_start_in_the_same_minute() {
 fn the_example_is_a_configuration() {
     let example = root().join("deploy/config.example.toml");
     let config = Config::parse(&example, &std::fs::read_to_string(&example).unwrap()).unwrap();
-    assert_eq!(config.ledger, Path::new("/var/lib/privo-reconcile/ledger.db"));
+    assert_eq!(config.ledger.file(), Some(Path::new("/var/lib/privo-reconcile/ledger.db")));
     // And with what is commented out to show a default.
     let mut section = String::new();
     let mut all = String::new();

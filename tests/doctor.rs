@@ -164,13 +164,12 @@ fn what_belongs_to_nothing_is_damage() {
     dir.db()
         .execute_batch(
             "PRAGMA foreign_keys = OFF;
-             INSERT INTO observations (run_id, entry_id, effect, basis, lookup, asked_ms, seen_ms, seen, known_control, random_control)
-             VALUES (77, 1, 0, 'x', 'x', 0, 0, 'absent', 'held', 'held')",
+             INSERT INTO evidence (run_id, at_ms, rules, doc, names) VALUES (77, 0, 1, '[[]]', '{}')",
         )
         .unwrap();
     let ran = dir.run(&["check"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    said(&ran, "BAD", &["is damaged", "observations", "backup"]);
+    said(&ran, "BAD", &["is damaged", "evidence", "backup"]);
     assert!(ran.out.contains("controls of account-by-email"), "it goes on: {}", ran.out);
 }
 
@@ -277,17 +276,17 @@ fn a_check_stands_in_nobodys_way() {
     let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "5m")]));
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     let run = dir.command(&["run", "--wait", "10m"]).spawn().unwrap();
-    until("the first look", || dir.count("SELECT count(*) FROM observations") > 0);
+    until("the first look", || dir.count("SELECT count(*) FROM looks") > 0);
     // Held still, so that it is not the run that looks meanwhile.
     signal("-STOP", run.id());
-    let looks = dir.count("SELECT count(*) FROM observations");
+    let looks = dir.count("SELECT count(*) FROM looks");
     let ran = dir.run(&["check"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(dir.count("SELECT count(*) FROM observations"), looks, "a check leaves no trace");
+    assert_eq!(dir.count("SELECT count(*) FROM looks"), looks, "a check leaves no trace");
     signal("-CONT", run.id());
     // The run goes on, and so may writers: what is new is looked at.
     dir.insert(&Entry::register("r2", &platform.url, "bob@example.com"));
-    until("a look at what is new", || dir.count("SELECT count(*) FROM observations") > looks);
+    until("a look at what is new", || dir.count("SELECT count(*) FROM looks") > looks);
     signal("-TERM", run.id());
     assert_eq!(finish(run).code, 143);
     assert_eq!(dir.count("SELECT count(*) FROM runs"), 1, "a check is no run");

@@ -235,7 +235,7 @@ fn entries_that_share_a_key_share_one_lookup() {
     dir.runs(0);
     // One for the random key, two for the known key, two for the fifty.
     assert_eq!((platform.requests(LOOKUP), platform.requests(USERINFO)), (3, 2));
-    assert_eq!(dir.count("SELECT count(*) FROM observations"), 50);
+    assert_eq!(dir.count("SELECT count(*) FROM looks"), 50);
     assert_eq!(platform.requests("POST /oauth/token"), 2, "the test's own token, and one for all lookups");
 }
 
@@ -280,7 +280,7 @@ fn a_dry_run_says_what_would_be_and_writes_nothing() {
     let dir = Dir::of(&platform);
     dir.attempt(&platform, Entry::register("r1", &platform.url, "ann@example.com"), "lost-after");
     dir.insert(&Entry::new("r2", "GET", &platform.url));
-    let tables = ["entries", "standings", "readings", "observations", "verdicts", "runs", "decisions", "links"];
+    let tables = ["entries", "state", "evidence", "texts", "keys", "runs"];
     let rows = || tables.map(|table| dir.count(&format!("SELECT count(*) FROM {table}")));
     let (bytes, before) = (std::fs::read(dir.file("ledger.db")).unwrap(), rows());
     let ran = dir.run(&["run", "--dry-run", "--report", "out.csv"]);

@@ -37,7 +37,7 @@ fn in_turn(dir: &Dir, times: usize) {
 }
 
 fn rows_of(dir: &Dir) -> Vec<i64> {
-    let tables = ["readings", "observations", "decisions", "verdicts", "links"];
+    let tables = ["evidence", "texts", "keys"];
     tables.iter().map(|table| dir.count(&format!("SELECT count(*) FROM {table}"))).collect()
 }
 
@@ -57,10 +57,10 @@ fn idle_runs_in_turn_store_nothing() {
     dir.insert(&Entry::new("none", "POST", &format!("{}/nowhere", one.url)));
     dir.insert(&Entry::register("ahead", OLD, "ann1@example.com").sent(Moment::now() + Span::seconds(86_400)));
     in_turn(&dir, 2);
-    assert_eq!(dir.count("SELECT count(*) FROM standings WHERE status = 'pending'"), 0);
+    assert_eq!(dir.count("SELECT count(*) FROM state WHERE status = 'pending'"), 0);
     let before = rows_of(&dir);
     in_turn(&dir, 3);
-    assert_eq!(rows_of(&dir), before, "readings, observations, decisions, verdicts, links");
+    assert_eq!(rows_of(&dir), before, "evidence, texts, keys");
     assert_eq!(dir.says("none"), "duplicate-risk unknown no-plan review");
     assert_eq!(dir.run(&["verify"]).code, 0);
 }

@@ -56,7 +56,7 @@ fn settle(dir: &Dir) {
 /// Who is still whole.
 fn whole(dir: &Dir) -> Vec<String> {
     let db = dir.db();
-    let sql = "SELECT request_id FROM entries WHERE id NOT IN (SELECT entry_id FROM blanked) ORDER BY id";
+    let sql = "SELECT request_id FROM entries WHERE id NOT IN (SELECT entry_id FROM state WHERE erased_id IS NOT NULL) ORDER BY id";
     let mut statement = db.prepare(sql).unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
@@ -103,7 +103,11 @@ fn whoever_names_the_person_is_forgotten_and_nobody_else() {
     assert_eq!(dir.row("other"), other);
     verified(&dir);
     assert!(forget(&dir, "mum@example.com", &[]).out.contains("0 entries were forgotten"));
-    assert_eq!(dir.count("SELECT count(*) FROM blankings WHERE command = 'forget' AND who = 'Jo' AND entries = 7"), 1);
+    let noted: String =
+        dir.db().query_row("SELECT doc FROM notes WHERE kind = 'erasure'", [], |row| row.get(0)).unwrap();
+    for said in [r#""command":"forget""#, r#""who":"Jo""#, r#""entries":7"#] {
+        assert!(noted.contains(said), "{said}: {noted}");
+    }
 }
 
 #[test]
@@ -139,9 +143,9 @@ fn an_address_is_forgotten_wherever_it_stands() {
     // Said before such addresses were masked when they are written.
     dir.db()
         .execute_batch(
-            "UPDATE ledger SET blanking = 1;
-             UPDATE verdicts SET explanation = replace(explanation, 'SOMEBODY', 'ann%40example.com');
-             UPDATE ledger SET blanking = 0;",
+            "UPDATE ledger SET erasing = 1;
+             UPDATE evidence SET names = replace(names, 'SOMEBODY', 'ann%40example.com');
+             UPDATE ledger SET erasing = 0;",
         )
         .unwrap();
     close("by-nobody", "ann@example.com", "done");
@@ -153,7 +157,7 @@ fn an_address_is_forgotten_wherever_it_stands() {
         assert!(!files.iter().any(|bytes| stands_in(bytes, value)), "{value}");
     }
     assert!(found(&dir, "joann@example.com"));
-    let closed = "SELECT count(*) FROM verdicts WHERE explanation LIKE 'closed by ***: done%'";
+    let closed = "SELECT count(*) FROM evidence WHERE names LIKE '%closed by ***: done%'";
     assert_eq!(dir.count(closed), 1, "who closed it is no word about it, and is named no more");
     verified(&dir);
 }
@@ -199,7 +203,9 @@ fn a_persons_guess_is_not_confirmed_by_a_digest() {
     settle(&dir);
     let digest = |id: &str| -> String {
         let sql = format!(
-            "SELECT json_extract(facts, '$.effects[0].key') FROM readings r JOIN entries e ON e.id = r.entry_id WHERE request_id = '{id}'"
+            "SELECT names ->> ('$.k[' || (reading ->> '$[7][0]') || ']')
+             FROM turns JOIN entries e ON e.id = entry_id JOIN evidence ON evidence.id = evidence_id
+             WHERE request_id = '{id}' AND json_type(reading) = 'array'"
         );
         dir.db().query_row(&sql, [], |row| row.get(0)).unwrap()
     };
@@ -208,7 +214,8 @@ fn a_persons_guess_is_not_confirmed_by_a_digest() {
     assert_eq!(forget(&dir, "kid@example.com", &[]).code, 0);
     assert!(digest("r1") != kid && digest("r2") == digest("r1"), "what was equal is equal");
     assert_eq!(digest("r3"), sib, "the sibling's stays, for its group may grow");
-    assert_eq!(dir.count(&format!("SELECT count(*) FROM links WHERE lower(hex(link)) = '{kid}'")), 0);
+    let key = i64::from_str_radix(&kid[..16], 16).unwrap_or_default() & i64::MAX;
+    assert_eq!(dir.count(&format!("SELECT count(*) FROM keys WHERE key = {key}")), 0);
     verified(&dir);
 }
 
@@ -243,11 +250,11 @@ fn pseudonyms_stay_after_a_prune_and_go_with_the_person() {
     dir.attempt(&platform, Entry::register("r3", &platform.url, "sib@example.com"), "lost-after");
     settle(&dir);
     assert_eq!(dir.run(&["prune", "--older-than", "0s"]).code, 0);
-    assert_eq!(dir.count("SELECT count(DISTINCT pseudonym) FROM pseudonyms WHERE pseudonym LIKE 'psn1-%'"), 3);
+    assert_eq!(dir.count("SELECT count(DISTINCT pseudonym) FROM state WHERE pseudonym LIKE 'psn1-%'"), 3);
     let ran = forget(&dir, "kid@example.com", &[]);
     assert!(ran.out.contains("r1\tregister-account\tresolved, its fields were gone before"), "{ran:?}");
     assert!(ran.out.contains("2 entries were forgotten"), "{ran:?}");
-    assert_eq!(dir.count("SELECT count(*) FROM pseudonyms"), 1);
+    assert_eq!(dir.count("SELECT count(pseudonym) FROM state"), 1);
     verified(&dir);
 }
 
@@ -402,22 +409,23 @@ fn what_people_said_beside_the_entries_names_a_forgotten_person_no_more() {
     let ran = wait(dir.command(&reveal).spawn().unwrap());
     assert_eq!(ran.code, 0, "{ran:?}");
     let db = dir.db();
-    db.execute("INSERT INTO approvals (digest, who, at_ms) VALUES ('d', 'ann@example.com', 0)", []).unwrap();
+    let approval = r#"{"digest":"d","who":"ann@example.com","operations":[]}"#;
+    db.execute("INSERT INTO notes (kind, at_ms, doc) VALUES ('approval', 0, ?)", [approval]).unwrap();
     drop(db);
     assert!(found(&dir, "ann@example.com"));
     let ran = forget(&dir, "Ann@example.com", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
     let text = |sql: &str| -> String { dir.db().query_row(sql, [], |row| row.get(0)).unwrap() };
     for sql in [
-        "SELECT group_concat(explanation) FROM verdicts",
-        "SELECT purpose || who || report FROM disclosures",
-        "SELECT group_concat(who) FROM approvals",
+        "SELECT group_concat(names) FROM evidence",
+        "SELECT doc FROM notes WHERE kind = 'disclosure'",
+        "SELECT doc FROM notes WHERE kind = 'approval'",
     ] {
         let said = text(sql);
         assert!(!said.to_lowercase().contains("ann@") && !said.contains("ann%40"), "{sql}: {said}");
         assert!(said.contains("***"), "{sql}: {said}");
     }
-    assert!(text("SELECT group_concat(explanation) FROM verdicts").contains("closed by ***: asked PRIVO"));
+    assert!(text("SELECT group_concat(names) FROM evidence").contains("closed by ***: asked PRIVO"));
     assert!(!found(&dir, "ann@example.com"));
     verified(&dir);
 }

@@ -408,12 +408,12 @@ fn interrupted(name: &str, code: i32) {
         dir.insert(&Entry::register(&format!("r{n}"), &platform.url, &format!("p{n}@example.com")));
     }
     let run = dir.command(&["run", "--wait", "60s"]).spawn().unwrap();
-    until("the first looks", || dir.count("SELECT count(*) FROM observations") > 0);
+    until("the first looks", || dir.count("SELECT count(*) FROM looks") > 0);
     signal(name, run.id());
     let ran = finish(run);
     assert_eq!(ran.code, code, "{ran:?}");
     assert!(ran.err.contains("nothing is lost"), "{ran:?}");
-    let looked = dir.count("SELECT count(*) FROM observations");
+    let looked = dir.count("SELECT count(*) FROM looks");
     assert!(looked > 0 && looked < 200, "{looked}");
     assert_eq!(dir.report().len(), 200);
     assert_eq!(dir.count("SELECT count(*) FROM runs WHERE ended_ms IS NOT NULL"), 1);
@@ -438,7 +438,7 @@ fn a_run_that_waits_is_interrupted_at_once() {
     let dir = Dir::new(&Setup::of(&platform).windows(&[("network", "5m"), ("confirm_after", "1h")]));
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com").sent(privo_reconcile::clock::Moment::now()));
     let run = dir.command(&["run", "--wait", "10m"]).spawn().unwrap();
-    until("the first look", || dir.count("SELECT count(*) FROM observations") > 0);
+    until("the first look", || dir.count("SELECT count(*) FROM looks") > 0);
     signal("-TERM", run.id());
     assert_eq!(finish(run).code, 143);
 }

@@ -223,7 +223,7 @@ fn nothing_is_looked_up_for_an_entry_of_another_environment() {
     dir.insert(&Entry::register("r1", &one.url, "ann@example.com"));
     dir.insert(&Entry::register("r2", &two.url, "ann@example.com"));
     dir.runs(4);
-    let sql = "SELECT count(*) FROM observations WHERE entry_id = 2";
+    let sql = "SELECT count(*) FROM looks WHERE entry_id = 2";
     assert_eq!((dir.says("r2").as_str(), dir.count(sql)), ("pending . other-environment review", 0));
 }
 
@@ -397,7 +397,7 @@ fn news_of_an_intent_that_was_read_before_a_sealing_leave_it_decidable() {
     dir.run_twice();
     assert_eq!(dir.says("old"), "resolved not-applied confirmed-absent resend");
     assert_eq!(dir.run(&["prune", "--older-than", "0s"]).code, 0);
-    assert_eq!(dir.count("SELECT count(*) FROM blanked WHERE sealed = 1"), 1);
+    assert_eq!(dir.count("SELECT count(*) FROM state WHERE sealed = 1"), 1);
     dir.db().execute("UPDATE entries SET failure = 'timeout' WHERE request_id = 'r1'", []).unwrap();
     dir.run_twice();
     assert_eq!(dir.says("r1"), "resolved not-applied confirmed-absent resend");

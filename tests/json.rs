@@ -80,6 +80,7 @@ fn every_section_of_the_page_is_checked() {
         "health",
         "import",
         "init",
+        "init --print",
         "plan try",
         "prune",
         "record begin, record end",
@@ -104,6 +105,12 @@ fn a_ledgers_life_in_documents() {
     let platform = Platform::start();
     let alert = "[[alert]]\nname = \"all\"\npending_more_than = 0\n";
     let dir = Dir::without_ledger(&Setup { rest: alert.to_owned(), ..Setup::of(&platform) });
+    assert!(
+        told(&dir, "init --print", &["init", "--print"], 0)["schema"]
+            .as_str()
+            .unwrap()
+            .contains("CREATE TABLE entries")
+    );
     assert_eq!(told(&dir, "init", &["init"], 0)["made"], true);
     assert_eq!(told(&dir, "init", &["init"], 0)["made"], false);
     assert!(told(&dir, "config", &["config"], 0)["text"].as_str().unwrap().contains("[[control]]"));

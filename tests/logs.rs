@@ -34,7 +34,7 @@ fn a_warning_reads_the_same_whatever_the_configuration_leaves_out() {
     let warned = || dir.runs(4).err.split(" (the last: status ").next().unwrap().to_owned();
     let usual = warned();
     assert!(!usual.is_empty() && usual.lines().all(|line| line.starts_with("privo-reconcile: ")), "{usual}");
-    dir.db().execute_batch("UPDATE standings SET due_ms = 0").unwrap();
+    dir.db().execute_batch("UPDATE state SET due_ms = 0").unwrap();
     let rest = "[log]\nformat = \"text\"\nlevel = \"warn\"\n".to_owned();
     dir.configure(&Setup { rest, ..Setup::of(&platform) });
     assert_eq!(warned(), usual);
@@ -48,7 +48,7 @@ fn more_is_told_with_v_and_errors_only_with_q() {
     let dir = Dir::of(&platform);
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     let told = |arguments: &[&str]| {
-        dir.db().execute_batch("UPDATE standings SET due_ms = 0").unwrap();
+        dir.db().execute_batch("UPDATE state SET due_ms = 0").unwrap();
         let ran = dir.run(&[&["run"], arguments].concat());
         assert_eq!(ran.code, 4, "{ran:?}");
         ran.err

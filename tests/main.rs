@@ -41,6 +41,8 @@ mod page;
 mod pages;
 mod place;
 mod plans;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod readers;
 mod reads;
 mod rebuilt;

@@ -104,7 +104,7 @@ fn a_run_that_is_stopped_pings_its_code() {
     let dir = Dir::new(&setup);
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     let run = dir.command(&["run", "--wait", "10m"]).spawn().unwrap();
-    until("the first look", || dir.count("SELECT count(*) FROM observations") > 0);
+    until("the first look", || dir.count("SELECT count(*) FROM looks") > 0);
     signal("-TERM", run.id());
     assert_eq!(finish(run).code, 143);
     assert_eq!(paths(&server), ["/u/start", "/u/143"]);
@@ -253,7 +253,7 @@ fn metrics_say_how_the_ledger_stands_and_how_the_run_went() {
         ("entries{status=\"duplicate-risk\",reason=\"no-plan\"}", 1.0),
         ("entries{status=\"resolved\",reason=\"\"}", 0.0),
         ("last_run_exit_code{}", 5.0),
-        ("last_run_lookups{result=\"present\"}", dir.count("SELECT count(*) FROM observations") as f64),
+        ("last_run_lookups{result=\"present\"}", dir.count("SELECT count(*) FROM looks") as f64),
         ("last_run_lookups{result=\"inconclusive\"}", 0.0),
         ("alerts{name=\"say \\\"old\\\" \\\\\"}", 1.0),
         ("oldest_pending_sent_timestamp_seconds{}", oldest.0 as f64 / 1000.0),

@@ -26,6 +26,6 @@ fn a_run_halves_its_pace_after_a_429_says_so_once_asked_and_the_next_one_starts_
     assert!(first["message"].as_str().unwrap().contains("asked for fewer requests"), "{first}");
 
     platform.set_faults(Faults::default());
-    dir.db().execute_batch("UPDATE standings SET due_ms = 0").unwrap();
+    dir.db().execute_batch("UPDATE state SET due_ms = 0").unwrap();
     assert_eq!(pace_events(), Vec::<Value>::new());
 }

@@ -24,7 +24,7 @@ fn long_run(dir: &Dir, platform: &Platform) -> Child {
     dir.insert(&Entry::register("open", &platform.url, "open@example.com").failure("intent"));
     dir.insert(&Entry::register("r0", &platform.url, "p0@example.com"));
     let run = dir.command(&["run", "--wait", "2h"]).spawn().unwrap();
-    until("the first look", || dir.count("SELECT count(*) FROM observations") > 0);
+    until("the first look", || dir.count("SELECT count(*) FROM looks") > 0);
     run
 }
 
@@ -64,7 +64,7 @@ fn writers_open_write_and_close_beside_a_run_and_nothing_is_lost() {
         assert!(of_run("POSIX") && of_run("FLOCK"), "{locks}");
     }
     let looked =
-        "SELECT count(*) FROM standings JOIN entries e ON e.id = entry_id WHERE checks > 0 AND request_id LIKE 'r%'";
+        "SELECT count(*) FROM state JOIN entries e ON e.id = entry_id WHERE checks > 0 AND request_id LIKE 'r%'";
     until("looks at all", || dir.count(looked) == 8);
     news(&dir);
     assert_eq!(finish(run).code, 0);

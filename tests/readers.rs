@@ -188,7 +188,7 @@ fn local_time_stands_beside_utc_where_a_zone_is_named() {
     let dir = Dir::new(&setup);
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com").sent(Moment::now()).http(503));
     dir.runs(4);
-    dir.db().execute("UPDATE standings SET action = 'wait', due_ms = 4102444800000", []).unwrap();
+    dir.db().execute("UPDATE state SET action = 'wait', due_ms = 4102444800000", []).unwrap();
     let status = |zone: &[&str]| dir.run(&[&["status"], zone].concat()).out;
     assert!(status(&[]).contains("waits until 2100-01-01 00:00 UTC →"), "{}", status(&[]));
     let berlin = "waits until 2100-01-01 00:00 UTC (01:00 Europe/Berlin) →";
@@ -252,8 +252,8 @@ fn new_is_what_was_settled_since_for_each_reader_by_itself() {
     assert_eq!(ids(&dir, &["--new", "--for", "support"]), Vec::<String>::new());
     assert_eq!(ids(&dir, &["--new"]), ["r-blind"]);
     assert_eq!(ids(&dir, &["--new", "--for", "resend"]), ["r-absent/1"]);
-    assert!(dir.db().execute("UPDATE reports SET last_verdict = 0", []).is_err(), "append-only");
-    assert!(dir.db().execute("DELETE FROM reports", []).is_err(), "append-only");
+    assert!(dir.db().execute("UPDATE notes SET doc = '{}'", []).is_err(), "append-only");
+    assert!(dir.db().execute("DELETE FROM notes", []).is_err(), "append-only");
 }
 
 #[test]
@@ -261,11 +261,14 @@ fn an_operation_is_new_when_its_last_attempt_is_settled() {
     let dir = golden_ledger("");
     assert_eq!(ids(&dir, &["--new", "--for", "resend"]), ["r-absent/1"]);
     // r-open/1 was settled long ago, and waited for r-open/2; only now do both say so.
-    let sql = "INSERT INTO verdicts (entry_id, run_id, decided_ms, status, outcome, reason, action, explanation)
-               SELECT id, 2, 1772456400000, 'resolved', 'not-applied', 'confirmed-absent', 'resend', 'absent' FROM entries
-               WHERE operation_id = 'op-open';
-               UPDATE standings SET status = 'resolved', reason = 'confirmed-absent', action = 'resend',
-                 verdict_id = (SELECT max(id) FROM verdicts WHERE entry_id = standings.entry_id)
+    let sql = "INSERT INTO evidence (run_id, at_ms, rules, after, doc, names)
+               SELECT 2, 1772456400000, 1, json_array(head_id), json_array(json_array(json_array(entry_id, 0, NULL, json('[]'),
+                 json((SELECT said FROM turns WHERE said ->> 0 = 0 AND said ->> 3 =
+                   (SELECT said ->> 3 FROM turns JOIN entries e ON e.id = entry_id WHERE e.request_id = 'r-open/1')))))), '{}'
+               FROM state JOIN entries ON id = entry_id WHERE operation_id = 'op-open';
+               UPDATE state SET status = 'resolved', reason = 'confirmed-absent', action = 'resend', outcome = 'not-applied', holds = 1,
+                 said_id = (SELECT max(evidence_id) FROM verdicts WHERE entry_id = state.entry_id),
+                 head_id = (SELECT max(evidence_id) FROM verdicts WHERE entry_id = state.entry_id)
                WHERE entry_id IN (SELECT id FROM entries WHERE operation_id = 'op-open');";
     dir.db().execute_batch(sql).unwrap();
     assert_eq!(ids(&dir, &["--new", "--for", "resend"]), ["r-open/1"]);
@@ -275,17 +278,17 @@ fn an_operation_is_new_when_its_last_attempt_is_settled() {
 fn the_mark_moves_when_the_report_is_whole_and_no_sooner() {
     let dir = golden_ledger("");
     assert_eq!(dir.run(&["report", "--new", "no/such/folder/out.csv"]).code, 1);
-    assert_eq!(dir.count("SELECT count(*) FROM reports"), 0);
+    assert_eq!(dir.count("SELECT count(*) FROM notes WHERE kind = 'report'"), 0);
     let mut command = dir.command(&["report", "--new"]);
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
     if let Ok(full) = full {
         let ran = finish(command.stdout(full).spawn().unwrap());
         assert_eq!(ran.code, 1, "{ran:?}");
-        assert_eq!(dir.count("SELECT count(*) FROM reports"), 0);
+        assert_eq!(dir.count("SELECT count(*) FROM notes WHERE kind = 'report'"), 0);
     }
     assert_eq!(dir.run(&["report", "--new", "out.csv"]).code, 0);
     assert!(dir.read("out.csv").contains("r-made"));
-    assert_eq!(dir.count("SELECT count(*) FROM reports"), 1);
+    assert_eq!(dir.count("SELECT count(*) FROM notes WHERE kind = 'report'"), 1);
 }
 
 /// Everything in the golden ledger's bodies that is somebody's, and the email that is used as an id.
@@ -304,7 +307,7 @@ fn support_sees_pseudonyms_and_nobody() {
     }
     assert!(refused(&dir, &["report", "--for", "support", "--reveal"]).contains("--purpose"));
     assert!(refused(&dir, &["report", "--for", "support", "--reveal", "--purpose", " "]).contains("--purpose"));
-    assert_eq!(dir.count("SELECT count(*) FROM disclosures"), 0);
+    assert_eq!(dir.count("SELECT count(*) FROM notes WHERE kind = 'disclosure'"), 0);
 }
 
 #[test]
@@ -319,7 +322,7 @@ fn what_is_revealed_is_noted_first() {
     assert_eq!((&meta["in_full"], &meta["purpose"]), (&Value::Bool(true), &Value::Null));
     let noted: Vec<(String, i64, Option<String>, String)> = {
         let db = dir.db();
-        let mut statement = db.prepare("SELECT report, rows, purpose, who FROM disclosures ORDER BY id").unwrap();
+        let mut statement = db.prepare("SELECT doc ->> 'report', doc ->> 'rows', doc ->> 'purpose', doc ->> 'who' FROM notes WHERE kind = 'disclosure' ORDER BY id").unwrap();
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
         rows.map(Result::unwrap).collect()
     };
@@ -328,8 +331,8 @@ fn what_is_revealed_is_noted_first() {
     assert!(noted[1].0.contains("full.csv") && noted[1].1 == 38 && noted[1].2.is_none(), "{noted:?}");
     assert!(noted.iter().all(|(.., who)| !who.is_empty()));
     assert!(!format!("{noted:?}").contains("@example"));
-    assert!(dir.db().execute("DELETE FROM disclosures", []).is_err(), "append-only");
-    let refuse = "CREATE TRIGGER no BEFORE INSERT ON disclosures BEGIN SELECT RAISE(ABORT, 'no'); END";
+    assert!(dir.db().execute("DELETE FROM notes", []).is_err(), "append-only");
+    let refuse = "CREATE TRIGGER no BEFORE INSERT ON notes BEGIN SELECT RAISE(ABORT, 'no'); END";
     dir.db().execute_batch(refuse).unwrap();
     let ran = dir.run(&["report", "--reveal"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""), "what cannot be noted is not shown");
@@ -357,7 +360,7 @@ fn one_json_document_for_each_reader() {
     assert!(
         serde_json::from_str::<Value>(&both.out).unwrap()["error"]["message"].as_str().unwrap().contains("--format")
     );
-    let refuse = "CREATE TRIGGER no BEFORE INSERT ON disclosures BEGIN SELECT RAISE(ABORT, 'no'); END";
+    let refuse = "CREATE TRIGGER no BEFORE INSERT ON notes BEGIN SELECT RAISE(ABORT, 'no'); END";
     dir.db().execute_batch(refuse).unwrap();
     let ran = dir.run(&["report", "--json", "--reveal"]);
     let told: Value = serde_json::from_str(&ran.out).unwrap();
@@ -413,8 +416,8 @@ fn a_pseudonym_outlives_its_subject() {
     let entry = "(SELECT id FROM entries WHERE request_id = 'r-made')";
     let kept = "psn1-abcd-0123456789abcdef";
     let sql = format!(
-        "INSERT INTO pseudonyms (entry_id, pseudonym) VALUES ({entry}, '{kept}'); UPDATE ledger SET blanking = 1;
-         UPDATE entries SET body = NULL WHERE id = {entry}; UPDATE ledger SET blanking = 0;"
+        "UPDATE state SET pseudonym = '{kept}' WHERE entry_id = {entry}; UPDATE ledger SET erasing = 1;
+         UPDATE entries SET body = NULL WHERE id = {entry}; UPDATE ledger SET erasing = 0;"
     );
     dir.db().execute_batch(&sql).unwrap();
     let told = dir.run(&["report"]).out;

@@ -220,14 +220,14 @@ fn a_look_knows_the_servers_clock() {
     let dir = Dir::of(&platform);
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     dir.run(&["run"]);
-    let narrow = "skew_least_ms <= 0 AND skew_most_ms >= 0 AND made_error_ms = 2000 AND near_control = 'missing'";
-    assert_eq!(dir.count(&format!("SELECT count(*) FROM observations WHERE {narrow}")), 1);
+    let narrow = "skew_least_ms <= 0 AND skew_most_ms >= 0 AND made_error_ms = 2000 AND near_control = 3";
+    assert_eq!(dir.count(&format!("SELECT count(*) FROM looks WHERE {narrow}")), 1);
     // Never wider than by the look's own answers, had each its whole second.
     let own = "skew_most_ms - skew_least_ms <= seen_ms - asked_ms + 1010";
-    assert_eq!(dir.count(&format!("SELECT count(*) FROM observations WHERE {own}")), 1);
+    assert_eq!(dir.count(&format!("SELECT count(*) FROM looks WHERE {own}")), 1);
     let undated = server(&[], exactly);
     let dir = Dir::new(&setup(&undated));
     dir.insert(&register(r#"{"email":"ann@x.com"}"#)(&undated.url));
     dir.run(&["run"]);
-    assert_eq!(dir.count("SELECT count(*) FROM observations WHERE skew_least_ms IS NULL AND skew_most_ms IS NULL"), 1);
+    assert_eq!(dir.count("SELECT count(*) FROM looks WHERE skew_least_ms IS NULL AND skew_most_ms IS NULL"), 1);
 }

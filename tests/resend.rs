@@ -144,8 +144,8 @@ fn an_approval_is_stale_after_a_day() {
     approve(&dir);
     assert_eq!(list(&dir)["approved"], 1);
     let age = |by: i64| {
-        dir.db().execute_batch("DROP TRIGGER IF EXISTS approvals_kept").unwrap();
-        dir.db().execute("UPDATE approvals SET at_ms = at_ms - ?", [by]).unwrap();
+        dir.db().execute_batch("DROP TRIGGER IF EXISTS notes_kept").unwrap();
+        dir.db().execute("UPDATE notes SET at_ms = at_ms - ? WHERE kind = 'approval'", [by]).unwrap();
     };
     age(24 * 3_600_000 + 1000);
     assert_eq!((list(&dir)["approved"].clone(), list(&dir)["approval"].clone()), (json!(0), Value::Null));

@@ -86,7 +86,7 @@ fn without_a_schedule_or_a_ledger_nothing_looks_healthy() {
 
 /// Everything that was asked was also written: each look is one request, and so are the two controls.
 fn finished_what_was_in_flight(platform: &Platform, dir: &Dir, entries: i64) {
-    let looks = dir.count("SELECT count(*) FROM observations");
+    let looks = dir.count("SELECT count(*) FROM looks");
     assert!(looks > 0 && looks < entries, "stopped in the middle: {looks}");
     assert_eq!(platform.requests(BY_EMAIL) as i64, looks + 2);
     assert_eq!(dir.count("SELECT count(*) FROM runs WHERE ended_ms IS NULL"), 0);
@@ -97,7 +97,7 @@ fn a_stop_finishes_what_is_in_flight_and_begins_nothing() {
     for name in ["-TERM", "-INT"] {
         let (platform, dir) = busy("at = \"* * * * *\"", 400, 100);
         let service = fast(&dir);
-        until("a look", || dir.count("SELECT count(*) FROM observations") > 0);
+        until("a look", || dir.count("SELECT count(*) FROM looks") > 0);
         let ran = stopped(service, name);
         assert_eq!((ran.code, said(&ran)), (if name == "-TERM" { 143 } else { 130 }, vec![]));
         finished_what_was_in_flight(&platform, &dir, 100);
@@ -108,7 +108,7 @@ fn a_stop_finishes_what_is_in_flight_and_begins_nothing() {
 fn a_stopped_run_finishes_what_is_in_flight_too() {
     let (platform, dir) = busy("at = \"@daily\"", 400, 100);
     let run = dir.command(&["run"]).spawn().unwrap();
-    until("a look", || dir.count("SELECT count(*) FROM observations") > 0);
+    until("a look", || dir.count("SELECT count(*) FROM looks") > 0);
     let ran = stopped(run, "-TERM");
     assert_eq!(ran.code, 143, "{ran:?}");
     assert!(ran.err.contains("nothing is lost"), "{ran:?}");
@@ -130,7 +130,7 @@ fn a_stop_is_heard_in_the_midst_of_what_needs_no_server() {
     assert_eq!(dir.db().execute(insert, (ENTRIES, NOWHERE, LONG, SHORT, sent)), Ok(ENTRIES as usize));
     let held = dir.db();
     held.busy_timeout(Duration::ZERO).unwrap();
-    for so_far in ["readings", "verdicts"] {
+    for so_far in ["state WHERE unread = 0", "verdicts"] {
         let service = fast(&dir);
         let count = || dir.count(&format!("SELECT count(*) FROM {so_far}"));
         // The file is held from the first gap between two transactions on until the signal is sent: however fast the
@@ -181,7 +181,7 @@ fn what_is_not_answered_within_the_timeout_is_dropped() {
     let took = Moment::now().since(asked);
     assert_eq!(ran.code, 143, "{ran:?}");
     assert!(took >= Span::seconds(1), "{took}");
-    assert_eq!(dir.count("SELECT count(*) FROM standings WHERE status = 'pending'"), 1);
+    assert_eq!(dir.count("SELECT count(*) FROM state WHERE status = 'pending'"), 1);
 }
 
 #[test]

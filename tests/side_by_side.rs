@@ -80,7 +80,7 @@ fn two_configurations_of_one_ledger_keep_each_other_out() {
     let other = beside(&dir, &setup, "other", "other/way/ledger.db");
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     let first = dir.command(&["run", "--wait", "10m"]).spawn().unwrap();
-    until("the first look", || dir.count("SELECT count(*) FROM observations") > 0);
+    until("the first look", || dir.count("SELECT count(*) FROM looks") > 0);
     let ran = dir.run(&["--config", &other, "run"]);
     assert!(ran.code == 11 && ran.err.contains("another run holds the ledger"), "{ran:?}");
     util::signal("-TERM", first.id());

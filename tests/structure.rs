@@ -96,7 +96,8 @@ fn first_names(path: &str) -> Vec<&str> {
 
 /// Fails when a module of `of` names one of `forbidden`.
 fn never_imports(of: &[&str], forbidden: &[&str]) {
-    for (file, text) in files("src").iter().filter(|(file, _)| of.contains(&module(file))) {
+    let tests = |file: &str| file.contains("/tests/") || file.ends_with("tests.rs");
+    for (file, text) in files("src").iter().filter(|(file, _)| of.contains(&module(file)) && !tests(file)) {
         let named = imports(file, &production(text));
         let wrong: Vec<&String> = named.iter().filter(|name| forbidden.contains(&name.as_str())).collect();
         assert!(wrong.is_empty(), "{file} imports {wrong:?}");
@@ -126,9 +127,17 @@ fn imports_are_found_in_every_form() {
 }
 
 #[test]
-fn only_the_ledger_knows_sqlite() {
+fn only_the_store_knows_sqlite() {
     for (file, text) in files("src") {
-        assert!(module(&file) == "ledger" || !code(&text).contains("rusqlite"), "{file} mentions rusqlite");
+        assert!(module(&file) == "store" || !code(&text).contains("rusqlite"), "{file} mentions rusqlite");
+    }
+}
+
+#[test]
+fn only_its_store_knows_postgres() {
+    for (file, text) in files("src") {
+        let is_its = file.starts_with("src/store/postgres/");
+        assert!(is_its || !code(&text).contains("tokio_postgres"), "{file} mentions tokio_postgres");
     }
 }
 
@@ -140,8 +149,8 @@ fn only_http_knows_reqwest() {
 }
 
 #[test]
-fn sql_is_the_ledgers_alone() {
-    for (file, text) in files("src").iter().filter(|(file, _)| module(file) != "ledger") {
+fn sql_is_the_stores_alone() {
+    for (file, text) in files("src").iter().filter(|(file, _)| module(file) != "store") {
         for statement in ["SELECT ", "INSERT INTO", "DELETE FROM", "PRAGMA "] {
             assert!(!production(text).contains(statement), "{file} has SQL: {statement}");
         }
@@ -150,6 +159,7 @@ fn sql_is_the_ledgers_alone() {
 
 #[test]
 fn ledger_lookups_and_report_never_import_each_other() {
+    never_imports(&["store"], &["ledger", "decide", "http", "lookup", "report", "run", "command"]);
     never_imports(&["ledger"], &["http", "lookup", "report", "run", "command"]);
     never_imports(&["http", "lookup"], &["ledger", "report", "run", "command"]);
     never_imports(&["report"], &["ledger", "http", "lookup", "run", "command"]);

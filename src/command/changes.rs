@@ -51,9 +51,6 @@ impl Changes {
         if !new {
             return Ok(());
         }
-        self.changed.add(row, |request_id| {
-            let story = ledger.story(request_id)?;
-            Ok(story.and_then(|story| story.verdicts.into_iter().rev().nth(1)))
-        })
+        self.changed.add(row, |request_id| Ok(ledger.verdicts_of(request_id)?.into_iter().rev().nth(1)))
     }
 }

@@ -11,11 +11,12 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
-use crate::ledger::{Erasure, Ledger, Named, RunEnd, RunId, RunStart};
+use crate::ledger::{Erasure, Ledger, Named, RunEnd};
 use crate::mask;
 use crate::plan::personal::names_somebody;
 use crate::plan::subject::Subject;
 use crate::pseudonym;
+use crate::words::Status;
 
 /// No subject is longer, in bytes.
 const LONGEST_SUBJECT: u64 = 4096;
@@ -60,13 +61,15 @@ pub fn forget(config: &Config, args: &ForgetArgs, json: bool) -> Result<u8> {
             first_of(&pending)
         )));
     }
-    let run = if pending.is_empty() { None } else { Some(begin(config, &mut ledger)?) };
+    let run = ledger.begin_run(&super::prune::started(
+        "forget",
+        config,
+        &config.server.base_url.origin().ascii_serialization(),
+    ))?;
     let erasure = Erasure { who: &args.who, why: &args.why, at: Moment::now(), run };
     let forgotten = ledger.forget(&reader, &subject, &pseudonyms, &erasure)?;
-    if let Some(run) = run {
-        let settled = forgotten.iter().filter(|named| named.pending()).count() as u64;
-        ledger.end_run(run, Moment::now(), &RunEnd { settled, controls: "null".to_owned(), ..RunEnd::default() })?;
-    }
+    let settled = forgotten.iter().filter(|named| named.pending()).count() as u64;
+    ledger.end_run(run, Moment::now(), &RunEnd { settled, controls: "null".to_owned(), ..RunEnd::default() })?;
     let cleaned = ledger.clean(false)?;
     say_what_is_lost(&forgotten, &pending);
     if !forgotten.is_empty() {
@@ -111,18 +114,6 @@ fn first_of(ids: &[String]) -> String {
     ids.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ") + more
 }
 
-/// Pending entries are closed under a run, as `close` does.
-fn begin(config: &Config, ledger: &mut Ledger) -> Result<RunId> {
-    ledger.begin_run(&RunStart {
-        command: "forget",
-        started: Moment::now(),
-        plan: &config.plan.name,
-        plan_digest: &config.plan.digest,
-        server: &config.server.base_url.origin().ascii_serialization(),
-        windows: &config.windows,
-    })
-}
-
 fn say_what_is_lost(forgotten: &[Named], pending: &[String]) {
     if !pending.is_empty() {
         tracing::warn!(
@@ -144,7 +135,7 @@ fn say_what_is_lost(forgotten: &[Named], pending: &[String]) {
 fn list(named: &[Named], shown: impl Fn(&Named) -> String, what: &str) -> Result<u8> {
     let mut out = std::io::stdout().lock();
     for named in named {
-        let status = named.status.as_deref().unwrap_or("answered");
+        let status = named.status.map_or("answered", Status::text);
         let before = if named.whole { "" } else { ", its fields were gone before" };
         writeln!(
             out,
@@ -162,7 +153,7 @@ fn tell_document(ledger: &Ledger, named: &[Named], shown: impl Fn(&Named) -> Str
         json!({
             "request_id": shown(named),
             "operation": named.operation,
-            "status": named.status.as_deref().unwrap_or("answered"),
+            "status": named.status.map_or("answered", Status::text),
             "had_fields": named.whole,
         })
     };

@@ -13,7 +13,7 @@ use crate::config::places::{Found, Places};
 use crate::config::{Config, starter};
 use crate::document;
 use crate::exit::{self, Refused};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, schema_of};
 use crate::outputs;
 use crate::plan::SHIPPED;
 
@@ -25,6 +25,9 @@ const HERE: &str = "privo-reconcile.toml";
 
 /// `load` reads the configuration that is there then.
 pub fn init(cli: &Cli, args: &InitArgs, load: impl Fn() -> Result<Config>) -> Result<u8> {
+    if args.print {
+        return print(cli, load);
+    }
     let wrote = match missing(cli.config.as_deref()) {
         Some(file) => {
             write(&file, args.plan.as_deref().unwrap_or(USUAL_PLAN))?;
@@ -39,12 +42,12 @@ pub fn init(cli: &Cli, args: &InitArgs, load: impl Fn() -> Result<Config>) -> Re
             config.file.display()
         )));
     }
-    let path = &config.ledger;
-    let made = Ledger::create(path).context("failed to make the ledger")?;
+    let place = &config.ledger;
+    let made = Ledger::create(place).context("failed to make the ledger")?;
     if cli.json {
-        let identity = Ledger::open(path)?.identity().to_owned();
+        let identity = Ledger::open(place)?.identity().to_owned();
         let told = json!({
-            "ledger": identity, "path": path, "made": made,
+            "ledger": identity, "path": place.to_string(), "made": made,
             "configuration": config.file, "configuration_made": wrote,
         });
         document::print("init", exit::DONE, &told)?;
@@ -54,8 +57,21 @@ pub fn init(cli: &Cli, args: &InitArgs, load: impl Fn() -> Result<Config>) -> Re
         out.flush()?;
     } else if std::io::stderr().is_terminal() {
         let what = if made { "made the ledger" } else { "the ledger is there already:" };
-        eprintln!("{what} {}", path.display());
+        eprintln!("{what} {place}");
     }
+    Ok(exit::DONE)
+}
+
+/// Prints what makes the ledger, for whoever may: it makes nothing.
+fn print(cli: &Cli, load: impl Fn() -> Result<Config>) -> Result<u8> {
+    let text = schema_of(&load()?.ledger);
+    if cli.json {
+        document::print("init", exit::DONE, &json!({ "schema": text }))?;
+        return Ok(exit::DONE);
+    }
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
     Ok(exit::DONE)
 }
 
@@ -147,6 +163,6 @@ fn next_steps(config: &Config, made: bool, named: bool) -> String {
          2. {command} check          # says whether a run would do its work\n  \
          3. {command} import FILE    # what failed, as CSV, JSON lines, HAR or an access log; then\n     \
          {command} run --wait 30m --report report.html\n",
-        config.ledger.display()
+        config.ledger
     )
 }

@@ -23,14 +23,13 @@ mod signals;
 mod tell;
 
 use std::cell::OnceCell;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::cli::{Cli, Command};
 use crate::clock::{Span, tick};
-use crate::config::Config;
+use crate::config::{Config, Place};
 use crate::exit::{self, Refused};
 use crate::ledger::{self, Ledger};
 use crate::log;
@@ -73,7 +72,7 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Completions { shell } => pages::completions(*shell),
     };
     done.map_err(|error| match ledger.get() {
-        Some(path) => ledger::explained(path, error),
+        Some(place) => ledger::explained(place, error),
         None => error,
     })
 }
@@ -97,8 +96,8 @@ fn set_up_log(cli: &Cli, config: &Config) -> Result<()> {
 }
 
 /// Opens the ledger of a configuration, in the way of the command; one of another server is refused.
-fn opened(config: &Config, open: fn(&Path) -> Result<Ledger>) -> Result<Ledger> {
-    let ledger = open(&config.ledger)?;
+fn opened(config: &Config, open: fn(Place) -> Result<Ledger>) -> Result<Ledger> {
+    let ledger = open(config.ledger.clone())?;
     ledger.refuse_other_server(&config.server.base_url, &config.server.also)?;
     Ok(ledger)
 }

@@ -10,7 +10,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
-use crate::ledger::{COMPACTED_AT_ONCE, Cleaned, Ledger, Pruned, Terms};
+use crate::ledger::{COMPACTED_AT_ONCE, Cleaned, Ledger, Pruned, RunStart, Terms};
 use crate::pseudonym;
 
 pub fn prune(config: &Config, args: &PruneArgs, json: bool) -> Result<u8> {
@@ -25,15 +25,18 @@ pub fn prune(config: &Config, args: &PruneArgs, json: bool) -> Result<u8> {
         false => super::opened_alone(config, args.wait_lock)?,
     };
     let terms = keep.map(|keep| Terms { now: Moment::now(), keep, watch: config.windows.watch });
-    if let Some(terms) = terms.as_ref().filter(|_| args.dry_run) {
-        let would = ledger.prunable(terms)?;
-        return if json { tell(&ledger, &would, None) } else { say(&would) };
-    }
     let salt = ledger.salt().to_vec();
     let reader = config.reader(&salt);
+    if let Some(terms) = terms.as_ref().filter(|_| args.dry_run) {
+        let would = ledger.prunable(&reader, terms)?;
+        return if json { tell(&ledger, &would, None) } else { say(&would) };
+    }
     let named = |subject: &str| keys.as_ref().map(|keys| pseudonym::of(&keys.current, subject));
     let pruned = match &terms {
-        Some(terms) => ledger.prune(&reader, terms, &named)?,
+        Some(terms) => {
+            let server = config.server.base_url.origin().ascii_serialization();
+            ledger.prune(&started("prune", config, &server), &reader, terms, &named)?
+        }
         None => Pruned::default(),
     };
     if args.compact && ledger.size()? > COMPACTED_AT_ONCE {
@@ -41,7 +44,7 @@ pub fn prune(config: &Config, args: &PruneArgs, json: bool) -> Result<u8> {
         tracing::warn!(event = "compacts", "the ledger is rewritten now: {what}; whoever records waits for it");
     }
     let cleaned = ledger.clean(args.compact)?;
-    if pruned.entries() > 0 {
+    if pruned.entries() > 0 || args.compact {
         say_what_is_left(&ledger, cleaned)?;
     }
     if std::io::stderr().is_terminal() {
@@ -56,14 +59,34 @@ pub fn prune(config: &Config, args: &PruneArgs, json: bool) -> Result<u8> {
     if json { tell(&ledger, &pruned, Some(cleaned)) } else { Ok(exit::DONE) }
 }
 
+/// What is erased is evidence of a run of its own, as what `close` says.
+pub(super) fn started<'a>(command: &'a str, config: &'a Config, server: &'a str) -> RunStart<'a> {
+    RunStart {
+        command,
+        started: Moment::now(),
+        plan: &config.plan.name,
+        plan_digest: &config.plan.digest,
+        server,
+        windows: &config.windows,
+    }
+}
+
 /// Names what older copies may have left, and the command that removes it.
 pub(super) fn say_what_is_left(ledger: &Ledger, cleaned: Cleaned) -> Result<()> {
+    if cleaned == Cleaned::OutOfReach {
+        tracing::warn!(
+            event = "copies-left",
+            "older copies of what was erased in {} are the server's to remove: dead rows until VACUUM, its log and the log's \
+             archive, standbys, and backups (docs/CHILDREN.md says how long)",
+            ledger.place()
+        );
+    }
     if cleaned == Cleaned::ButGaps {
         tracing::warn!(
             event = "gaps-left",
             "free pages and gaps of {} may still hold what older copies of rows left there (`privo-reconcile prune --compact` \
              rewrites the file, at a quiet time: {})",
-            ledger.path().display(),
+            ledger.place(),
             rewriting(ledger)?
         );
     }

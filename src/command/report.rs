@@ -17,7 +17,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, VERSION};
 use crate::outputs;
 use crate::plan::Reader;
 use crate::pseudonym::{self, Key, Keys};
@@ -59,7 +59,7 @@ impl Wanted {
 pub fn report(config: &Config, args: &ReportArgs, json: bool) -> Result<u8> {
     refuse_protected(config, args.report.as_ref().unwrap_or(&args.file))?;
     // What was new, and what was revealed, is noted in the ledger.
-    let ledger = if args.new || args.reveal {
+    let mut ledger = if args.new || args.reveal {
         super::opened(config, Ledger::open)
     } else {
         super::opened(config, Ledger::open_to_read)
@@ -72,7 +72,7 @@ pub fn report(config: &Config, args: &ReportArgs, json: bool) -> Result<u8> {
         }
         wanted.document = true;
     }
-    let told = write(config, &ledger, &wanted)?;
+    let told = write(config, &mut ledger, &wanted)?;
     if json && to_file {
         let told = json!({
             "ledger": ledger.identity(),
@@ -105,7 +105,7 @@ fn meta_path(report: &Path) -> Option<PathBuf> {
 
 /// Writes the report that follows a run, in the form that the file's extension tells, with its meta data beside it; or to
 /// standard output. With `of_run`, only what was settled in that run.
-pub fn write_report(config: &Config, ledger: &Ledger, file: &Path, of_run: Option<i64>) -> Result<()> {
+pub fn write_report(config: &Config, ledger: &mut Ledger, file: &Path, of_run: Option<i64>) -> Result<()> {
     refuse_protected(config, file)?;
     let wanted = Wanted {
         file: file.to_owned(),
@@ -222,7 +222,7 @@ fn reader(args: &ReportArgs, audience: Audience) -> String {
     .to_string()
 }
 
-fn write(config: &Config, ledger: &Ledger, wanted: &Wanted) -> Result<Told> {
+fn write(config: &Config, ledger: &mut Ledger, wanted: &Wanted) -> Result<Told> {
     if wanted.reveal.is_some() && wanted.file != Path::new("-") && !outputs::is_plain(&wanted.file) {
         // What is revealed is noted before a byte of it leaves: a plain file bears its name only when it is whole.
         bail!(Refused("--reveal writes a plain file or standard output (`-`), nothing else".to_owned()));
@@ -248,7 +248,7 @@ fn write(config: &Config, ledger: &Ledger, wanted: &Wanted) -> Result<Told> {
     Ok(told)
 }
 
-fn write_to_stdout(config: &Config, ledger: &Ledger, wanted: &Wanted) -> Result<Told> {
+fn write_to_stdout(config: &Config, ledger: &mut Ledger, wanted: &Wanted) -> Result<Told> {
     if wanted.reveal.is_none() {
         begin_document(wanted);
         let output = std::io::BufWriter::new(std::io::stdout().lock());
@@ -272,7 +272,7 @@ fn begin_document(wanted: &Wanted) {
     }
 }
 
-fn note_reveal(ledger: &Ledger, wanted: &Wanted, told: &Told) -> Result<()> {
+fn note_reveal(ledger: &mut Ledger, wanted: &Wanted, told: &Told) -> Result<()> {
     let Some(purpose) = &wanted.reveal else { return Ok(()) };
     let what = json!({
         "for": wanted.filter.audience,
@@ -415,7 +415,7 @@ fn meta(config: &Config, ledger: &Ledger, wanted: &Wanted, told: &Told) -> Resul
     let names: Vec<&str> = columns(wanted).iter().map(|column| column.name).collect();
     let meta = Meta::new(&Sources {
         ledger: ledger.identity(),
-        schema_version: ledger.schema_version(),
+        schema_version: VERSION,
         told,
         filter: &wanted.filter,
         form: wanted.form,

@@ -120,17 +120,17 @@ impl Job<'_> {
             }
         };
         let options = Options { wait: args.wait, recheck: args.recheck };
-        let summary = run::run(self.config, ledger, &options, &mut self.bar, Moment::now, halt).await?;
+        let summary = run::run(self.config, ledger, &options, &mut self.bar, Moment::by_the_store, halt).await?;
         self.bar.end();
         leave_report(self.config, ledger, args, &summary)
     }
 
     /// What the run did and how the ledger stands, with the alerts that fire; and the run's end, which is a failure when
     /// that cannot be told.
-    fn account(&self, done: Result<()>, json: bool) -> (notice::Summary, Result<()>) {
+    fn account(&mut self, done: Result<()>, json: bool) -> (notice::Summary, Result<()>) {
         let wanted = json || log::tells_runs() || self.config.notices.want_standing();
+        let state = self.ledger.as_mut().map(Ledger::state).transpose();
         let ledger = self.ledger.as_ref();
-        let state = ledger.map(Ledger::state).transpose();
         let standing = ledger.filter(|_| wanted).map(Ledger::standing).transpose();
         let (state, standing, done) = match (done, state, standing) {
             (done, Ok(state), Ok(standing)) => (state, standing, done),
@@ -219,7 +219,7 @@ impl Job<'_> {
 }
 
 /// The report that was asked for, or the dated one of what changed.
-fn leave_report(config: &Config, ledger: &Ledger, args: &RunArgs, summary: &Summary) -> Result<()> {
+fn leave_report(config: &Config, ledger: &mut Ledger, args: &RunArgs, summary: &Summary) -> Result<()> {
     if let Some(file) = &args.report {
         super::report::write_report(config, ledger, file, None)?;
         return Ok(());
@@ -251,7 +251,7 @@ async fn dry_run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Res
     let (duplicate_risk, pending) = copy.state()?;
     let mut bar = Bar::new();
     let options = Options { wait: args.wait, recheck: args.recheck };
-    let summary = run::run(config, &mut copy, &options, &mut bar, Moment::now, halt).await;
+    let summary = run::run(config, &mut copy, &options, &mut bar, Moment::by_the_store, halt).await;
     bar.end();
     let summary = summary?;
     let rows = would_be(&copy)?;

@@ -33,7 +33,7 @@ pub fn status(config: &Config, json: bool) -> Result<u8> {
     if json {
         let told = json!({
             "ledger": ledger.identity(),
-            "path": ledger.path(),
+            "path": ledger.place(),
             "pending": counts.of(Status::Pending),
             "resolved": counts.of(Status::Resolved),
             "duplicate_risk": counts.of(Status::DuplicateRisk),
@@ -99,7 +99,7 @@ pub fn show(config: &Config, args: &ShowArgs, json: bool) -> Result<u8> {
     };
     let mut stories = Vec::new();
     for request_id in request_ids {
-        let Some(story) = ledger.story(&request_id)? else {
+        let Some(story) = ledger.story(&request_id, &reader, Moment::now())? else {
             bail!(Refused(
                 "no entry with this request id is examined (an `answered` row is evidence and has no story)".to_owned()
             ));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::{Config, Server};
+use super::{Config, Database, Place, Server};
 use crate::exit::Refused;
 use crate::inputs;
 use crate::outputs::{self, Protected};
@@ -21,7 +21,10 @@ impl Config {
     }
 
     fn protect(&self, protected: &mut Protected) {
-        protected.ledger(&self.ledger);
+        self.ledger.file().into_iter().for_each(|file| protected.ledger(file));
+        if let Place::Postgres(Database { ca_file: Some(file), .. }) = &self.ledger {
+            protected.file(file, "ledger.ca_file");
+        }
         protected.file(&self.file, "the configuration");
         if let Some(plan) = &self.plan_file {
             protected.file(plan, "the plan");
@@ -75,7 +78,7 @@ impl Config {
     /// [`Refused`], naming it.
     pub(super) fn refuse_ledger_as_input(&self) -> Result<()> {
         let mut ledger = Protected::default();
-        ledger.ledger(&self.ledger);
+        self.ledger.file().into_iter().for_each(|file| ledger.ledger(file));
         let inputs = [Some(&self.file), self.plan_file.as_ref(), self.server.ca_file.as_ref()];
         inputs.into_iter().flatten().try_for_each(|file| ledger.refuse_to_read(file))?;
         self.credentials().filter_map(super::Credential::file).try_for_each(|file| ledger.refuse_to_read(&file))

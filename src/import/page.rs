@@ -305,7 +305,10 @@ impl Pages<'_> {
 
 /// How long the next page is to be, so that its transaction lasts as long as one is meant to.
 fn next_page(rows: usize, most: usize, ledger: &Ledger) -> usize {
-    let (lasted, meant) = (ledger.last_turn().as_secs_f64(), ledger.turn_lasts().as_secs_f64());
+    let (lasted, meant) = {
+        let (lasted, meant) = ledger.store().last_turn();
+        (lasted.as_secs_f64(), meant.as_secs_f64())
+    };
     if rows < most && lasted < meant {
         // A short one says little.
         return most;

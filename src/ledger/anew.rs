@@ -3,13 +3,16 @@
 //! What it was decided upon is in the ledger. Read to the same end, it stays as it is; read otherwise, it is decided anew, and
 //! so is its group.
 
-use anyhow::{Context, Result};
-use rusqlite::Connection;
-
-use super::joining;
+use super::history::History;
+use super::ingest::join;
+use crate::clock::Moment;
 use crate::evidence::{Class, Effect, Facts, Kind};
-use crate::plan::{Reading, Row};
-use crate::words::Reason;
+use crate::plan::Row;
+use crate::store::State;
+use crate::words::{Reason, Status};
+
+/// Looks at one key say nothing of another.
+const CHANGED: &str = "what it asks for was changed after the job had read it (record that under another request_id)";
 
 /// How a verdict is opened whose entry was read anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,66 +25,52 @@ pub(super) enum Opened {
     Watched,
 }
 
-impl Opened {
-    /// Opens the entry's verdict, as far as there is one.
-    pub fn open(self, connection: &Connection, entry: i64) -> Result<()> {
-        let sql = match self {
-            Opened::Falls => {
-                "UPDATE standings SET due_ms = 0, status = 'pending', reason = NULL, action = NULL, verdict_id = NULL,
-                   joined = entry_id WHERE entry_id = ?"
-            }
-            Opened::Watched => {
-                "UPDATE standings SET due_ms = 0 WHERE entry_id = ? AND status = 'resolved' AND due_ms IS NOT NULL"
-            }
-            Opened::Reopened => return joining::reopen_alone(connection, entry),
-        };
-        connection.prepare_cached(sql)?.execute([entry])?;
-        Ok(())
-    }
-}
-
-/// The earlier readings of an entry.
+/// What earlier readings of an entry say about the new one.
 #[derive(Default)]
 pub(super) struct Earlier {
-    /// The last one of the same plan and server, and its id.
-    pub same_plan: Option<(i64, Facts)>,
-    /// The newest one that made something of the row, under whichever plan: it was decided upon.
-    pub understood: Option<Facts>,
+    /// The last one of the same plan and server, if it says the same: which of its readings. So configurations that are run in
+    /// turn store nothing.
+    pub same: Option<usize>,
+    /// The newest one that made something of the row, under whichever plan, says otherwise: it was decided upon.
+    pub otherwise: bool,
 }
 
 impl Earlier {
-    /// What earlier readings of an entry say about the new one.
-    pub fn heed(connection: &Connection, entry: i64, basis: &str, reading: &mut Reading) -> Result<Earlier> {
-        let mut statement =
-            connection.prepare_cached("SELECT basis, facts, id FROM readings WHERE entry_id = ? ORDER BY id")?;
-        let mut rows = statement.query([entry])?;
-        let mut found = Earlier::default();
-        while let Some(row) = rows.next()? {
-            let earlier: Facts = serde_json::from_str(row.get_ref(1)?.as_str()?).context("failed to read a reading")?;
-            let facts = &mut reading.facts;
+    /// Heeds what was read before, and corrects the new facts by it.
+    pub fn heed(history: &History, fingerprint: &str, facts: &mut Facts, row: &Row) -> Earlier {
+        let keys = |facts: &Facts| facts.effects.iter().map(|effect| effect.key).collect::<Vec<_>>();
+        let (mut last, mut understood): (Option<(usize, &Facts)>, Option<&Facts>) = (None, None);
+        for (place, earlier) in history.readings.iter().enumerate() {
             // Once ahead of the job's clock, a time is never believed, however much later the row is read again.
-            facts.sent_ahead |= earlier.sent_ahead && earlier.sent == facts.sent;
-            if row.get_ref(0)?.as_str()? == basis {
-                let keys = |facts: &Facts| facts.effects.iter().map(|effect| effect.key).collect::<Vec<_>>();
-                if earlier.class == Class::Planned && facts.class == Class::Planned && keys(&earlier) != keys(facts) {
+            facts.sent_ahead |= earlier.facts.sent_ahead && earlier.facts.sent == facts.sent;
+            if earlier.fingerprint == fingerprint {
+                let planned = earlier.facts.class == Class::Planned && facts.class == Class::Planned;
+                if planned && keys(&earlier.facts) != keys(facts) {
                     facts.class = Class::BadRow { why: CHANGED.to_owned() };
                     facts.effects.clear();
                     facts.repeat_blocked = false;
                 }
-                found.same_plan = Some((row.get(2)?, earlier.clone()));
+                last = Some((place, &earlier.facts));
             }
-            if matches!(earlier.class, Class::Planned | Class::Read) {
-                found.understood = Some(earlier);
+            if matches!(earlier.facts.class, Class::Planned | Class::Read) {
+                understood = Some(&earlier.facts);
             }
         }
         // It was there before what was sealed since, which would have been of its group.
-        reading.facts.overtaken &= found.same_plan.as_ref().is_none_or(|(_, last)| last.overtaken);
-        Ok(found)
+        facts.overtaken &= last.is_none_or(|(_, last)| last.overtaken);
+        let same = last.filter(|(_, last)| says_the_same(last, facts, row)).map(|(place, _)| place);
+        Earlier { same, otherwise: understood.is_some_and(|earlier| reads_otherwise(earlier, facts)) }
     }
 }
 
+/// Whether a reading from before says the same. A row that does not tell when it ended had ended when it was first read.
+fn says_the_same(earlier: &Facts, facts: &Facts, row: &Row) -> bool {
+    let ended = if row.revision == 0 { earlier.ended } else { facts.ended };
+    *earlier == Facts { ended, ..facts.clone() }
+}
+
 /// Whether a row that was understood is understood otherwise now, whatever its writer or its times say.
-pub(super) fn reads_otherwise(earlier: &Facts, facts: &Facts) -> bool {
+fn reads_otherwise(earlier: &Facts, facts: &Facts) -> bool {
     let meaning = |facts: &Facts| (facts.already_there, facts.key_is_there, facts.window, facts.repeat_blocked);
     earlier.class != facts.class
         || earlier.operation != facts.operation
@@ -90,29 +79,41 @@ pub(super) fn reads_otherwise(earlier: &Facts, facts: &Facts) -> bool {
         || earlier.effects != facts.effects
 }
 
-/// Whether a reading from before says the same, so that the entry stands by it again: configurations that are run in turn
-/// store nothing. A row that does not tell when it ended had ended when it was first read.
-pub(super) fn says_the_same(earlier: &Facts, facts: &Facts, row: &Row) -> bool {
-    let ended = if row.revision == 0 { earlier.ended } else { facts.ended };
-    *earlier == Facts { ended, ..facts.clone() }
-}
-
 /// What becomes of a verdict whose entry was read anew. `new`: not so under this plan before; `otherwise`: than it was
 /// decided upon. Each reading acts once, or two plans that are run in turn would supersede each other's verdicts for ever,
 /// unless a person asks for another look.
 pub(super) fn opened_anew(
+    state: &State,
     facts: &Facts,
-    reason: Option<Reason>,
     new: bool,
     (otherwise, rechecks): (bool, bool),
 ) -> Option<Opened> {
-    if reason.is_some_and(|reason| falls(reason, facts, new || rechecks)) {
+    let settled = matches!(state.status, Some(Status::Resolved | Status::DuplicateRisk));
+    if state.reason.is_some_and(|reason| settled && falls(reason, facts, new || rechecks)) {
         return Some(Opened::Falls);
     }
     if facts.class == Class::Planned && otherwise && (new || rechecks) {
         return Some(Opened::Reopened);
     }
     (new && facts.class != Class::OtherEnvironment).then_some(Opened::Watched)
+}
+
+/// Opens a verdict, as far as there is one.
+pub(super) fn open(state: &mut State, opened: Option<Opened>) {
+    match opened {
+        Some(Opened::Falls) => {
+            (state.status, state.outcome, state.reason, state.action) = (Some(Status::Pending), None, None, None);
+            (state.holds, state.correction, state.said, state.decided) = (false, false, None, None);
+            (state.due, state.joined) = (Some(Moment(0)), Some(state.entry));
+        }
+        Some(Opened::Reopened) => {
+            join(state, state.entry);
+        }
+        Some(Opened::Watched) if state.status == Some(Status::Resolved) && state.due.is_some() => {
+            state.due = Some(Moment(0));
+        }
+        Some(Opened::Watched) | None => {}
+    }
 }
 
 /// Whether a verdict for want of a meaning falls to this reading. One that makes no more of it changes nothing, or two
@@ -132,6 +133,3 @@ fn falls(reason: Reason, facts: &Facts, new: bool) -> bool {
         },
     }
 }
-
-/// Looks at one key say nothing of another.
-const CHANGED: &str = "what it asks for was changed after the job had read it (record that under another request_id)";

@@ -1,12 +1,11 @@
 //! Group commit: what a recording process was told meanwhile goes into the ledger in one transaction, with one sync.
 
-use anyhow::{Result, bail};
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use anyhow::Result;
 
-use super::explain::{unrecorded, unwritable};
+use super::Ledger;
 use super::record::{End, Ended, NewEntry};
-use super::{Ledger, record};
 use crate::clock::Moment;
+use crate::store::Store;
 
 /// One thing to write down.
 #[derive(Clone, Debug)]
@@ -37,60 +36,28 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be written: then none of the steps was taken.
     pub fn take_down(&mut self, steps: &[Step]) -> Result<Vec<Result<Became>>> {
-        let path = self.path.clone();
-        let explained = |error| unrecorded(&path, error);
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explained)?;
-        let mut taken = Vec::with_capacity(steps.len());
-        for step in steps {
-            match take(&transaction, step) {
-                Err(error) if transaction.is_autocommit() || is_the_disks(&error) => return Err(explained(error)),
-                became => taken.push(became.map_err(explained)),
+        let taken = self.in_turn(|store| {
+            let mut taken = Vec::with_capacity(steps.len());
+            for step in steps {
+                match take(store, step) {
+                    Err(error) if !store.refused(&error) => return Err(error),
+                    became => taken.push(became.map_err(|error| store.unrecorded(error))),
+                }
             }
-        }
-        transaction.commit().map_err(explained)?;
-        Ok(taken)
-    }
-
-    /// An id that no other request has.
-    ///
-    /// # Errors
-    /// When the ledger does not answer.
-    pub fn fresh_id(&self) -> Result<String> {
-        Ok(self.connection.query_row("SELECT lower(hex(randomblob(16)))", [], |row| row.get(0))?)
-    }
-
-    /// Whether the file, and its log beside it, may be written by this user.
-    ///
-    /// # Errors
-    /// When not, with the remedy.
-    pub fn check_writable(&mut self) -> Result<()> {
-        if self.connection.is_readonly("main")? {
-            bail!(unwritable(&self.path));
-        }
-        self.take_down(&[]).map(|_| ())
+            Ok(taken)
+        });
+        taken.map_err(|error| self.store.unrecorded(error))
     }
 }
 
-/// Whether it is the file that cannot be written, not the step that is refused.
-fn is_the_disks(error: &rusqlite::Error) -> bool {
-    !matches!(error.sqlite_error_code(), Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig))
-}
-
-fn take(connection: &Connection, step: &Step) -> rusqlite::Result<Became> {
+fn take(store: &mut dyn Store, step: &Step) -> Result<Became> {
     match step {
-        Step::Record(entry) => {
-            Ok(if record::record(connection, entry)? { Became::Recorded } else { Became::Unchanged })
-        }
-        Step::End { request_id, ended_at, end } => match record::end(connection, request_id, *ended_at, end)? {
-            Ended::Forgotten => Ok(Became::Forgotten),
-            Ended::Kept => Ok(Became::Recorded),
-            Ended::NoIntent => {
-                let there = connection
-                    .prepare_cached("SELECT EXISTS (SELECT 1 FROM entries WHERE request_id = ?)")?
-                    .query_row([request_id], |row| row.get(0))?;
-                Ok(if there { Became::Unchanged } else { Became::Unknown })
-            }
-        },
+        Step::Record(entry) => Ok(if store.record(entry, None)? { Became::Recorded } else { Became::Unchanged }),
+        Step::End { request_id, ended_at, end } => Ok(match store.end(request_id, *ended_at, end)? {
+            Ended::Forgotten => Became::Forgotten,
+            Ended::Kept => Became::Recorded,
+            Ended::NoIntent if store.entry_of(request_id)?.is_some() => Became::Unchanged,
+            Ended::NoIntent => Became::Unknown,
+        }),
     }
 }

@@ -1,19 +1,19 @@
 //! Sending again: what is advised, what of it people approved, and the intent that is written ahead of a sending.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use anyhow::{Context, Result, bail};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use serde_json::{Value, json};
 
-use super::fellows::{self, Fellows};
-use super::intake::take_in_few;
-use super::writing::Writing;
-use super::{Ledger, RunId, Stored, schema};
+use super::history::History;
+use super::ingest::News;
+use super::{Ledger, Stored};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Facts, Kind};
 use crate::plan::Reader;
 use crate::standing::{Audience, Entries, Filter, ReportRow};
-use crate::words::{Direction, Failure};
+use crate::store::{Note, NoteKind, RunId, State, Written, WrittenRow};
+use crate::words::{Action, Direction, Failure, Status};
 
 /// An approval holds for a day.
 const HOLDS: Span = Span::seconds(24 * 3600);
@@ -26,7 +26,7 @@ const AHEAD: Span = Span::seconds(60);
 pub struct Advised {
     /// Its first attempt, with the request ids of all.
     pub row: ReportRow,
-    /// The verdict of that attempt.
+    /// The evidence of that attempt's verdict.
     pub verdict: i64,
     facts: Facts,
     blanked: bool,
@@ -68,7 +68,7 @@ pub struct Approved {
     pub approval: i64,
     /// The operation's first attempt.
     pub entry: i64,
-    /// The verdict that was shown.
+    /// The evidence of the verdict that was shown.
     pub verdict: i64,
 }
 
@@ -96,18 +96,14 @@ impl Ledger {
             rows.push(row);
             Ok(())
         })?;
-        let mut known = self.connection.prepare_cached(
-            "SELECT s.verdict_id, r.facts, EXISTS (SELECT 1 FROM blanked b WHERE b.entry_id = s.entry_id)
-             FROM standings s JOIN readings r ON r.id = s.reading_id
-             WHERE s.entry_id = ? AND s.verdict_id IS NOT NULL",
-        )?;
         let mut advised = Vec::with_capacity(rows.len());
         for row in rows {
-            let found = known.query_row([row.entry], |known| Ok((known.get(0)?, known.get(1)?, known.get(2)?)));
             // A writer may have changed it since.
-            let Some((verdict, facts, blanked)) = found.optional()? else { continue };
-            let facts: String = facts;
-            let facts = serde_json::from_str(&facts).context("failed to read a reading")?;
+            let Some(state) = self.store.states(&[row.entry])?.into_iter().next() else { continue };
+            let (Some(verdict), true) = (state.said, state.holds) else { continue };
+            let histories = self.histories(state.head)?;
+            let Some(reading) = histories.of(row.entry).and_then(History::reading) else { continue };
+            let (facts, blanked) = (reading.facts.clone(), state.erased.is_some());
             advised.push(Advised { row, verdict, facts, blanked });
         }
         Ok(advised)
@@ -118,18 +114,21 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be written; then nothing is approved.
     pub fn approve(&mut self, digest: &str, who: &str, at: Moment, operations: &[(i64, i64)]) -> Result<()> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction
-            .execute("INSERT INTO approvals (digest, who, at_ms) VALUES (?, ?, ?)", params![digest, who, at.0])
-            .context("failed to write the approval down")?;
-        let approval = transaction.last_insert_rowid();
-        let mut permit =
-            transaction.prepare_cached("INSERT INTO permits (approval_id, entry_id, verdict_id) VALUES (?, ?, ?)")?;
-        for (entry, verdict) in operations {
-            permit.execute(params![approval, entry, verdict])?;
-        }
-        drop(permit);
-        Ok(transaction.commit()?)
+        let doc = json!({ "digest": digest, "who": who, "operations": operations }).to_string();
+        self.in_turn(|store| store.note(NoteKind::Approval, at, &doc)).context("failed to write the approval down")?;
+        Ok(())
+    }
+
+    /// The approvals that hold at this moment, the last one last.
+    fn approvals(&self, now: Moment) -> Result<Vec<(Note, Value)>> {
+        let notes = self.store.notes(NoteKind::Approval, now - HOLDS + Span(1))?;
+        let holds = notes.into_iter().filter(|note| note.at <= now + AHEAD);
+        holds
+            .map(|note| {
+                let doc = serde_json::from_str(&note.doc).context("failed to read an approval")?;
+                Ok((note, doc))
+            })
+            .collect()
     }
 
     /// The last approval, if it holds at this moment.
@@ -137,12 +136,9 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn approval(&self, now: Moment) -> Result<Option<Approval>> {
-        let sql = "SELECT digest, who, at_ms FROM approvals WHERE at_ms > ? AND at_ms <= ? ORDER BY id DESC LIMIT 1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let approval = statement.query_row([(now - HOLDS).0, (now + AHEAD).0], |row| {
-            Ok(Approval { digest: row.get(0)?, who: row.get(1)?, at: Moment(row.get(2)?) })
-        });
-        Ok(approval.optional()?)
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let last = self.approvals(now)?.pop();
+        Ok(last.map(|(note, doc)| Approval { digest: text(&doc["digest"]), who: text(&doc["who"]), at: note.at }))
     }
 
     /// What is approved at this moment, not permitted yet, and still advised by the verdict that was shown, in order of
@@ -151,18 +147,28 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn approved(&self, now: Moment) -> Result<Vec<Approved>> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT max(p.approval_id), p.entry_id, p.verdict_id FROM approvals a JOIN permits p ON p.approval_id = a.id
-             JOIN standings s ON s.entry_id = p.entry_id AND s.verdict_id = p.verdict_id
-             WHERE a.at_ms > ? AND a.at_ms <= ? AND p.permitted_ms IS NULL
-               AND s.status = 'resolved' AND s.action = 'resend' AND s.joined IS NULL
-               AND NOT EXISTS (SELECT 1 FROM blanked b WHERE b.entry_id = p.entry_id)
-             GROUP BY p.entry_id, p.verdict_id ORDER BY s.sent_ms, p.entry_id",
-        )?;
-        let approved = statement.query_map([(now - HOLDS).0, (now + AHEAD).0], |row| {
-            Ok(Approved { approval: row.get(0)?, entry: row.get(1)?, verdict: row.get(2)? })
-        })?;
-        Ok(approved.collect::<rusqlite::Result<_>>()?)
+        let mut of_operation = std::collections::BTreeMap::new();
+        for (note, doc) in self.approvals(now)? {
+            for operation in doc["operations"].as_array().into_iter().flatten() {
+                if let (Some(entry), Some(verdict)) = (operation[0].as_i64(), operation[1].as_i64()) {
+                    of_operation.insert((entry, verdict), note.id);
+                }
+            }
+        }
+        for permit in self.permits(now)? {
+            of_operation.remove(&permit);
+        }
+        let entries: Vec<i64> =
+            of_operation.keys().map(|(entry, _)| *entry).collect::<BTreeSet<_>>().into_iter().collect();
+        let mut approved = Vec::new();
+        for state in self.store.states(&entries)? {
+            let Some(verdict) = state.said.filter(|_| is_advised(&state)) else { continue };
+            if let Some(approval) = of_operation.get(&(state.entry, verdict)) {
+                approved.push((state.sent, Approved { approval: *approval, entry: state.entry, verdict }));
+            }
+        }
+        approved.sort_by_key(|(sent, approved)| (*sent, approved.entry));
+        Ok(approved.into_iter().map(|(_, approved)| approved).collect())
     }
 
     /// Ends what was approved of an operation, without a permit: a person is to look at it again.
@@ -170,9 +176,9 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be written.
     pub fn disapprove(&mut self, approved: &Approved, at: Moment) -> Result<()> {
-        let sql = "UPDATE permits SET permitted_ms = ? WHERE entry_id = ? AND verdict_id = ? AND permitted_ms IS NULL";
-        self.connection.prepare_cached(sql)?.execute(params![at.0, approved.entry, approved.verdict])?;
-        Ok(())
+        let Approved { approval, entry, verdict } = *approved;
+        let doc = json!({ "approval": approval, "entry": entry, "verdict": verdict, "surprised": true }).to_string();
+        self.in_turn(|store| store.note(NoteKind::Permit, at, &doc)).map(|_| ())
     }
 
     /// The first of what is approved and was not passed over, once all that came was read.
@@ -180,8 +186,18 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be read or written.
     pub fn next_approved(&mut self, reader: &Reader, now: Moment, passed: &HashSet<i64>) -> Result<Option<Approved>> {
-        while self.take_in(reader, now)? {}
+        while self.ingest(reader, now)? {}
         Ok(self.approved(now)?.into_iter().find(|approved| !passed.contains(&approved.entry)))
+    }
+
+    /// What was permitted since approvals that may hold still: its first attempt and the verdict that was shown.
+    fn permits(&self, now: Moment) -> Result<BTreeSet<(i64, i64)>> {
+        let mut permits = BTreeSet::new();
+        for note in self.store.notes(NoteKind::Permit, now - HOLDS - HOLDS)? {
+            let doc: Value = serde_json::from_str(&note.doc).context("failed to read a permit")?;
+            permits.extend(doc["entry"].as_i64().zip(doc["verdict"].as_i64()));
+        }
+        Ok(permits)
     }
 
     /// Writes what was seen of a group, and the intent to send one operation of it again, in one transaction; when this
@@ -191,106 +207,126 @@ impl Ledger {
     /// # Errors
     /// When the ledger cannot be written; then nothing was.
     pub fn permit(&mut self, run: RunId, seen: &Stored, reader: &Reader, intent: &Intent) -> Result<bool> {
-        let now = intent.sent;
-        let mut fellows = Fellows::default();
+        let mut news = News::default();
         loop {
             // A row that came without triggers counts as well.
-            schema::heal(&self.connection, &self.path)?;
-            let turn = self.turn()?;
-            let Some(news) = take_in_few(&turn, reader, now)? else {
-                drop(turn);
-                let (news, _) = self.take_in_part(reader, now)?;
-                fellows::note(&self.connection, &mut fellows, news)?;
-                continue;
-            };
-            fellows::note(&turn, &mut fellows, news)?;
-            let mut writing = Writing::prepare(&turn, run, now)?;
-            if writing.changed(seen, &fellows)? || !still_approved(&turn, &intent.approved, now)? {
-                return Ok(false);
+            self.store.heal()?;
+            self.store.begin()?;
+            match self.permit_in_turn(run, seen, reader, intent, &mut news) {
+                Ok(Permitted::Yes) => {
+                    self.store.commit()?;
+                    return Ok(true);
+                }
+                Ok(Permitted::NotRead) => {
+                    self.store.commit()?;
+                    while self.ingest(reader, intent.sent)? {}
+                    self.refuse_misread(reader, intent)?;
+                    return Ok(true);
+                }
+                Ok(Permitted::No) => {
+                    self.taken_back();
+                    return Ok(false);
+                }
+                Ok(Permitted::TooMuchCame) => {
+                    self.taken_back();
+                    let (part, _) = self.ingest_part(reader, intent.sent, super::ingest::AT_ONCE)?;
+                    news.add(part);
+                }
+                Err(error) => {
+                    self.taken_back();
+                    return Err(error);
+                }
             }
-            writing.group(seen, &reader.basis())?;
-            drop(writing);
-            write_ahead(&turn, intent)?;
-            if take_in_few(&turn, reader, now)?.is_some() {
-                refuse_misread(&turn, intent)?;
-                turn.commit()?;
-            } else {
-                // A delete by an id that is nobody's opens others again, which may take longer than a turn.
-                turn.commit()?;
-                while self.take_in(reader, now)? {}
-                refuse_misread(&self.connection, intent)?;
-            }
-            return Ok(true);
         }
     }
-}
 
-/// An intent that is no attempt of its operation would not keep the next one from being permitted.
-fn refuse_misread(connection: &Connection, intent: &Intent) -> Result<()> {
-    if !reads_the_same(connection, intent)? || is_advised(connection, intent.approved.entry)? {
-        bail!(
-            "an intent to send an operation again would not be read as an attempt of it (report this; nothing was permitted)"
-        );
+    fn permit_in_turn(
+        &mut self,
+        run: RunId,
+        seen: &Stored,
+        reader: &Reader,
+        intent: &Intent,
+        news: &mut News,
+    ) -> Result<Permitted> {
+        let now = intent.sent;
+        let Some(few) = self.ingest_few(reader, now)? else { return Ok(Permitted::TooMuchCame) };
+        news.add(few);
+        if self.changed(seen, news)? || !self.approved(now)?.contains(&intent.approved) {
+            return Ok(Permitted::No);
+        }
+        self.append_group(run, seen, now)?;
+        self.write_ahead(intent)?;
+        // A delete by an id that is nobody's opens others again, which may take longer than a turn.
+        if self.ingest_few(reader, now)?.is_none() {
+            return Ok(Permitted::NotRead);
+        }
+        self.refuse_misread(reader, intent)?;
+        Ok(Permitted::Yes)
     }
-    Ok(())
-}
 
-fn still_approved(connection: &Connection, approved: &Approved, now: Moment) -> Result<bool> {
-    let mut statement = connection.prepare_cached(
-        "SELECT 1 FROM approvals a JOIN permits p ON p.approval_id = a.id
-         JOIN standings s ON s.entry_id = p.entry_id AND s.verdict_id = p.verdict_id
-         WHERE p.approval_id = ? AND p.entry_id = ? AND p.verdict_id = ? AND p.permitted_ms IS NULL
-           AND a.at_ms > ? AND a.at_ms <= ? AND s.action = 'resend' AND s.joined IS NULL",
-    )?;
-    let Approved { approval, entry, verdict } = *approved;
-    Ok(statement.exists(params![approval, entry, verdict, (now - HOLDS).0, (now + AHEAD).0])?)
-}
-
-/// The intent's row, the cells of the attempt as they are, and that the operation was permitted.
-fn write_ahead(connection: &Connection, intent: &Intent) -> Result<()> {
-    let written = connection
-        .prepare_cached(
-            "INSERT INTO entries (request_id, operation_id, direction, method, url, body, sent_at, failure)
-             SELECT ?1, ?2, direction, method, url, body, ?3, ?4 FROM entries WHERE id = ?5",
-        )?
-        .execute(params![
-            intent.request_id,
-            intent.operation_id,
-            intent.sent.to_string(),
-            Failure::Intent.text(),
-            intent.like
-        ])
-        .context("failed to write the intent")?;
-    if written != 1 {
-        bail!("the attempt that is to be sent again is gone (nothing was permitted)");
+    fn taken_back(&mut self) {
+        self.store.rollback();
+        self.forms.borrow_mut().forget();
     }
-    let id = connection.last_insert_rowid();
-    connection
-        .prepare_cached(
-            // It may be approved twice; it is permitted once.
-            "UPDATE permits SET permitted_ms = ?, intent_id = ? WHERE entry_id = ? AND verdict_id = ? AND permitted_ms IS NULL",
-        )?
-        .execute(params![intent.sent.0, id, intent.approved.entry, intent.approved.verdict])?;
-    Ok(())
+
+    /// The intent's row, the cells of the attempt as they are, and that the operation was permitted.
+    fn write_ahead(&mut self, intent: &Intent) -> Result<()> {
+        let like = self.store.rows(&[intent.like])?.into_iter().next();
+        let like = like.context("the attempt that is to be sent again is gone (nothing was permitted)")?;
+        let text = |cell: &crate::plan::Cell| cell.as_ref().ok().cloned().flatten();
+        let row = WrittenRow {
+            request_id: intent.request_id.to_owned(),
+            operation_id: Some(intent.operation_id.to_owned()),
+            direction: text(&like.direction),
+            method: text(&like.method).unwrap_or_default(),
+            url: text(&like.url).unwrap_or_default(),
+            body: text(&like.body),
+            sent_at: intent.sent.to_string(),
+            failure: Some(Failure::Intent.text().to_owned()),
+            ..WrittenRow::default()
+        };
+        if self.store.write(&row).context("failed to write the intent")? != Written::Done {
+            bail!("an intent of this id is there already (report this; nothing was permitted)");
+        }
+        let entry = self.store.entry_of(intent.request_id)?;
+        let Approved { approval, entry: first, verdict } = intent.approved;
+        let doc = json!({ "approval": approval, "entry": first, "verdict": verdict, "intent": entry }).to_string();
+        self.store.note(NoteKind::Permit, intent.sent, &doc)?;
+        Ok(())
+    }
+
+    /// An intent that is no attempt of its operation would not keep the next one from being permitted.
+    fn refuse_misread(&self, reader: &Reader, intent: &Intent) -> Result<()> {
+        let written = self.store.entry_of(intent.request_id)?.unwrap_or_default();
+        let rows = self.store.rows(&[intent.like.min(written), intent.like.max(written)])?;
+        let facts: Vec<Facts> = rows.iter().map(|row| reader.read(row, intent.sent).facts).collect();
+        let same = |one: &Facts, other: &Facts| {
+            (one.identity, &one.operation, &one.effects) == (other.identity, &other.operation, &other.effects)
+        };
+        let first = self.store.states(&[intent.approved.entry])?;
+        let still = first.iter().any(|state| state.action == Some(Action::Resend));
+        if !matches!(&facts[..], [one, other] if same(one, other)) || still {
+            bail!(
+                "an intent to send an operation again would not be read as an attempt of it (report this; nothing was permitted)"
+            );
+        }
+        Ok(())
+    }
 }
 
-/// Whether the plan reads the intent as it reads the attempt.
-fn reads_the_same(connection: &Connection, intent: &Intent) -> Result<bool> {
-    let mut statement = connection.prepare_cached(
-        "SELECT r.facts FROM entries e JOIN standings s ON s.entry_id = e.id JOIN readings r ON r.id = s.reading_id
-         WHERE e.id = ?1 OR e.request_id = ?2",
-    )?;
-    let facts = statement.query_map(params![intent.like, intent.request_id], |row| row.get::<_, String>(0))?;
-    let facts: Vec<Facts> =
-        facts.map(|json| serde_json::from_str(&json?).context("failed to read a reading")).collect::<Result<_>>()?;
-    let same = |one: &Facts, other: &Facts| {
-        (one.identity, &one.operation, &one.effects) == (other.identity, &other.operation, &other.effects)
-    };
-    Ok(matches!(&facts[..], [one, other] if same(one, other)))
+enum Permitted {
+    Yes,
+    /// The intent is written, and is to be read in turns of its own.
+    NotRead,
+    No,
+    TooMuchCame,
 }
 
-fn is_advised(connection: &Connection, entry: i64) -> Result<bool> {
-    let mut statement =
-        connection.prepare_cached("SELECT 1 FROM standings WHERE entry_id = ? AND action = 'resend'")?;
-    Ok(statement.exists([entry])?)
+/// It stands as advised, and nothing came since.
+fn is_advised(state: &State) -> bool {
+    state.holds
+        && state.status == Some(Status::Resolved)
+        && state.action == Some(Action::Resend)
+        && state.joined.is_none()
+        && state.erased.is_none()
 }

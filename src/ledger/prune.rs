@@ -1,5 +1,5 @@
-//! Pruning: entries that were settled long enough ago lose their personal fields. Which, is fixed at the start; what hangs
-//! together is done in one transaction, and these are short. One that is broken off is finished by the next prune.
+//! Pruning: entries that were settled long enough ago lose their personal fields. Which, is fixed at the start; what is
+//! decided together is done in one transaction, and these are short. One that is broken off is finished by the next prune.
 //!
 //! An entry's time is over so long after its verdict, when no late record can correct that verdict any more; an
 //! `answered` row goes with its operation. As long as anything of a group is pending or watched, its fields may still be
@@ -7,17 +7,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
-use rusqlite::Connection;
+use anyhow::Result;
 
 use super::Ledger;
-use super::blanking::{Blanking, Cause, Pseudonym, Work, are_as_they_were};
-use super::components::{Components, Mark, Terms};
-use crate::evidence::{Facts, Link};
+use super::erase::{Cause, Digests, Mark, Plan, Pseudonym, Terms, Work};
+use super::form::{self, Names};
+use super::history::History;
+use crate::evidence::Link;
 use crate::plan::Reader;
-
-/// So many entries are chosen before they are blanked: no turn is spent on looking for them.
-const CHOSEN: usize = 4000;
+use crate::store::{RunEnd, RunStart, State};
 
 /// What a prune did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,13 +33,11 @@ impl Pruned {
     }
 }
 
-/// What is to be done in one component.
+/// What is to be done in one group.
 struct Due {
-    blank: Vec<i64>,
-    /// Its digests are replaced too, for all of it will be blank.
+    erase: BTreeSet<i64>,
+    /// Its digests are replaced too, for all of it will be without its fields.
     seal: bool,
-    sealed: BTreeSet<i64>,
-    members: Vec<i64>,
 }
 
 impl Ledger {
@@ -49,186 +45,155 @@ impl Ledger {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn prunable(&mut self, terms: &Terms) -> Result<Pruned> {
-        let transaction = self.connection.transaction()?;
-        let (mut pruned, mut at) = (Pruned::default(), 0);
-        let mut components = Components::read(&transaction, terms)?;
-        while let Some(members) = components.next(&mut at) {
-            for entry in due(&transaction, &members)?.blank {
-                count(&transaction, entry, &mut pruned)?;
+    pub fn prunable(&self, reader: &Reader, terms: &Terms) -> Result<Pruned> {
+        let mut pruned = Pruned::default();
+        for group in self.groups_over(terms)? {
+            let members = self.store.members(&[group])?;
+            let due = self.due_in(&members, terms)?;
+            for state in members.iter().filter(|state| due.erase.contains(&state.entry)) {
+                self.count(reader, state, terms, &mut pruned)?;
             }
         }
         Ok(pruned)
     }
 
-    /// Removes the personal fields of all whose time is over. What was removed may stand in the log and in the file's free
-    /// pages until [`Ledger::clean`]. The lock is the caller's.
+    /// Removes the personal fields of all whose time is over. What was removed may stand in older copies until the store is
+    /// cleaned. The lock is the caller's.
     ///
     /// # Errors
-    /// When the ledger cannot be written: then what hangs together is pruned or is not, and it is to be done again.
-    pub fn prune(&mut self, reader: &Reader, terms: &Terms, pseudonym: Pseudonym) -> Result<Pruned> {
-        while self.take_in(reader, terms.now)? {}
-        self.connection.pragma_update(None, "secure_delete", "ON")?;
-        let reading = self.connection.transaction()?;
-        let mut components = Components::read(&reading, terms)?;
-        drop(reading);
+    /// When the ledger cannot be written: then what is decided together is pruned or is not, and it is to be done again.
+    pub fn prune(&mut self, start: &RunStart, reader: &Reader, terms: &Terms, pseudonym: Pseudonym) -> Result<Pruned> {
+        while self.ingest(reader, terms.now)? {}
+        let mut groups = Vec::new();
+        for group in self.groups_over(terms)? {
+            let due = self.due_in(&self.store.members(&[group])?, terms)?;
+            if due.seal || !due.erase.is_empty() {
+                groups.push(group);
+            }
+        }
+        if groups.is_empty() {
+            return Ok(Pruned::default());
+        }
+        let run = self.begin_run(start)?;
         let cause = Cause { command: "prune", keep: Some(terms.keep), who: None, why: None };
-        let mut work = Work::new(&self.connection, reader, terms.now, pseudonym, cause)?;
-        let (mut pruned, mut at) = (Pruned::default(), 0);
-        loop {
-            let chosen = chosen(&self.connection, &mut components, &mut at)?;
-            if chosen.is_empty() {
-                return Ok(pruned);
-            }
-            let mut rest = chosen.iter();
-            while !rest.as_slice().is_empty() {
-                let turn = self.turn()?;
-                let blanking = Blanking::begin(&turn, &work)?;
-                let changed = prune_some(&blanking, &mut rest, &mut pruned, || turn.is_over())?;
-                if changed {
-                    let id = blanking.end()?;
-                    turn.commit()?;
-                    work.committed(id);
-                }
-            }
+        let mut work = Work::new(reader, terms.now, run, pseudonym, cause);
+        let mut pruned = Pruned::default();
+        let mut rest = groups.iter();
+        while !rest.as_slice().is_empty() {
+            self.store.begin()?;
+            let some = self.prune_some(&mut work, &mut rest, terms, &mut pruned);
+            self.ended(some)?;
         }
+        self.end_run(run, terms.now, &RunEnd { controls: "null".to_owned(), ..RunEnd::default() })?;
+        Ok(pruned)
     }
-}
 
-/// The next components of which something is to be pruned. None: there are no more.
-fn chosen(connection: &Connection, components: &mut Components, at: &mut usize) -> Result<Vec<Due>> {
-    let (mut chosen, mut entries) = (Vec::new(), 0);
-    while entries < CHOSEN {
-        let Some(members) = components.next(at) else { break };
-        let due = due(connection, &members)?;
-        if !due.blank.is_empty() || due.seal {
-            entries += members.len();
-            chosen.push(due);
-        }
-    }
-    Ok(chosen)
-}
-
-/// Prunes components, the first at least, until `is_over`; says whether anything was written.
-fn prune_some<'d>(
-    blanking: &Blanking,
-    rest: &mut impl Iterator<Item = &'d Due>,
-    pruned: &mut Pruned,
-    is_over: impl Fn() -> bool,
-) -> Result<bool> {
-    let connection = blanking.connection;
-    let mut changed = false;
-    for due in rest {
-        // One that a writer changed since it was chosen is for the next prune.
-        if are_as_they_were(connection, due.members.iter().copied())? {
-            let mut counted = pruned.clone();
-            for &entry in &due.blank {
-                count(connection, entry, &mut counted)?;
-            }
-            match taken_back_unless(connection, || prune_component(blanking, due))? {
-                Step::Done => (*pruned, changed) = (counted, true),
-                Step::Waits => {}
-                Step::Left => pruned.left += due.blank.len() as u64,
+    fn prune_some(
+        &mut self,
+        work: &mut Work,
+        rest: &mut std::slice::Iter<i64>,
+        terms: &Terms,
+        pruned: &mut Pruned,
+    ) -> Result<()> {
+        for group in rest {
+            self.prune_group(work, *group, terms, pruned)?;
+            if self.store.is_over() {
+                break;
             }
         }
-        if is_over() {
-            break;
+        Ok(())
+    }
+
+    fn prune_group(&mut self, work: &mut Work, group: i64, terms: &Terms, pruned: &mut Pruned) -> Result<()> {
+        let members = self.store.members(&[group])?;
+        let due = self.due_in(&members, terms)?;
+        if due.erase.is_empty() && !due.seal {
+            return Ok(());
         }
-    }
-    Ok(changed)
-}
-
-/// How a step went.
-pub(super) enum Step {
-    Done,
-    /// It is for later.
-    Waits,
-    /// It cannot be done without losing what a verdict rests on.
-    Left,
-}
-
-/// Takes a step; whatever it wrote is taken back unless it is done.
-pub(super) fn taken_back_unless(connection: &Connection, step: impl FnOnce() -> Result<Step>) -> Result<Step> {
-    connection.execute_batch("SAVEPOINT component")?;
-    let step = step()?;
-    if !matches!(step, Step::Done) {
-        connection.execute_batch("ROLLBACK TO component")?;
-    }
-    connection.execute_batch("RELEASE component")?;
-    Ok(step)
-}
-
-fn prune_component(blanking: &Blanking, due: &Due) -> Result<Step> {
-    let members = if due.seal { due.members.clone() } else { due.blank.clone() };
-    let mut touched = Vec::with_capacity(members.len());
-    for &entry in members.iter().filter(|entry| !due.blank.contains(entry)) {
-        touched.push(blanking.touch(entry)?);
-    }
-    let ids = blanking.naming_ids(&due.members, &|id| id.contains('@'))?;
-    if !ids.is_empty() && !due.seal {
         // Such an id may stand in the evidence of any of them: they lose it together.
-        return Ok(Step::Waits);
-    }
-    if (!ids.is_empty() || blanking.fetched_state(&due.blank)?)
-        && !blanking.rename_evidence(&due.members, &due.blank, &ids, true)?
-    {
-        return Ok(Step::Left);
-    }
-    for &entry in &due.blank {
-        touched.push(blanking.blank(entry)?);
-    }
-    if due.seal {
-        blanking.seal(&due.members, &due.sealed, None)?;
-    }
-    for touched in &touched {
-        blanking.stamp(touched, due.seal)?;
-    }
-    Ok(Step::Done)
-}
-
-fn due(connection: &Connection, members: &[(i64, Mark)]) -> Result<Due> {
-    let open = members.iter().any(|(_, mark)| mark.open());
-    let evidence = members.iter().any(|(_, mark)| mark.answered());
-    let examined = members.iter().any(|(_, mark)| !mark.answered());
-    let kept = if evidence && examined && !open { operations_kept(connection, members)? } else { BTreeSet::new() };
-    let mut blank = Vec::new();
-    for (entry, mark) in members.iter().filter(|(_, mark)| !open && !mark.blanked()) {
-        let goes = match mark.answered() {
-            true if examined => !kept.contains(&operation(connection, *entry)?) && mark.due(),
-            _ => mark.due(),
+        if !due.seal && self.has_naming_ids(&members)? {
+            return Ok(());
+        }
+        for state in members.iter().filter(|state| due.erase.contains(&state.entry)) {
+            self.count(work.reader, state, terms, pruned)?;
+        }
+        let digests = if due.seal { Digests::All } else { Digests::None };
+        let plan = Plan {
+            erase: due.erase,
+            digests,
+            naming: &|id| due.seal && id.contains('@'),
+            words: &|_, said| said.to_owned(),
         };
-        blank.extend(goes.then_some(*entry));
+        self.erase_in_group(work, &members, &plan)
     }
-    let of = |is: fn(Mark) -> bool| members.iter().filter(move |(_, mark)| is(*mark)).map(|(entry, _)| *entry);
-    let all = blank.len() + of(Mark::blanked).count() == members.len();
-    let sealed: BTreeSet<i64> = of(Mark::sealed).collect();
-    let seal = all && sealed.len() < members.len();
-    Ok(Due { blank, seal, sealed, members: members.iter().map(|(entry, _)| *entry).collect() })
-}
 
-/// The operations of which an attempt's time is not over.
-fn operations_kept(connection: &Connection, members: &[(i64, Mark)]) -> Result<BTreeSet<Link>> {
-    let kept = members.iter().filter(|(_, mark)| !mark.answered() && !mark.due() && !mark.blanked());
-    kept.map(|(entry, _)| operation(connection, *entry)).collect()
-}
+    /// The groups of which something may be over.
+    fn groups_over(&self, terms: &Terms) -> Result<Vec<i64>> {
+        let mut over: BTreeMap<i64, bool> = BTreeMap::new();
+        self.store.each_state(i64::MIN, &mut |state| {
+            if let Some(group) = state.group {
+                let mark = Mark::of(&state, terms);
+                let of_group = over.entry(group).or_default();
+                *of_group |= (mark.due && !mark.erased) || (mark.erased && !mark.sealed);
+            }
+            Ok(true)
+        })?;
+        Ok(over.into_iter().filter(|(_, over)| *over).map(|(group, _)| group).collect())
+    }
 
-fn operation(connection: &Connection, entry: i64) -> Result<Link> {
-    Ok(facts(connection, entry)?.1.identity)
-}
+    /// What is over of a group.
+    fn due_in(&self, members: &[State], terms: &Terms) -> Result<Due> {
+        let marks: Vec<Mark> = members.iter().map(|state| Mark::of(state, terms)).collect();
+        let open = marks.iter().any(|mark| mark.open);
+        let evidence = marks.iter().any(|mark| mark.answered);
+        let examined = marks.iter().any(|mark| !mark.answered);
+        let mut operations = BTreeMap::new();
+        if evidence && examined && !open {
+            operations = self.operations_of(members)?;
+        }
+        let stays = |mark: &&Mark| !mark.answered && !mark.due && !mark.erased;
+        let kept: BTreeSet<&Link> = marks.iter().filter(stays).filter_map(|mark| operations.get(&mark.entry)).collect();
+        let goes = |mark: &&Mark| {
+            let with_its_operation = !mark.answered
+                || !examined
+                || operations.get(&mark.entry).is_none_or(|operation| !kept.contains(operation));
+            !open && !mark.erased && mark.due && with_its_operation
+        };
+        let erase: BTreeSet<i64> = marks.iter().filter(goes).map(|mark| mark.entry).collect();
+        let all = erase.len() + marks.iter().filter(|mark| mark.erased).count() == marks.len();
+        let seal = all && marks.iter().any(|mark| !mark.sealed);
+        Ok(Due { erase, seal })
+    }
 
-/// Status and reading of an entry.
-fn facts(connection: &Connection, entry: i64) -> Result<(Option<String>, Facts)> {
-    let mut statement = connection.prepare_cached(
-        "SELECT s.status, r.facts FROM standings s JOIN readings r ON r.id = s.reading_id WHERE s.entry_id = ?",
-    )?;
-    let (status, facts): (Option<String>, String) = statement
-        .query_row([entry], |row| Ok((row.get(0)?, row.get(1)?)))
-        .with_context(|| format!("the reading of entry {entry} is missing"))?;
-    Ok((status, serde_json::from_str(&facts).context("failed to read a reading")?))
-}
+    /// Of which operation each member is.
+    fn operations_of(&self, members: &[State]) -> Result<BTreeMap<i64, Link>> {
+        let histories = self.histories(members.iter().filter_map(|state| state.head))?;
+        let of = |state: &State| Some((state.entry, histories.of(state.entry)?.reading()?.facts.identity));
+        Ok(members.iter().filter_map(of).collect())
+    }
 
-fn count(connection: &Connection, entry: i64, pruned: &mut Pruned) -> Result<()> {
-    let (status, facts) = facts(connection, entry)?;
-    *pruned.counts.entry((facts.operation, status.unwrap_or_else(|| "answered".to_owned()))).or_default() += 1;
-    Ok(())
+    /// Whether the evidence of a group has an id of the server that names somebody.
+    fn has_naming_ids(&self, members: &[State]) -> Result<bool> {
+        for row in self.evidence_up_to(members.iter().filter_map(|state| state.head))? {
+            let names = Names::read(&row.row.names)?;
+            let names_somebody = |id: &usize| names.texts[*id].as_deref().is_some_and(|id| id.contains('@'));
+            if form::uses(&row.row.doc)?.iter().any(|uses| uses.ids.iter().any(names_somebody)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn count(&self, reader: &Reader, state: &State, terms: &Terms, pruned: &mut Pruned) -> Result<()> {
+        let histories = self.histories(state.head)?;
+        let operation = match histories.of(state.entry).and_then(History::reading) {
+            Some(reading) => reading.facts.operation.clone(),
+            None => {
+                self.store.rows(&[state.entry])?.first().and_then(|row| reader.read(row, terms.now).facts.operation)
+            }
+        };
+        let status = state.status.map_or_else(|| "answered".to_owned(), |status| status.to_string());
+        *pruned.counts.entry((operation, status)).or_default() += 1;
+        Ok(())
+    }
 }

@@ -1,4 +1,4 @@
-//! Settling: evidence, verdict and standing of many groups in one short transaction.
+//! Settling: what was read, seen and said of many groups is appended to their evidence, and where each entry stands now.
 //!
 //! Guarded: when a writer changed an entry of the group since it was loaded, or recorded another one that belongs to
 //! it, nothing of the group is written and it is looked at again.
@@ -6,151 +6,48 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use rusqlite::{Connection, OptionalExtension};
 
-use super::fellows::{self, Fellows};
-use super::intake::take_in_few;
-use super::server;
-use super::writing::Writing;
-use super::{Group, Ledger, Member, RunId};
+use super::ingest::News;
+use super::turn::{EntryTurn, LookMade, Said, Turn, TurnReading};
+use super::{Group, Ledger, Member};
 use crate::clock::Moment;
-use crate::decide::{Deferral, Verdict, operations};
-use crate::evidence::{Attempt, Effect, Link, Look};
+use crate::decide::{Deferral, RULES, Verdict, operations};
+use crate::evidence::{Attempt, Look};
 use crate::mask;
 use crate::plan::Reader;
-use crate::words::{Action, Control, Outcome, Reason, Seen, Status};
+use crate::store::{NewEvidence, RunId, State, Word};
+use crate::words::{self, Action, Control, Reason, Seen, Status};
 
 /// What is written of a group, and no more of it: hundreds of them wait for the next transaction.
 #[derive(Debug)]
 pub struct Stored {
     /// In the order of arrival.
     pub members: Vec<StoredMember>,
-    /// As [`Case::removals`].
-    pub(super) removals: Vec<(Moment, Moment)>,
+    /// As [`crate::evidence::Case::removals`].
+    removals: Vec<(Moment, Moment)>,
 }
 
 /// What is written of one member.
 #[derive(Debug)]
 pub struct StoredMember {
-    /// `entries.id`.
-    pub entry: i64,
-    /// How it stood when it was loaded.
-    pub status: Option<Status>,
+    /// Where it stood when it was loaded.
+    pub state: State,
     /// What is said of it.
     pub told: Told,
     /// Of one that is corrected: `entries.request_id`.
     pub corrected: Option<String>,
     /// What was seen of it since it was loaded.
-    pub looks: Vec<NewLook>,
-    pub(super) answered: bool,
-    pub(super) revision: i64,
-    pub(super) reading: i64,
-    pub(super) verdict_id: Option<i64>,
-    pub(super) links: Vec<Link>,
-    /// The first attempt of its operation, where another one is stored.
-    pub(super) lead: Option<i64>,
+    pub looks: Vec<LookMade>,
+    reading: Option<TurnReading>,
+    read_in: Option<i64>,
+    sent: Option<Moment>,
+    answered: bool,
+    /// The first attempt of its operation.
+    lead: i64,
     /// Its verdict names a record, and rests on the looks that found it.
-    pub(super) names_one: bool,
+    names_one: bool,
     /// Of one whose verdict names a record: whether a look did not find it any more, and when.
-    pub(super) vanished: Option<Option<Moment>>,
-}
-
-fn names_one(attempt: &Attempt) -> bool {
-    attempt.verdict.as_ref().is_some_and(|verdict| verdict.server_id.is_some())
-}
-
-/// What the last look says of a record that a verdict names, if that verdict stands and there is a new look.
-fn vanished(attempt: &Attempt, told: &Told) -> Option<Option<Moment>> {
-    let stands = matches!(told, Told::Nothing | Told::Stands { .. });
-    let last = attempt.looks.last().filter(|look| stands && names_one(attempt) && look.current)?;
-    match (last.seen, last.known, last.random) {
-        (Seen::Absent, Control::Held, Control::Held) => Some(Some(last.asked)),
-        (Seen::Present | Seen::Several, ..) => Some(None),
-        _ => None,
-    }
-}
-
-/// A look that is not in the ledger yet.
-#[derive(Debug)]
-pub struct NewLook {
-    /// Its records are JSON already.
-    pub look: Look,
-    pub(super) lookup: String,
-    pub(super) records: Option<String>,
-}
-
-impl Stored {
-    /// What is written of a group, of whose members this is told.
-    ///
-    /// # Errors
-    /// Never, in practice: when a record is no JSON.
-    pub fn of(group: Group, told: Vec<Told>) -> Result<Stored> {
-        let leads = leads(&group);
-        let members = group.members.into_iter().zip(group.case.attempts).zip(told).zip(leads);
-        let members = members.map(|(((member, attempt), told), lead)| StoredMember::of(member, attempt, told, lead));
-        Ok(Stored { members: members.collect::<Result<_>>()?, removals: group.case.removals })
-    }
-}
-
-/// Of each member the first attempt of its operation that is examined, by when it was sent and by its id.
-fn leads(group: &Group) -> Vec<i64> {
-    let order = |place: usize| {
-        let (member, attempt) = (&group.members[place], &group.case.attempts[place]);
-        (attempt.answered(), attempt.facts.sent, &member.row.request_id)
-    };
-    let operations = if group.members.len() > 1 { operations(&group.case) } else { vec![0] };
-    let mut first: BTreeMap<usize, usize> = BTreeMap::new();
-    for (place, operation) in operations.iter().enumerate() {
-        let lead = first.entry(*operation).or_insert(place);
-        if order(place) < order(*lead) {
-            *lead = place;
-        }
-    }
-    operations.iter().map(|operation| group.members[first[operation]].row.entry).collect()
-}
-
-impl StoredMember {
-    fn of(member: Member, attempt: Attempt, told: Told, lead: i64) -> Result<StoredMember> {
-        let answered = attempt.answered();
-        let names_one = names_one(&attempt);
-        let vanished = vanished(&attempt, &told);
-        let links = attempt.facts.links();
-        let effects = attempt.facts.effects;
-        let new = attempt.looks.into_iter().skip(member.stored_looks);
-        let looks = new.map(|look| NewLook::of(look, &effects)).collect::<Result<_>>()?;
-        let corrected = matches!(&told, Told::Verdict { verdict, .. } if verdict.correction);
-        Ok(StoredMember {
-            entry: attempt.entry,
-            status: member.status,
-            told,
-            corrected: corrected.then_some(member.row.request_id),
-            looks,
-            answered,
-            revision: member.row.revision,
-            reading: member.reading,
-            verdict_id: member.verdict_id,
-            links,
-            lead: (lead != member.lead.unwrap_or(attempt.entry)).then_some(lead),
-            names_one,
-            vanished,
-        })
-    }
-}
-
-impl StoredMember {
-    /// Whether the server's answer to one of the new looks could be read.
-    fn was_looked_at(&self) -> bool {
-        self.looks.iter().any(|new| new.look.seen != Seen::Inconclusive)
-    }
-}
-
-impl NewLook {
-    fn of(mut look: Look, effects: &[Effect]) -> Result<NewLook> {
-        let lookup = effects.get(look.effect).and_then(|effect| effect.lookup.clone()).unwrap_or_default();
-        let records = std::mem::take(&mut look.records);
-        let records = if records.is_empty() { None } else { Some(serde_json::to_string(&records)?) };
-        Ok(NewLook { look, lookup, records })
-    }
+    vanished: Option<Option<Moment>>,
 }
 
 /// What is said of one member, and when it is looked at again.
@@ -172,8 +69,176 @@ pub enum Told {
 pub struct Close {
     pub who: String,
     pub why: String,
-    pub outcome: Outcome,
+    pub outcome: words::Outcome,
     pub at: Moment,
+}
+
+fn names_one(attempt: &Attempt) -> bool {
+    attempt.verdict.as_ref().is_some_and(|verdict| verdict.server_id.is_some())
+}
+
+/// What the last look says of a record that a verdict names, if that verdict stands and there is a new look.
+fn vanished(attempt: &Attempt, told: &Told) -> Option<Option<Moment>> {
+    let stands = matches!(told, Told::Nothing | Told::Stands { .. });
+    let last = attempt.looks.last().filter(|look| stands && names_one(attempt) && look.current)?;
+    match (last.seen, last.known, last.random) {
+        (Seen::Absent, Control::Held, Control::Held) => Some(Some(last.asked)),
+        (Seen::Present | Seen::Several, ..) => Some(None),
+        _ => None,
+    }
+}
+
+impl Stored {
+    /// What is written of a group, of whose members this is told.
+    pub fn of(group: Group, told: Vec<Told>) -> Stored {
+        let leads = leads(&group);
+        let members = group.members.into_iter().zip(group.case.attempts).zip(told).zip(leads);
+        let members = members.map(|(((member, attempt), told), lead)| StoredMember::of(member, attempt, told, lead));
+        Stored { members: members.collect(), removals: group.case.removals }
+    }
+
+    /// What is new of it. Where a verdict was reached, every member is named, for it rests on all of them.
+    fn turn(&self) -> Turn {
+        let settles = self.members.iter().any(|member| matches!(member.told, Told::Verdict { .. }));
+        let mut turn = Turn { entries: self.members.iter().map(StoredMember::turn).collect(), removals: Vec::new() };
+        if settles {
+            turn.removals.clone_from(&self.removals);
+        } else {
+            turn.entries.retain(EntryTurn::says_something);
+        }
+        turn
+    }
+
+    /// Whether the server's answer to one of the new looks could be read.
+    fn was_looked_at(&self) -> bool {
+        let mut looks = self.members.iter().flat_map(|member| &member.looks);
+        looks.any(|made| made.look.seen != Seen::Inconclusive)
+    }
+}
+
+/// Of each member the first attempt of its operation that is examined, by when it was sent and by its id.
+fn leads(group: &Group) -> Vec<i64> {
+    let order = |place: usize| {
+        let (member, attempt) = (&group.members[place], &group.case.attempts[place]);
+        (attempt.answered(), attempt.facts.sent, &member.row.request_id)
+    };
+    let operations = if group.members.len() > 1 { operations(&group.case) } else { vec![0] };
+    let mut first: BTreeMap<usize, usize> = BTreeMap::new();
+    for (place, operation) in operations.iter().enumerate() {
+        let lead = first.entry(*operation).or_insert(place);
+        if order(place) < order(*lead) {
+            *lead = place;
+        }
+    }
+    operations.iter().map(|operation| group.members[first[operation]].state.entry).collect()
+}
+
+impl StoredMember {
+    fn of(member: Member, attempt: Attempt, told: Told, lead: i64) -> StoredMember {
+        let (answered, names_one, vanished) = (attempt.answered(), names_one(&attempt), vanished(&attempt, &told));
+        let Attempt { facts, looks, .. } = attempt;
+        let new = looks.into_iter().skip(member.stored_looks);
+        let made = |look: Look| {
+            let lookup = facts.effects.get(look.effect).and_then(|effect| effect.lookup.clone()).unwrap_or_default();
+            LookMade { lookup, look }
+        };
+        let looks = new.map(made).collect();
+        let corrected = matches!(&told, Told::Verdict { verdict, .. } if verdict.correction);
+        StoredMember {
+            state: member.state,
+            told,
+            corrected: corrected.then_some(member.row.request_id),
+            looks,
+            reading: member.reading,
+            read_in: member.read_in,
+            sent: facts.sent,
+            answered,
+            lead,
+            names_one,
+            vanished,
+        }
+    }
+
+    fn turn(&self) -> EntryTurn {
+        let said = match &self.told {
+            Told::Verdict { verdict, .. } => Some(Said::Verdict(verdict.clone())),
+            Told::Deferral { deferral, .. } if self.is_news(deferral) => Some(Said::Deferral(deferral.clone())),
+            _ => None,
+        };
+        let (entry, held) = (self.state.entry, self.state.holds);
+        EntryTurn { entry, held, reading: self.reading.clone(), looks: self.looks.clone(), said }
+    }
+
+    /// What is said again in the same words, without any new look, is no evidence.
+    fn is_news(&self, deferral: &Deferral) -> bool {
+        let State { reason, action, not_before, said, .. } = &self.state;
+        !self.looks.is_empty()
+            || said.is_none()
+            || (*reason, *action, *not_before) != (Some(deferral.reason), Some(deferral.action), deferral.not_before)
+    }
+
+    /// Where the entry stands from now on.
+    fn state_after(&self, evidence: Option<i64>, turn: Option<&EntryTurn>, at: Moment) -> State {
+        let mut state = self.state.clone();
+        let checked = self.looks.first().filter(|_| !self.answered).map(|made| made.look.asked);
+        if self.reading.is_some() {
+            (state.read, state.sent) = (self.read_in.or(evidence), self.sent);
+        }
+        if turn.is_some_and(EntryTurn::says_something) {
+            state.head = evidence;
+        }
+        state.looks += self.looks.len() as u64;
+        state.lead = (self.lead != state.entry).then_some(self.lead);
+        match &self.told {
+            Told::Nothing if self.answered => (state.due, state.joined) = (None, None),
+            // The looks that a verdict rests on are those that were made before it.
+            Told::Nothing => {}
+            Told::Verdict { verdict, due } => {
+                settle(&mut state, verdict, evidence, at);
+                state.due = *due;
+                was_checked(&mut state, checked);
+            }
+            Told::Deferral { deferral, due } => {
+                state.status = Some(Status::Pending);
+                (state.reason, state.action) = (Some(deferral.reason), Some(deferral.action));
+                (state.outcome, state.holds, state.correction, state.decided) = (None, false, false, None);
+                (state.not_before, state.due) = (deferral.not_before, Some(*due));
+                if turn.is_some_and(|turn| turn.said.is_some()) {
+                    state.said = evidence;
+                }
+                was_checked(&mut state, checked);
+            }
+            Told::Stands { due, open } => {
+                // A verdict that says what is not there rests on the looks that went on not finding it; one that names a
+                // record on those that found it.
+                was_checked(&mut state, checked.filter(|_| !self.names_one));
+                state.due = *due;
+                if !open {
+                    state.joined = None;
+                }
+            }
+        }
+        if let Some(vanished) = self.vanished {
+            state.vanished = vanished;
+        }
+        state
+    }
+}
+
+/// A verdict holds from now on.
+fn settle(state: &mut State, verdict: &Verdict, evidence: Option<i64>, at: Moment) {
+    (state.status, state.outcome) = (Some(verdict.status), Some(verdict.outcome));
+    (state.reason, state.action) = (Some(verdict.reason), Some(verdict.action));
+    (state.holds, state.correction, state.said) = (true, verdict.correction, evidence);
+    (state.not_before, state.joined, state.vanished, state.decided) = (None, None, None, Some(at));
+}
+
+/// It was looked at, with an answer or without.
+fn was_checked(state: &mut State, checked: Option<Moment>) {
+    if checked.is_some() {
+        state.checks += 1;
+        (state.first_checked, state.last_checked) = (state.first_checked.or(checked), checked);
+    }
 }
 
 impl Ledger {
@@ -182,46 +247,118 @@ impl Ledger {
     ///
     /// # Errors
     /// When the ledger cannot be written; what is written of a group then is whole.
-    pub fn store(
+    pub fn store_groups(
         &mut self,
         run: RunId,
         batch: &[Stored],
         reader: &Reader,
-        fellows: &mut Fellows,
+        news: &mut News,
         now: Moment,
     ) -> Result<Vec<usize>> {
-        let basis = reader.basis();
         let mut passed_over = Vec::new();
         let mut groups = batch.iter().enumerate().peekable();
         while groups.peek().is_some() {
-            let turn = self.turn()?;
-            let Some(news) = take_in_few(&turn, reader, now)? else {
-                drop(turn);
-                let (news, _) = self.take_in_part(reader, now)?;
-                fellows::note(&self.connection, fellows, news)?;
-                continue;
+            self.store.begin()?;
+            let few = self.ingest_few(reader, now);
+            let few = match few {
+                Ok(Some(few)) => few,
+                Ok(None) => {
+                    self.store.rollback();
+                    let (part, _) = self.ingest_part(reader, now, super::ingest::AT_ONCE)?;
+                    news.add(part);
+                    continue;
+                }
+                Err(error) => return self.ended(Err(error)),
             };
-            fellows::note(&turn, fellows, news)?;
-            let mut writing = Writing::prepare(&turn, run, now)?;
-            let mut looked = false;
-            for (index, stored) in groups.by_ref() {
-                if writing.changed(stored, fellows)? {
-                    passed_over.push(index);
-                } else {
-                    writing.group(stored, &basis)?;
-                    looked |= stored.members.iter().any(StoredMember::was_looked_at);
-                }
-                if turn.is_over() {
-                    break;
-                }
-            }
-            drop(writing);
-            if looked {
-                server::bind(&turn, run)?;
-            }
-            turn.commit()?;
+            news.add(few);
+            let written = self.store_some(run, &mut groups, news, &mut passed_over, now);
+            self.ended(written)?;
         }
         Ok(passed_over)
+    }
+
+    fn store_some<'b>(
+        &mut self,
+        run: RunId,
+        groups: &mut impl Iterator<Item = (usize, &'b Stored)>,
+        news: &News,
+        passed_over: &mut Vec<usize>,
+        now: Moment,
+    ) -> Result<()> {
+        let mut looked = false;
+        for (index, stored) in groups {
+            if self.changed(stored, news)? {
+                passed_over.push(index);
+            } else {
+                self.append_group(run, stored, now)?;
+                looked |= stored.was_looked_at();
+            }
+            if self.store.is_over() {
+                break;
+            }
+        }
+        if looked { self.bind_server(run) } else { Ok(()) }
+    }
+
+    /// Whether a writer changed an entry of the group, or recorded another one that belongs to it.
+    pub(super) fn changed(&self, stored: &Stored, news: &News) -> Result<bool> {
+        let among = |entry| stored.members.iter().any(|member| member.state.entry == entry);
+        let entries: Vec<i64> = stored.members.iter().map(|member| member.state.entry).collect();
+        let now = self.store.states(&entries)?;
+        let same = |(now, then): (&State, &StoredMember)| {
+            let then = &then.state;
+            now == then && !now.unread
+        };
+        let group = stored.members.first().and_then(|member| member.state.group);
+        Ok(now.len() != stored.members.len()
+            || !now.iter().zip(&stored.members).all(same)
+            || group.is_some_and(|group| news.came(group, among)))
+    }
+
+    /// Appends what is new of a group, within the caller's transaction, and stores where its members stand.
+    pub(super) fn append_group(&mut self, run: RunId, stored: &Stored, now: Moment) -> Result<()> {
+        let turn = stored.turn();
+        let heads = stored.members.iter().filter_map(|member| member.state.head);
+        let evidence = self.append(run, now, &turn, heads)?;
+        let mut said = turn.entries.iter().peekable();
+        let mut states = Vec::with_capacity(stored.members.len());
+        for member in &stored.members {
+            let turn = said.next_if(|turn| turn.entry == member.state.entry);
+            let state = member.state_after(evidence, turn, now);
+            if state != member.state {
+                states.push(state);
+            }
+        }
+        self.store.put_states(&states)?;
+        Ok(())
+    }
+
+    /// Appends a turn, within the caller's transaction. `None`: it says nothing.
+    pub(super) fn append(
+        &mut self,
+        run: RunId,
+        at: Moment,
+        turn: &Turn,
+        heads: impl Iterator<Item = i64>,
+    ) -> Result<Option<i64>> {
+        if !turn.entries.iter().any(EntryTurn::says_something) {
+            return Ok(None);
+        }
+        let mut after: Vec<i64> = heads.collect();
+        after.sort_unstable();
+        after.dedup();
+        let (doc, names) = self.form_of(turn)?;
+        self.store.append(&NewEvidence { run, at, rules: RULES, after, doc, names }).map(Some)
+    }
+
+    /// From the first completed look on the ledger is that server's which the run asked.
+    fn bind_server(&mut self, run: RunId) -> Result<()> {
+        if self.store.word(Word::Server)?.is_none()
+            && let Some(run) = self.store.run(run.0)?
+        {
+            self.store.set_word(Word::Server, &run.server)?;
+        }
+        Ok(())
     }
 
     /// Closes entries by a person's word, in as many turns as it takes. Gives how many of them there are.
@@ -231,92 +368,46 @@ impl Ledger {
     pub fn close(&mut self, run: RunId, entries: &[i64], close: &Close) -> Result<usize> {
         let mut rest = entries.iter();
         while !rest.as_slice().is_empty() {
-            let turn = self.turn()?;
-            let mut writing = Writing::prepare(&turn, run, close.at)?;
-            for entry in rest.by_ref() {
-                close_entry(&turn, &mut writing, *entry, close)?;
-                if turn.is_over() {
-                    break;
-                }
-            }
-            drop(writing);
-            turn.commit()?;
+            self.store.begin()?;
+            let closed = self.close_some(run, &mut rest, close);
+            self.ended(closed)?;
         }
         Ok(entries.len())
     }
-}
 
-/// Closes one entry by a person's word; an `answered` one has nothing to close.
-pub(super) fn close_entry(connection: &Connection, writing: &mut Writing, entry: i64, close: &Close) -> Result<()> {
-    let before: Option<(Option<String>, Option<String>)> = connection
-        .prepare_cached("SELECT status, reason FROM standings WHERE entry_id = ?")?
-        .query_row([entry], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((Some(status), reason)) = before else { return Ok(()) };
-    let reason = reason.unwrap_or_else(|| "not looked at yet".to_owned());
-    let verdict = Verdict {
-        status: Status::Resolved,
-        outcome: close.outcome,
-        reason: Reason::Closed,
-        action: Action::None,
-        server_id: None,
-        matched_on: None,
-        // Reports show it.
-        explanation: format!("closed by {}: {} (was {status}, {reason})", close.who, mask::words(&close.why)),
-        correction: false,
-    };
-    writing.settle(entry, None, &verdict, (None, None))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, HashSet};
-
-    use url::Url;
-
-    use super::*;
-    use crate::evidence::{Case, Windows};
-    use crate::ledger::{RunStart, WrittenRow};
-    use crate::plan::{Plan, SHIPPED};
-
-    /// How many groups are passed over, of one entry with this body, when one with that body is recorded before it is stored.
-    fn passed_over(body: &str, came: &str) -> usize {
-        let (name, text) = SHIPPED[0];
-        let plan = Plan::load(name, text, &BTreeMap::new()).unwrap();
-        let server = Url::parse("http://127.0.0.1:9").unwrap();
-        let mut ledger = Ledger::simulated(1).unwrap();
-        let salt = ledger.salt().to_vec();
-        let reader = Reader { plan: &plan, server: &server, salt: &salt, also: &[] };
-        let row = |id: &str, body: &str| WrittenRow {
-            request_id: id.to_owned(),
-            method: "POST".to_owned(),
-            url: "http://127.0.0.1:9/api/account".to_owned(),
-            body: Some(body.to_owned()),
-            sent_at: "2026-11-23T12:00:00Z".to_owned(),
-            failure: Some("timeout".to_owned()),
-            ..WrittenRow::default()
-        };
-        let (now, windows) = (Moment(0), Windows::default());
-        let start = RunStart { command: "run", started: now, plan: "", plan_digest: "", server: "", windows: &windows };
-        let run = ledger.begin_run(&start).unwrap();
-        ledger.write_row(&row("r1", body)).unwrap();
-        while ledger.take_in(&reader, now).unwrap() {}
-        let mut fellows = ledger.fellows(1).unwrap();
-        let due = ledger.due(now, false, None, 1).unwrap();
-        let blank = Case { windows, attempts: Vec::new(), removals: Vec::new() };
-        let group = ledger.groups_of(&due, now, (&fellows, &blank), &mut HashSet::new()).unwrap().remove(0);
-        ledger.write_row(&row("r2", came)).unwrap();
-        let stored = Stored::of(group, vec![Told::Nothing]).unwrap();
-        ledger.store(run, &[stored], &reader, &mut fellows, now).unwrap().len()
+    fn close_some(&mut self, run: RunId, rest: &mut std::slice::Iter<i64>, close: &Close) -> Result<()> {
+        for entry in rest {
+            self.close_entry(run, *entry, close)?;
+            if self.store.is_over() {
+                break;
+            }
+        }
+        Ok(())
     }
 
-    #[test]
-    fn whoever_came_meanwhile_by_any_link_passes_the_group_over() {
-        let both = r#"{"email":"ann@example.com","userName":"ann1"}"#;
-        assert_eq!(passed_over(both, r#"{"email":"ann@example.com"}"#), 1, "the key that it is looked up by");
-        assert_eq!(passed_over(both, r#"{"userName":"ann1"}"#), 1, "another key");
-        let child = r#"{"parentEmail":"mum@example.com","userName":"kit1","firstName":"Kit"}"#;
-        assert_eq!(passed_over(child, r#"{"parentEmail":"mum@example.com","firstName":"Kit"}"#), 1, "its owner");
-        assert_eq!(passed_over(both, r#"{"userName":"bob1"}"#), 0);
+    /// Closes one entry by a person's word, within the caller's transaction; an `answered` one has nothing to close.
+    pub(super) fn close_entry(&mut self, run: RunId, entry: i64, close: &Close) -> Result<()> {
+        let Some(mut state) = self.store.states(&[entry])?.into_iter().next() else { return Ok(()) };
+        let Some(status) = state.status else { return Ok(()) };
+        let reason = state.reason.map_or_else(|| "not looked at yet".to_owned(), |reason| reason.to_string());
+        let verdict = Verdict {
+            status: Status::Resolved,
+            outcome: close.outcome,
+            reason: Reason::Closed,
+            action: Action::None,
+            server_id: None,
+            matched_on: None,
+            // Reports show it.
+            explanation: format!("closed by {}: {} (was {status}, {reason})", close.who, mask::words(&close.why)),
+            correction: false,
+        };
+        let said = Some(Said::Closed(verdict.clone()));
+        let entry = EntryTurn { entry, held: state.holds, reading: None, looks: Vec::new(), said };
+        let turn = Turn { entries: vec![entry], removals: Vec::new() };
+        let evidence = self.append(run, close.at, &turn, state.head.into_iter())?;
+        settle(&mut state, &verdict, evidence, close.at);
+        (state.due, state.head) = (None, evidence);
+        self.store.put_states(&[state])?;
+        Ok(())
     }
 }

@@ -1,62 +1,232 @@
-//! Verifying: every verdict decided again from its stored evidence, and all beside it held against it. What is compared is
-//! the end that it came to, by the rules of the version that its decision bears; never prose.
+//! Verifying: every verdict decided again from its evidence, and where each entry stands held against it. What is compared is
+//! the end that it came to, by the rules of the version that its evidence bears; never prose.
 
-mod contradictions;
+use std::collections::{BTreeMap, BTreeSet};
 
-use std::collections::HashMap;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-use rusqlite::{Connection, OptionalExtension};
-
-use super::Ledger;
-use super::blanking::evidence_digest;
-use super::groups::{looks_of, settled, told_before};
-use super::intake::id_text;
+use super::history::{Histories, History};
+use super::turn::{EntryTurn, Said, Turn, TurnReading};
+use super::{Ledger, key_of};
 use crate::decide::{Decision, RULES, Verdict, decide};
-use crate::evidence::{Attempt, Case};
+use crate::evidence::{Case, Class, Facts, Windows};
 use crate::standing::Verified;
+use crate::store::{Evidence, State};
+use crate::words::{Failure, Status};
 
-/// A verdict as it is stored, and what its decision says when it is made again.
-pub(super) struct Again {
-    /// `verdicts.id`.
-    pub verdict: i64,
-    pub entry: i64,
-    pub stored: Verdict,
-    pub again: Anew,
+/// States that are gone through at once.
+const AT_ONCE: usize = 500;
+
+impl Ledger {
+    /// Decides the whole ledger again, and compares; where entries stand must not contradict their evidence. What differs
+    /// is told by request id.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn verify(&self) -> Result<Verified> {
+        let mut verifying = Verifying { ledger: self, runs: BTreeMap::new(), verified: Verified::default() };
+        let mut from = Some(i64::MIN);
+        while let Some(start) = from {
+            let (mut page, mut full) = (Vec::new(), false);
+            self.store.each_state(start, &mut |state| {
+                page.push(state);
+                full = page.len() >= AT_ONCE;
+                Ok(!full)
+            })?;
+            from = page.last().filter(|_| full).and_then(|last| last.entry.checked_add(1));
+            // A group is verified with its first member.
+            let groups: BTreeSet<i64> = page.iter().filter_map(|state| state.group).collect();
+            let groups: Vec<i64> = groups.into_iter().collect();
+            let mut members = self.store.members(&groups)?;
+            let mut first: BTreeMap<i64, i64> = BTreeMap::new();
+            for state in &members {
+                let group = state.group.unwrap_or(state.entry);
+                first.entry(group).or_insert(state.entry);
+            }
+            let here: BTreeSet<i64> = page.iter().map(|state| state.entry).collect();
+            members.retain(|state| {
+                state.group.and_then(|group| first.get(&group)).is_some_and(|first| here.contains(first))
+            });
+            members.extend(page.into_iter().filter(|state| state.group.is_none()));
+            verifying.groups(&members)?;
+        }
+        verifying.entries_that_are_gone()?;
+        Ok(verifying.verified)
+    }
 }
 
-/// What comes of making a decision again.
-pub(super) enum Anew {
-    Says(Decision),
-    /// Its evidence does not speak of the entry.
-    Silent,
-    /// It cannot be made: this row of its evidence is not there.
-    Lacks(Missing),
-    /// It was made by rules of this version, which are not these.
-    Elsewise(i64),
+struct Verifying<'a> {
+    ledger: &'a Ledger,
+    runs: BTreeMap<i64, Option<Windows>>,
+    verified: Verified,
 }
 
-/// A row of evidence that is not there, in words.
-type Missing = String;
-
-impl Again {
-    /// The evidence comes to the end that was stored.
-    pub fn same(&self) -> bool {
-        matches!(&self.again, Anew::Says(Decision::Settle(again)) if again.same_end(&self.stored))
+impl Verifying<'_> {
+    /// Verifies groups, of which all members are here.
+    fn groups(&mut self, members: &[State]) -> Result<()> {
+        let mut histories = Histories::default();
+        for evidence in self.ledger.evidence_up_to(members.iter().filter_map(|state| state.head))? {
+            let mut turn = self.ledger.turn_of(&evidence)?;
+            histories.see(&evidence, &mut turn);
+            self.decide_again(&evidence, &turn, &histories)?;
+            histories.say(&evidence, turn);
+        }
+        for state in members {
+            if let Some(what) = self.contradiction(state, histories.of(state.entry))? {
+                self.differ(state.entry, what.to_owned())?;
+            }
+        }
+        Ok(())
     }
 
-    /// What differs.
-    fn difference(&self) -> String {
-        let stored = self.stored.reason;
-        match &self.again {
-            Anew::Says(Decision::Settle(again)) if again.reason == stored => {
-                format!("stored {}, decided again {}", end(&self.stored), end(again))
-            }
-            Anew::Says(decision) => format!("stored {stored}, decided again {}", decision.reason()),
-            Anew::Elsewise(rules) => format!("stored {stored}, by rules of version {rules}"),
-            Anew::Silent => format!("stored {stored}, decided again nothing"),
-            Anew::Lacks(missing) => format!("stored {stored}, and it cannot be decided again: {missing}"),
+    /// Evidence of an entry that is not there. A writer may take back an intent that was never looked up, and a row that could
+    /// not be read.
+    fn entries_that_are_gone(&mut self) -> Result<()> {
+        let (ledger, mut page) = (self.ledger, Vec::new());
+        let mut gone = BTreeSet::new();
+        let mut find = |page: &mut Vec<EntryTurn>| {
+            let entries: BTreeSet<i64> = page.iter().map(|turn| turn.entry).collect();
+            let entries: Vec<i64> = entries.into_iter().collect();
+            let there: BTreeSet<i64> = ledger.store.states(&entries)?.iter().map(|state| state.entry).collect();
+            gone.extend(
+                page.drain(..).filter(|turn| !there.contains(&turn.entry) && !may_be_gone(turn)).map(|turn| turn.entry),
+            );
+            Ok::<(), anyhow::Error>(())
+        };
+        ledger.store.each_evidence(&mut |evidence| {
+            page.extend(ledger.turn_of(&evidence)?.entries);
+            if page.len() >= AT_ONCE { find(&mut page) } else { Ok(()) }
+        })?;
+        find(&mut page)?;
+        gone.into_iter().try_for_each(|entry| self.differ(entry, "the entry is not there".to_owned()))
+    }
+
+    /// Makes the decision of a turn again, and compares it with what was said.
+    fn decide_again(&mut self, evidence: &Evidence, turn: &Turn, histories: &Histories) -> Result<()> {
+        let verdict =
+            |said: &Option<Said>| if let Some(Said::Verdict(said)) = said { Some(said.clone()) } else { None };
+        let stored: Vec<(usize, i64, Verdict)> = turn
+            .entries
+            .iter()
+            .enumerate()
+            .filter_map(|(place, entry)| Some((place, entry.entry, verdict(&entry.said)?)))
+            .collect();
+        if stored.is_empty() {
+            return Ok(());
         }
+        if evidence.row.rules != RULES {
+            *self.verified.by_other_rules.entry(evidence.row.rules).or_default() += stored.len() as u64;
+            return Ok(());
+        }
+        let Some(windows) = self.windows(evidence.row.run.0)? else {
+            return self.all_differ(&stored, "the run that decided it is not there");
+        };
+        let attempt = |entry: &EntryTurn| histories.of(entry.entry)?.attempt(entry.entry, entry.held);
+        let attempts: Option<Vec<_>> = turn.entries.iter().map(attempt).collect();
+        let Some(attempts) = attempts else {
+            return self.all_differ(&stored, "it cannot be decided again: how a row was read is missing");
+        };
+        let decisions = decide(&Case { windows, attempts, removals: turn.removals.clone() });
+        for (place, entry, stored) in stored {
+            self.verified.verdicts += 1;
+            match &decisions[place] {
+                Decision::Settle(again) if again.same_end(&stored) => {}
+                again => self.differ(entry, difference(&stored, again))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn windows(&mut self, run: i64) -> Result<Option<Windows>> {
+        if let Some(windows) = self.runs.get(&run) {
+            return Ok(windows.clone());
+        }
+        let windows = self.ledger.store.run(run)?.map(|run| run.windows);
+        self.runs.insert(run, windows.clone());
+        Ok(windows)
+    }
+
+    fn all_differ(&mut self, stored: &[(usize, i64, Verdict)], what: &str) -> Result<()> {
+        for (_, entry, stored) in stored {
+            self.differ(*entry, format!("stored {}, and {what}", stored.reason))?;
+        }
+        Ok(())
+    }
+
+    fn differ(&mut self, entry: i64, what: String) -> Result<()> {
+        let id = self.ledger.store.ids(&[entry])?.into_iter().next();
+        self.verified.differ(id.map_or_else(|| format!("entry {entry}"), |(_, id, _)| id), what);
+        Ok(())
+    }
+
+    /// What an honest ledger has none of, whatever writers may do, in the midst of a run, and after a kill, another plan, a
+    /// `prune` or a `forget`.
+    fn contradiction(&self, state: &State, history: Option<&History>) -> Result<Option<&'static str>> {
+        let row = self.ledger.store.ids(&[state.entry])?;
+        if row.is_empty() && !state.unread {
+            return Ok(Some("the entry is not there"));
+        }
+        if state.status == Some(Status::Pending) && state.due.is_none() && !state.unread {
+            return Ok(Some("it is pending, and no look is due"));
+        }
+        if state.holds != matches!(state.status, Some(Status::Resolved | Status::DuplicateRisk)) {
+            return Ok(Some("whether it is settled does not follow from whether a verdict holds"));
+        }
+        let last = history.and_then(|history| history.verdicts.last());
+        if state.holds {
+            let Some(last) = last else { return Ok(Some("its verdict is in no evidence")) };
+            let verdict = &last.verdict;
+            let stands = (state.status, state.outcome, state.reason, state.action, state.correction);
+            let said = (
+                Some(verdict.status),
+                Some(verdict.outcome),
+                Some(verdict.reason),
+                Some(verdict.action),
+                verdict.correction,
+            );
+            if stands != said || state.said != Some(last.evidence) || state.decided != Some(last.at) {
+                return Ok(Some("where it stands does not follow from its last verdict"));
+            }
+        }
+        if state.read.is_some() && history.and_then(History::reading).is_none() {
+            return Ok(Some("how it was read is in no evidence"));
+        }
+        if state.looks != history.map_or(0, |history| history.looks.len() as u64) || state.checks > state.looks {
+            return Ok(Some("it was looked at more or less often than there are looks"));
+        }
+        self.unfound(state, history)
+    }
+
+    /// Whether a key of it leads elsewhere. Of an erased one they may be gone.
+    fn unfound(&self, state: &State, history: Option<&History>) -> Result<Option<&'static str>> {
+        let Some(reading) = history.and_then(History::reading).filter(|_| state.erased.is_none() && !state.unread)
+        else {
+            return Ok(None);
+        };
+        let keys: Vec<i64> = reading.facts.links().iter().map(key_of).collect();
+        let found = self.ledger.store.groups(&keys)?;
+        let elsewhere = state.read.is_some() && found.iter().any(|group| *group != state.group);
+        Ok(elsewhere.then_some("a key of it leads to another group"))
+    }
+}
+
+/// Whether what a turn says of an entry leaves its writer free to take it back.
+fn may_be_gone(turn: &EntryTurn) -> bool {
+    let free = |facts: &Facts| facts.failure == Some(Failure::Intent) || matches!(facts.class, Class::BadRow { .. });
+    let reading = match &turn.reading {
+        Some(TurnReading::New(reading)) => free(&reading.facts),
+        Some(TurnReading::Again(_)) | None => true,
+    };
+    turn.looks.is_empty() && reading
+}
+
+/// What differs.
+fn difference(stored: &Verdict, again: &Decision) -> String {
+    match again {
+        Decision::Settle(again) if again.reason == stored.reason => {
+            format!("stored {}, decided again {}", end(stored), end(again))
+        }
+        decision => format!("stored {}, decided again {}", stored.reason, decision.reason()),
     }
 }
 
@@ -66,169 +236,4 @@ fn end(verdict: &Verdict) -> String {
     let correction = if verdict.correction { ", a correction" } else { "" };
     let Verdict { status, outcome, reason, action, .. } = verdict;
     format!("{reason} ({status}, {outcome}, {action}{record}{correction})")
-}
-
-/// One decision as it is stored: its id, its run's windows, its evidence, how far the observations went, the removals, and
-/// the version of the rules.
-type StoredDecision = (i64, String, String, i64, Option<String>, i64);
-
-const DECISION: &str = "SELECT d.id, r.windows, d.evidence, d.last_observation, d.removals, d.rules FROM decisions d JOIN runs r ON r.id = d.run_id";
-
-fn stored_decision(row: &rusqlite::Row) -> rusqlite::Result<StoredDecision> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
-}
-
-/// Makes one decision again.
-pub(super) fn decide_again(connection: &Connection, decision: i64) -> Result<Vec<Again>> {
-    let mut statement = connection.prepare_cached(&format!("{DECISION} WHERE d.id = ?"))?;
-    again(connection, &statement.query_row([decision], stored_decision)?)
-}
-
-fn again(
-    connection: &Connection,
-    (id, windows, evidence, last, removals, rules): &StoredDecision,
-) -> Result<Vec<Again>> {
-    let evidence: Vec<(i64, Option<i64>)> = serde_json::from_str(evidence).context("failed to read a decision")?;
-    let stored = verdicts_of(connection, *id)?;
-    if *rules != RULES {
-        let of = |(verdict, entry, stored)| Again { verdict, entry, stored, again: Anew::Elsewise(*rules) };
-        return Ok(stored.into_iter().map(of).collect());
-    }
-    let first = stored.first().map_or(i64::MAX, |(verdict, ..)| *verdict);
-    let stored = stored.into_iter();
-    let attempts = match attempts_as_of(connection, evidence, (*last, first))? {
-        Ok(attempts) => attempts,
-        Err(missing) => {
-            let lacks = || Anew::Lacks(missing.clone());
-            return Ok(stored
-                .map(|(verdict, entry, stored)| Again { verdict, entry, stored, again: lacks() })
-                .collect());
-        }
-    };
-    let windows = serde_json::from_str(windows).context("failed to read a run's windows")?;
-    let removals = removals.as_deref().map(serde_json::from_str).transpose().context("failed to read removals")?;
-    let case = Case { windows, attempts, removals: removals.unwrap_or_default() };
-    let decisions = decide(&case);
-    let at: HashMap<i64, usize> = case.attempts.iter().enumerate().map(|(at, attempt)| (attempt.entry, at)).collect();
-    let of = |entry| at.get(&entry).map_or(Anew::Silent, |at| Anew::Says(decisions[*at].clone()));
-    Ok(stored.map(|(verdict, entry, stored)| Again { verdict, entry, stored, again: of(entry) }).collect())
-}
-
-/// The attempts as they were known then, or the first row that is not there.
-fn attempts_as_of(
-    connection: &Connection,
-    evidence: Vec<(i64, Option<i64>)>,
-    known: (i64, i64),
-) -> Result<std::result::Result<Vec<Attempt>, Missing>> {
-    let mut attempts = Vec::with_capacity(evidence.len());
-    for (reading, verdict) in evidence {
-        match attempt_as_of(connection, reading, verdict, known)? {
-            Ok(attempt) => attempts.push(attempt),
-            Err(missing) => return Ok(Err(missing)),
-        }
-    }
-    Ok(Ok(attempts))
-}
-
-/// `last` was the last observation that was known, `first` the first verdict that the decision made.
-fn attempt_as_of(
-    connection: &Connection,
-    reading: i64,
-    verdict: Option<i64>,
-    (last, first): (i64, i64),
-) -> Result<std::result::Result<Attempt, Missing>> {
-    let found: Option<(i64, String, String)> = connection
-        .prepare_cached("SELECT entry_id, basis, facts FROM readings WHERE id = ?")?
-        .query_row([reading], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
-    let Some((entry, basis, facts)) = found else { return Ok(Err(format!("reading {reading} is missing"))) };
-    if let Some(verdict) = verdict
-        && !connection.prepare_cached("SELECT 1 FROM verdicts WHERE id = ?")?.exists([verdict])?
-    {
-        return Ok(Err(format!("verdict {verdict} is missing")));
-    }
-    Ok(Ok(Attempt {
-        entry,
-        facts: serde_json::from_str(&facts).context("failed to read a reading")?,
-        looks: looks_of(connection, entry, &basis, last)?,
-        verdict: verdict.map(|id| settled(connection, id)).transpose()?,
-        told: if verdict.is_none() { told_before(connection, entry, first)? } else { None },
-    }))
-}
-
-fn verdicts_of(connection: &Connection, decision: i64) -> Result<Vec<(i64, i64, Verdict)>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, entry_id, status, outcome, reason, action, server_id, matched_on, explanation, correction FROM verdicts
-         WHERE decision_id = ? ORDER BY id",
-    )?;
-    let mut rows = statement.query([decision])?;
-    let mut verdicts = Vec::new();
-    while let Some(row) = rows.next()? {
-        let verdict = Verdict {
-            status: row.get_ref(2)?.as_str()?.parse()?,
-            outcome: row.get_ref(3)?.as_str()?.parse()?,
-            reason: row.get_ref(4)?.as_str()?.parse()?,
-            action: row.get_ref(5)?.as_str()?.parse()?,
-            server_id: row.get(6)?,
-            matched_on: row.get(7)?,
-            explanation: row.get(8)?,
-            correction: row.get(9)?,
-        };
-        verdicts.push((row.get(0)?, row.get(1)?, verdict));
-    }
-    Ok(verdicts)
-}
-
-impl Ledger {
-    /// Decides the whole ledger again, and compares; what stands beside the evidence must not contradict it. What differs
-    /// is told by request id.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn verify(&self) -> Result<Verified> {
-        let mut verified = Verified::default();
-        let mut statement = self.connection.prepare(&format!("{DECISION} ORDER BY d.id"))?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            for again in again(&self.connection, &stored_decision(row)?)? {
-                if let Anew::Elsewise(rules) = again.again {
-                    *verified.by_other_rules.entry(rules).or_default() += 1;
-                    continue;
-                }
-                verified.verdicts += u64::from(!matches!(again.again, Anew::Lacks(_)));
-                if !again.same() {
-                    verified.differ(self.request_id(again.entry)?, again.difference());
-                }
-            }
-        }
-        contradictions::each(&self.connection, |entry, what| {
-            verified.differ(self.request_id(entry)?, what.to_owned());
-            Ok(())
-        })?;
-        self.verify_blanked(&mut verified)?;
-        Ok(verified)
-    }
-
-    /// What is left of a blanked entry is what was left when it was blanked.
-    fn verify_blanked(&self, verified: &mut Verified) -> Result<()> {
-        let mut statement = self.connection.prepare(
-            "SELECT entry_id, last_reading, last_observation, last_verdict, evidence FROM blanked ORDER BY entry_id",
-        )?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let entry: i64 = row.get(0)?;
-            let digest = evidence_digest(&self.connection, entry, (row.get(1)?, row.get(2)?, row.get(3)?))?;
-            if digest != row.get_ref(4)?.as_str()? {
-                let what = "its evidence was changed after its personal fields had been removed";
-                verified.differ(self.request_id(entry)?, what.to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    fn request_id(&self, entry: i64) -> Result<String> {
-        let mut statement = self.connection.prepare_cached("SELECT request_id FROM entries WHERE id = ?")?;
-        let mut rows = statement.query([entry])?;
-        Ok(rows.next()?.map(|row| row.get_ref(0).map(id_text)).transpose()?.unwrap_or_else(|| format!("entry {entry}")))
-    }
 }

@@ -78,9 +78,11 @@ impl Reader<'_> {
     /// The path that may stay: the plan's template. Of a path that the plan does not know, only those segments that stand
     /// in the plan's own paths.
     pub fn path_left(&self, facts: &Facts) -> String {
-        if facts.operation.is_some() {
-            return facts.path.clone();
-        }
+        if facts.operation.is_some() { facts.path.clone() } else { self.unknown_path_left(&facts.path) }
+    }
+
+    /// What may stay of a path that the plan does not know.
+    pub fn unknown_path_left(&self, path: &str) -> String {
         let templates: Vec<String> = self
             .plan
             .operations
@@ -89,7 +91,7 @@ impl Reader<'_> {
             .collect();
         let known: BTreeSet<&str> = templates.iter().flat_map(|path| path.split('/')).collect();
         let left = |segment| if known.contains(segment) { segment } else { "***" };
-        facts.path.split('/').map(left).collect::<Vec<_>>().join("/")
+        path.split('/').map(left).collect::<Vec<_>>().join("/")
     }
 
     /// The links of every key that this value may be, under each lookup of the plan.

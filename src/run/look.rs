@@ -205,10 +205,7 @@ pub struct Looked {
 
 impl Looked {
     /// Says of each member what becomes of it.
-    ///
-    /// # Errors
-    /// As [`Stored::of`].
-    pub fn tell(self, now: Moment) -> anyhow::Result<Stored> {
+    pub fn tell(self, now: Moment) -> Stored {
         let windows = &self.group.case.windows;
         let ended = self.group.case.attempts.iter().map(|attempt| attempt.facts.ended).max().unwrap_or(now);
         let times = Times { windows, ended, now };
@@ -419,7 +416,7 @@ fn of_watched((member, attempt): (&Member, &Attempt), decision: Decision, times:
         let next = due::of_watched_in_vain(before.outcome, before.reason, before.decided, watch, now);
         // Its own configuration is to look at it: it stays due.
         let elsewhere = attempt.facts.class == Class::OtherEnvironment;
-        return Told::Stands { due: if elsewhere { next.and(member.due) } else { next }, open: false };
+        return Told::Stands { due: if elsewhere { next.and(member.state.due) } else { next }, open: false };
     };
     if before.reason == Reason::StateFetched && verdict.reason == Reason::StateFetched {
         return if state_changed(&attempt.looks, before.looks) { Told::Verdict { verdict, due } } else { stands };

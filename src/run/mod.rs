@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::evidence::Case;
 use crate::exit::Stopped;
 use crate::http::Transport;
-use crate::ledger::{Due, Fellows, Group, Ledger, RunEnd, RunId, RunStart, Stored, Told};
+use crate::ledger::{Due, Group, Ledger, News, RunEnd, RunId, RunStart, Stored, Told};
 use crate::lookup::pace::TRIAL_EVERY;
 use crate::lookup::{Lookups, Stop};
 use crate::plan::Reader;
@@ -192,6 +192,7 @@ impl<T: Transport> Run<'_, T> {
     async fn passes(&mut self, options: &Options, mut halt: Halt) -> Result<()> {
         let deadline = options.wait.map(|wait| tick() + wait.duration());
         loop {
+            self.ledger.hold_on()?;
             let pass = self.pass(&mut halt).await?;
             self.summary.trouble = match &pass {
                 Pass::LeftAlone(why) => Some(why.clone()),
@@ -237,7 +238,7 @@ impl<T: Transport> Run<'_, T> {
     /// One pass over everything that is due now.
     async fn pass(&mut self, halt: &mut Halt) -> Result<Pass> {
         let now = (self.clock)();
-        while self.ledger.take_in(self.reader, now)? {
+        while self.ledger.ingest(self.reader, now)? {
             // A million entries take long: signals are heard and signs of life are given in between.
             if let Some(code) = halt.asked_meanwhile().await {
                 return Err(anyhow::Error::new(Stopped(code)));
@@ -247,15 +248,18 @@ impl<T: Transport> Run<'_, T> {
         tracing::debug!(event = "pass-begins", due, "a pass begins, {due} entries are due");
         self.watcher.begins(due);
         let (lookups, reader) = (self.lookups, self.reader);
-        let (windows, removals) = (self.config.windows.clone(), self.ledger.removals(&self.config.windows)?);
+        let (windows, removals) =
+            (self.config.windows.clone(), self.ledger.removals(self.reader, &self.config.windows, now)?);
         let blank = Case { windows, attempts: Vec::new(), removals };
-        let mut queue = Queue::new(now, self.ledger.fellows(due)?, blank);
+        let mut queue = Queue::new(now, blank);
         let mut looking = FuturesUnordered::new();
         let mut batch: Vec<Stored> = Vec::new();
         let mut flush = std::pin::pin!(tokio::time::sleep(FLUSH_AFTER));
         let mut alone = None;
         let mut ending = Ending::new(halt, self.config.stop_timeout());
         loop {
+            // Nothing is begun by a run that another one has taken the ledger over from.
+            self.ledger.hold_on()?;
             while alone.is_none() && ending.begun().is_none() && looking.len() < self.config.server.concurrency {
                 let Some(turn) = queue.next(self.ledger, reader)? else { break };
                 looking.push(turn.look(lookups, reader));
@@ -272,7 +276,7 @@ impl<T: Transport> Run<'_, T> {
                 }
                 Some(looked) = looking.next() => match looked {
                     Ok(looked) => {
-                        batch.push(looked.tell((self.clock)())?);
+                        batch.push(looked.tell((self.clock)()));
                         let due = batch.len() >= BATCH && self.ledger.is_free();
                         if due || batch.len() >= LARGEST_BATCH {
                             self.write(std::mem::take(&mut batch), &mut queue)?;
@@ -302,11 +306,11 @@ impl<T: Transport> Run<'_, T> {
             return Ok(());
         }
         let now = (self.clock)();
-        let passed_over = self.ledger.store(self.id, &batch, self.reader, &mut queue.fellows, now)?;
+        let passed_over = self.ledger.store_groups(self.id, &batch, self.reader, &mut queue.news, now)?;
         let before = (self.summary.settled, self.summary.deferred);
         for (index, stored) in batch.iter().enumerate() {
             for member in &stored.members {
-                queue.in_flight.remove(&member.entry);
+                queue.in_flight.remove(&member.state.entry);
             }
             if !passed_over.contains(&index) {
                 self.count(stored);
@@ -347,7 +351,7 @@ impl<T: Transport> Run<'_, T> {
                 Told::Deferral { .. } => self.summary.deferred += 1,
                 Told::Stands { .. } => {}
             }
-            did += u64::from(member.status != Some(Status::DuplicateRisk));
+            did += u64::from(member.state.status != Some(Status::DuplicateRisk));
             self.summary.examined += 1;
         }
         self.watcher.did(did, self.summary.settled - before);
@@ -367,13 +371,14 @@ struct Queue {
     groups: VecDeque<Group>,
     /// Entries of groups that are loaded, looked at or not written yet.
     in_flight: HashSet<i64>,
-    fellows: Fellows,
+    /// What came into groups since they were loaded.
+    news: News,
     /// A group without attempts.
     blank: Case,
 }
 
 impl Queue {
-    fn new(now: Moment, fellows: Fellows, blank: Case) -> Queue {
+    fn new(now: Moment, blank: Case) -> Queue {
         let (page, groups) = (VecDeque::new(), VecDeque::new());
         Queue {
             now,
@@ -383,7 +388,7 @@ impl Queue {
             ended: false,
             groups,
             in_flight: HashSet::new(),
-            fellows,
+            news: News::default(),
             blank,
         }
     }
@@ -406,7 +411,7 @@ impl Queue {
                 self.page.extend(page);
             }
             let ahead: Vec<Due> = self.page.drain(..AHEAD.min(self.page.len())).collect();
-            let groups = ledger.groups_of(&ahead, self.now, (&self.fellows, &self.blank), &mut self.in_flight)?;
+            let groups = ledger.groups_of(&ahead, reader, self.now, &self.blank, &mut self.in_flight)?;
             self.groups.extend(groups);
         }
     }

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::decide::{Decision, decide, operations};
 use crate::evidence::{Attempt, Case, Effect, Facts, Kind, Record, Window};
 use crate::http::Transport;
-use crate::ledger::{Approved, Fellows, Group, Intent, Ledger, Member, RunId};
+use crate::ledger::{Approved, Group, Intent, Ledger, Member, News, RunId};
 use crate::lookup::{Lookups, Stop};
 use crate::plan::Reader;
 use crate::words::{Action, Control, Outcome, Reason, Seen, Status};
@@ -67,7 +67,7 @@ pub struct Permits<'a, T> {
     pub run: RunId,
     pub clock: fn() -> Moment,
     /// Makes the request id of a new attempt.
-    pub fresh_id: fn(&Ledger) -> Result<String>,
+    pub fresh_id: fn(&Ledger) -> String,
 }
 
 /// How long after it was written a permit may be used at the latest: the rest of the window is the request's own.
@@ -83,16 +83,17 @@ impl<T: Transport> Permits<'_, T> {
     /// When the ledger cannot be read or written, or credentials are refused.
     pub async fn of(&self, ledger: &mut Ledger, approved: &Approved) -> Result<Answer> {
         let windows = &self.config.windows;
-        let removals = ledger.removals(windows)?;
+        let now = (self.clock)();
+        let removals = ledger.removals(self.reader, windows, now)?;
         let blank = Case { windows: windows.clone(), attempts: Vec::new(), removals };
-        let group = ledger.group_of(approved.entry, &blank)?;
+        let group = ledger.group_of(approved.entry, self.reader, now, &blank)?;
         let Some(open) = its_operation(&group, approved.entry) else { return Ok(not_as_shown()) };
         if !stands_as_shown(&group, &open, approved) {
             return Ok(not_as_shown());
         }
         let Some(like) = last_sent(&group, &open) else { return Ok(not_as_shown()) };
         let permit = Permit {
-            request_id: (self.fresh_id)(ledger)?,
+            request_id: (self.fresh_id)(ledger),
             operation_id: group.members[like].row.operation().to_owned(),
             operation: group.case.attempts[like].facts.operation.clone(),
             method: group.case.attempts[like].facts.method.clone(),
@@ -134,10 +135,9 @@ impl<T: Transport> Permits<'_, T> {
         clock: Option<Answer>,
     ) -> Result<Answer> {
         let still = still_advised(&looked, now).or(clock);
-        let seen = looked.tell(now)?;
+        let seen = looked.tell(now);
         if let Some(answer) = still {
-            let mut fellows = Fellows::default();
-            ledger.store(self.run, &[seen], self.reader, &mut fellows, now)?;
+            ledger.store_groups(self.run, &[seen], self.reader, &mut News::default(), now)?;
             if matches!(answer, Answer::Surprise(_)) {
                 // Its verdict may stand all the same; what comes after it in the list is not to wait for it.
                 ledger.disapprove(approved, now)?;
@@ -180,7 +180,7 @@ fn stands_as_shown(group: &Group, open: &[bool], approved: &Approved) -> bool {
         })
     };
     each_open(group, open).all(|(member, attempt)| {
-        let same = attempt.entry != approved.entry || member.verdict_id == Some(approved.verdict);
+        let same = attempt.entry != approved.entry || member.state.said == Some(approved.verdict);
         same && (attempt.answered() || advised(attempt) && !member.reopened())
     })
 }

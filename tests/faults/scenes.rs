@@ -136,7 +136,7 @@ fn report_is_new(stage: &Stage) -> Vec<(Wrong, String)> {
 fn new_is_told(stage: &Stage) -> Vec<(Wrong, String)> {
     let told = |name: &str| std::fs::read_to_string(stage.dir.file(name)).unwrap_or_default();
     // What is pending has no verdict that could be new.
-    let verdicts = stage.dir.count("SELECT count(*) FROM standings WHERE status <> 'pending'") as usize;
+    let verdicts = stage.dir.count("SELECT count(*) FROM state WHERE status <> 'pending'") as usize;
     if ["new.csv", "next.csv"].iter().any(|name| whole_csv(&told(name), verdicts)) {
         return Vec::new();
     }

@@ -60,6 +60,19 @@ impl Entry {
         self.with("ended_at", at.to_string())
     }
 
+    /// The INSERT of a writer who has nothing but a shell of the database.
+    pub fn sql(&self, table: &str) -> String {
+        let literal = |value: &Value| match value {
+            Value::Null => "NULL".to_owned(),
+            Value::Integer(number) => number.to_string(),
+            Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
+            other => panic!("no writer writes {other:?}"),
+        };
+        let (names, values): (Vec<_>, Vec<_>) =
+            self.0.iter().map(|(name, value)| (name.clone(), literal(value))).unzip();
+        format!("INSERT INTO {table} ({}) VALUES ({});", names.join(", "), values.join(", "))
+    }
+
     pub fn text(&self, column: &str) -> String {
         let found = self.0.iter().find(|(name, _)| name == column);
         match found {

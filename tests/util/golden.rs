@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Dir, Setup};
+use super::{Dir, Setup, by_hand};
 
 /// The server of the golden ledger, which nobody asks.
 const SERVER: &str = "https://api.example";
@@ -19,6 +19,6 @@ pub fn golden(name: &str) -> PathBuf {
 pub fn golden_ledger(rest: &str) -> Dir {
     let dir = Dir::new(&Setup { rest: rest.to_owned(), ..Setup::bare(SERVER) });
     std::fs::write(dir.file("key"), "the golden key of pseudonyms\n").unwrap();
-    dir.db().execute_batch(&std::fs::read_to_string(golden("ledger.sql")).unwrap()).unwrap();
+    by_hand::write(&dir, &std::fs::read_to_string(golden("ledger.sql")).unwrap());
     dir
 }

@@ -45,8 +45,8 @@ SELECT printf('%08x-%04x', n * 2654435761 % 4294967296, n % 65536), printf('op-%
   strftime('%Y-%m-%dT%H:%M:%SZ', sent / 1000, 'unixepoch'), failure, CASE failure WHEN 'http' THEN 502 + a % 3 END
 FROM split ORDER BY n;
 
-INSERT INTO readings (id, entry_id, basis, facts)
-SELECT n, n, 'b', json_object('class', 'planned', 'operation', operation, 'method', 'POST', 'path', '/api/v1.0/account',
+INSERT INTO readings (entry_id, facts)
+SELECT n, json_object('class', 'planned', 'operation', operation, 'method', 'POST', 'path', '/api/v1.0/account',
   'subject', char(97 + n % 26) || '***@e***.com', 'direction', 'outbound', 'failure', failure,
   'http_status', CASE failure WHEN 'http' THEN 502 + a % 3 END, 'sent', sent, 'ended', sent + 10000, 'window', 'network',
   'identity', printf('%032x', n - (n % 4 = 0)), 'repeat_blocked', json('true'), 'effects', json('[]'))
@@ -62,7 +62,7 @@ SELECT n, n, 1, 1772430300000, words ->> 0, words ->> 1, words ->> 2, words ->> 
   n % 2500 = 0 AND words ->> 2 = 'created'
 FROM split WHERE words ->> 0 != 'pending';
 
-UPDATE standings SET reading_id = entry_id, sent_ms = s.sent, status = s.words ->> 0, reason = s.words ->> 2,
+UPDATE state SET sent_ms = s.sent, status = s.words ->> 0, reason = s.words ->> 2,
   action = s.words ->> 3, verdict_id = CASE WHEN s.words ->> 0 != 'pending' THEN entry_id END,
   explanation = CASE WHEN s.words ->> 0 = 'pending' THEN 'absent at 2026-03-02T06:00:00.000Z, to be seen again' END,
   not_before_ms = CASE WHEN s.words ->> 0 = 'pending' THEN 1772440000000 END,

@@ -17,6 +17,9 @@ use privo_reconcile::recording::{self, Recorder};
 use rusqlite::Connection;
 
 mod browser;
+pub mod by_hand;
+#[path = "../../src/store/postgres/tests/cluster.rs"]
+pub mod cluster;
 mod disk;
 mod entry;
 mod golden;
@@ -46,6 +49,21 @@ pub const SECRET: &str = "sandbox";
 
 /// The key of the controls by email.
 pub const CANARY: &str = "canary@control.example";
+
+/// What evidence says, in plain tables that go with their connection.
+const EVIDENCE: &str = "
+    CREATE TEMP VIEW turns AS
+      SELECT evidence.id AS evidence_id, run_id, at_ms, entry.value ->> 0 AS entry_id, entry.value -> 2 AS reading,
+             entry.value -> 3 AS looks, entry.value -> 4 AS said
+      FROM evidence, json_each(doc, '$[0]') AS entry;
+    CREATE TEMP VIEW readings AS SELECT evidence_id, run_id, entry_id FROM turns WHERE json_type(reading) = 'array';
+    CREATE TEMP VIEW looks AS
+      SELECT evidence_id, run_id, entry_id, look.value ->> 2 AS asked_ms, (look.value ->> 2) + (look.value ->> 3) AS seen_ms,
+             look.value ->> '$[9][2]' AS near_control, look.value ->> '$[10][0]' AS skew_least_ms,
+             look.value ->> '$[10][1]' AS skew_most_ms, look.value ->> 11 AS made_error_ms
+      FROM turns, json_each(looks) AS look;
+    CREATE TEMP VIEW verdicts AS SELECT evidence_id, run_id, entry_id, at_ms FROM turns WHERE said ->> 0 IN (0, 2);
+    CREATE TEMP VIEW deferrals AS SELECT evidence_id, run_id, entry_id, at_ms FROM turns WHERE said ->> 0 = 1;";
 
 pub type Row = BTreeMap<String, String>;
 
@@ -210,7 +228,7 @@ impl Dir {
 
     /// Makes all that is pending due: the next run looks at it, however soon it is made.
     pub fn due(&self) {
-        self.db().execute("UPDATE standings SET due_ms = 0 WHERE status = 'pending'", []).unwrap();
+        self.db().execute("UPDATE state SET due_ms = 0 WHERE status = 'pending'", []).unwrap();
     }
 
     /// Runs twice. The second run looks again at all that is pending, and confirms absences.
@@ -226,9 +244,11 @@ impl Dir {
         past::run_at(&self.file("privo-reconcile.toml"), platform);
     }
 
+    /// The ledger's file, with what its evidence says in plain tables: `readings`, `looks`, `verdicts` and `deferrals`.
     pub fn db(&self) -> Connection {
         let db = Connection::open(self.file("ledger.db")).unwrap();
         db.busy_timeout(LONGEST).unwrap();
+        db.execute_batch(EVIDENCE).unwrap();
         db
     }
 

@@ -117,7 +117,7 @@ pub fn judge(stage: &mut Stage) -> Result<Figures> {
         };
         let request = of_whom(wrong).map(first);
         if let Some(request) = request.filter(|request| stage.lines.is_some() && shown.insert(request.clone()))
-            && let Some(story) = stage.ledger.story(&request)?
+            && let Some(story) = stage.ledger.story(&request, &stage.reader(), time::host_now())?
         {
             let values = story.facts.iter().flat_map(|facts| &facts.effects).map(|effect| &effect.values);
             let said: Vec<_> = values.collect();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use anyhow::Result;
 use fastrand::Rng;
 use privo_reconcile::clock::Span;
-use privo_reconcile::ledger::Terms;
+use privo_reconcile::ledger::{RunStart, Terms};
 use privo_reconcile::lookup::Lookups;
 use privo_reconcile::plan::Reader;
 use privo_reconcile::run::halt::Halt;
@@ -271,7 +271,7 @@ impl Stage {
         let from = time::true_ms();
         self.server.mode.set(mode);
         self.step_clock();
-        self.ledger.reopen(time::host_now())?;
+        self.ledger.reopen()?;
         let configs = Rc::clone(&self.configs);
         let config = if bad_config { &configs.bad } else { &configs.good };
         let net = Net { server: self.server.clone(), prefix: "" };
@@ -280,7 +280,7 @@ impl Stage {
         let options = Options::default();
         let summary = if self.story.has(Twist::Permits) && !self.story.steps {
             // Writers, and calls of `resend` that wait for the lock.
-            let beside = self.ledger.opened_again()?;
+            let beside = self.opened_again()?;
             let mut ledger = std::mem::replace(&mut self.ledger, beside);
             self.resenders.busy = true;
             let mut nobody = ();
@@ -314,7 +314,15 @@ impl Stage {
         let salt = self.ledger.salt().to_vec();
         let reader = Reader { plan: &config.plan, server: &config.server.base_url, salt: &salt, also: &[] };
         let terms = Terms { now: time::host_now(), keep, watch: config.windows.watch };
-        let pruned = self.ledger.prune(&reader, &terms, &|_| None)?;
+        let start = RunStart {
+            command: "prune",
+            started: time::host_now(),
+            plan: &config.plan.name,
+            plan_digest: &config.plan.digest,
+            server: &config.server.base_url.origin().ascii_serialization(),
+            windows: &config.windows,
+        };
+        let pruned = self.ledger.prune(&start, &reader, &terms, &|_| None)?;
         self.note(|| format!("pruned: {pruned:?}"));
         self.pruned += pruned.entries();
         anyhow::ensure!(pruned.left == 0, "entries were left whole: {pruned:?}");
@@ -372,12 +380,15 @@ impl Stage {
     }
 
     /// As every report begins: what no run has read yet may join the group of what was settled.
-    pub fn heed(&self) -> Result<()> {
-        self.ledger.reopen(time::host_now())?;
+    pub fn heed(&mut self) -> Result<()> {
+        self.ledger.reopen()?;
+        self.ledger.heed_unread(&self.reader(), time::host_now())
+    }
+
+    /// What reads rows under the partner's plan.
+    pub fn reader(&self) -> Reader<'_> {
         let config = &self.configs.good;
-        let reader =
-            Reader { plan: &config.plan, server: &config.server.base_url, salt: self.ledger.salt(), also: &[] };
-        self.ledger.heed_unread(&reader, time::host_now())
+        Reader { plan: &config.plan, server: &config.server.base_url, salt: self.ledger.salt(), also: &[] }
     }
 
     /// Reads the report on every entry, as it is at this moment.

@@ -112,9 +112,9 @@ fn clock() -> Moment {
 }
 
 /// The next permit's request id; one of the world's own, so that it replays.
-fn fresh_id(_: &Ledger) -> Result<String> {
+fn fresh_id(_: &Ledger) -> String {
     NUMBER.set(NUMBER.get() + 1);
-    Ok(format!("permit-{}", NUMBER.get()))
+    format!("permit-{}", NUMBER.get())
 }
 
 /// A world begins.
@@ -197,7 +197,7 @@ impl Stage {
         let mended = self.resenders.calls[call].quiet;
         let bad = !mended && asked < self.mended_from || self.story.trouble == Trouble::WrongControls;
         self.server.mode.set(if mended || asked >= self.mended_from { Mode::Honest } else { self.trouble_mode() });
-        self.ledger.reopen(time::host_now())?;
+        self.ledger.reopen()?;
         let stepped = !mended && self.clock_is_set();
         self.resenders.busy = true;
         let answered = self.answer(call, bad, stepped).await;
@@ -256,7 +256,7 @@ impl Stage {
             permits.of(&mut self.ledger, &approved).await?
         } else {
             self.somebody_writes(call, &approved);
-            let beside = self.ledger.opened_again()?;
+            let beside = self.opened_again()?;
             let mut ledger = std::mem::replace(&mut self.ledger, beside);
             let answer = self.meanwhile(tokio::time::timeout(longest, permits.of(&mut ledger, &approved))).await?;
             self.ledger = ledger;
@@ -342,7 +342,6 @@ impl Stage {
         let Some(op) = permit.attempts.last().and_then(|last| self.of_request.get(last)).copied() else {
             bail!("a permit of nobody's: {permit:?}")
         };
-        self.ledger.stamp_reading(&permit.request_id, time::host_now())?;
         let open_until = self.open_until("intent", now);
         let attempt = self.ops[op].attempts.len();
         self.ops[op].attempts.push(Attempt {
@@ -443,7 +442,6 @@ impl Stage {
             self.resenders.unheard.push((row.request_id.clone(), format!("{became:?}")));
         }
         self.heard(row);
-        self.ledger.stamp(&row.request_id, time::host_now())?;
         self.note(|| format!("{} ended: {:?} {:?}", row.request_id, row.failure, row.http_status));
         let state = &mut self.resenders.calls[call];
         let went_well = status.is_some_and(|status| (200..300).contains(&status)) || state.quiet;

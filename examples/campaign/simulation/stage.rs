@@ -12,6 +12,7 @@ use privo_reconcile::clock::Span;
 use privo_reconcile::config::Config;
 use privo_reconcile::ledger::{Ledger, WrittenRow};
 use privo_reconcile::sandbox::{Account, CAUSE_HEADER, FATE_HEADER, NewAccount, Partner, Reply, Request, World};
+use privo_reconcile::store::sqlite::Simulated;
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
 use serde_json::{Value, json};
 
@@ -113,6 +114,8 @@ pub struct Stage {
     pub wide: Rng,
     pub server: Rc<Server>,
     pub ledger: Ledger,
+    /// Where others have it open, too.
+    pub beside: Option<Simulated>,
     pub ops: Vec<Op>,
     /// Request id to operation.
     pub of_request: BTreeMap<String, usize>,
@@ -164,9 +167,13 @@ impl Stage {
             tokens: Cell::new(0),
             controls: Cell::new(0),
         });
-        let ledger = match story.has(Twist::Permits) {
-            true => Ledger::simulated_for_several(story.seed, &format!("{}-{}", story.seed, unique()))?,
-            false => Ledger::simulated(story.seed)?,
+        let beside = match story.has(Twist::Permits) {
+            true => Some(Simulated::new(story.seed, &format!("{}-{}", story.seed, unique()), time::host_now)?),
+            false => None,
+        };
+        let ledger = match &beside {
+            Some(beside) => Ledger::simulated_for_several(beside)?,
+            None => Ledger::simulated(story.seed, time::host_now),
         };
         let (keys, seeded) = seed(&server, &story)?;
         let configs = Rc::new(Configs::of(&story, &keys, secrets)?);
@@ -176,6 +183,7 @@ impl Stage {
             wide,
             server,
             ledger,
+            beside,
             ops: Vec::new(),
             of_request: BTreeMap::new(),
             recorded_at: BTreeMap::new(),
@@ -250,7 +258,9 @@ impl Stage {
             Event::Ask(call) => self.at(now + 100, Event::Ask(call)),
             Event::Rebuild(way) => {
                 self.note(|| format!("a migration makes the table `entries` anew: {way}"));
-                self.ledger.rebuild_entries(TABLES[way])?;
+                if let Some(beside) = &self.beside {
+                    beside.rebuild_entries(TABLES[way])?;
+                }
             }
             Event::Approve(shown) => self.approve(&shown)?,
             Event::SendPermitted(sending) => self.send_permitted(*sending)?,
@@ -316,11 +326,19 @@ impl Stage {
         }
     }
 
-    /// News of an intent, stamped by the store's clock.
+    /// The ledger once more, for who works while others write.
+    ///
+    /// # Errors
+    /// When it is for one only.
+    pub fn opened_again(&self) -> Result<Ledger> {
+        Ledger::simulated_for_several(self.beside.as_ref().context("nobody else has this ledger")?)
+    }
+
+    /// News of an intent.
     pub fn write_news(&mut self, row: &WrittenRow) -> Result<()> {
         self.ledger.write_news(row)?;
         self.heard(row);
-        self.ledger.stamp(&row.request_id, time::host_now())
+        Ok(())
     }
 
     /// Notes whether a row of the ledger leaves its outcome in doubt.
@@ -332,13 +350,11 @@ impl Stage {
     }
 
     fn record(&mut self, op: usize, attempt: usize, row: &WrittenRow) -> Result<()> {
-        if self.story.has(Twist::NoTriggers) && self.wide.u8(..3) == 0 {
-            self.ledger.write_row_unnoted(row)?;
-        } else {
-            self.ledger.write_row(row)?;
+        match &self.beside {
+            Some(beside) if self.story.has(Twist::NoTriggers) && self.wide.u8(..3) == 0 => beside.write_unnoted(row)?,
+            _ => self.ledger.write_row(row)?,
         }
         self.heard(row);
-        self.ledger.stamp(&row.request_id, time::host_now())?;
         self.ops[op].attempts[attempt].recorded = true;
         self.of_request.insert(row.request_id.clone(), op);
         if self.ops[op].doubled.is_none() {

@@ -26,7 +26,7 @@ const GROUP_INHERITED: u32 = 0o2000;
 pub fn check(config: &Config, findings: &mut Findings) -> Result<()> {
     configuration(config, findings)?;
     secrets(config, findings)?;
-    ledger(&config.ledger, findings)?;
+    config.ledger.file().map_or(Ok(()), |path| ledger(path, findings))?;
     if let Some(folder) = &config.report_dir {
         report_folder(folder, findings)?;
     }

@@ -89,10 +89,12 @@ fn ledger(config: &Config, findings: &mut Findings) -> Result<Option<Ledger>> {
         }
     };
     match ledger.check_integrity().and_then(|()| ledger.check_writable()) {
-        Ok(()) => {
-            findings.good(format!("ledger {}: whole, may be written, version {VERSION}", config.ledger.display()))?
-        }
+        Ok(()) => findings.good(format!("ledger {}: whole, may be written, version {VERSION}", ledger.place()))?,
         Err(error) => findings.failed(&error)?,
+    }
+    for finding in ledger.findings()? {
+        let said = format!("{} ({})", finding.what, finding.remedy);
+        if finding.is_grave { findings.bad(said)? } else { findings.note(said)? }
     }
     match ledger.faults_of_entries() {
         Ok(faults) => {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::cast::{CANARY, CANARY_EMAIL, CHICK, Canary, VERIFIED};
-use crate::config::Config;
+use crate::config::{Config, Database, Place};
 use crate::exit::Refused;
+use crate::ledger::Ledger;
 use crate::sandbox::Generation;
 
 /// Where the demo works, under the current folder.
@@ -19,25 +20,58 @@ const SECRET: &str = "client-secret";
 pub struct Job {
     pub generation: Generation,
     pub config: PathBuf,
-    pub ledger: PathBuf,
+    pub ledger: Place,
     pub report: PathBuf,
     /// The report as a page for people.
     pub page: PathBuf,
 }
 
 impl Job {
-    /// The gateway's job has the names that the commands look for by themselves.
-    pub fn all() -> [Job; 2] {
-        let job = |generation, config, ledger, report| {
+    /// The gateway's job has the names that the commands look for by themselves. The ledgers are files in the folder, or
+    /// in a PostgreSQL.
+    pub fn all(postgres: Option<&str>) -> [Job; 2] {
+        let job = |generation, config, ledger, schema: &str, report| {
             let at = |name| Path::new(FOLDER).join(name);
             let report = at(report);
             let page = report.with_extension("html");
-            Job { generation, config: at(config), ledger: at(ledger), report, page }
+            let in_database = |address: &str| {
+                let (address, schema) = (address.to_owned(), schema.to_owned());
+                Place::Postgres(Database { address, schema, ca_file: None, password: None })
+            };
+            let ledger = postgres.map_or_else(|| Place::File(at(ledger)), in_database);
+            Job { generation, config: at(config), ledger, report, page }
         };
+        let schemas = ["privo_reconcile_demo", "privo_reconcile_demo_consent"];
         [
-            job(Generation::Gateway, "privo-reconcile.toml", "ledger.db", "report.csv"),
-            job(Generation::Consent, "consent.toml", "consent.db", "consent-report.csv"),
+            job(Generation::Gateway, "privo-reconcile.toml", "ledger.db", schemas[0], "report.csv"),
+            job(Generation::Consent, "consent.toml", "consent.db", schemas[1], "consent-report.csv"),
         ]
+    }
+
+    /// Makes the ledger.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is one already: what lies in a database is not the demo's to replace.
+    pub fn make_ledger(&self) -> Result<()> {
+        match &self.ledger {
+            Place::Postgres(Database { schema, .. }) if !Ledger::create(&self.ledger)? => {
+                bail!(Refused(format!(
+                    "the ledger {} is there already (DROP SCHEMA {schema} CASCADE, if it is of an earlier demo)",
+                    self.ledger
+                )))
+            }
+            Place::Postgres(_) => Ok(()),
+            Place::File(_) => Ledger::create(&self.ledger).map(drop),
+        }
+    }
+
+    /// The section of the configuration.
+    fn ledger_table(&self) -> String {
+        let setting = match &self.ledger {
+            Place::File(path) => format!("path = {:?}", path.file_name().unwrap_or_default()),
+            Place::Postgres(at) => format!("postgres = {:?}\nschema = {:?}", at.address, at.schema),
+        };
+        format!("[ledger]\n{setting}\n")
     }
 
     /// What a person calls it.
@@ -51,8 +85,8 @@ impl Job {
     /// Writes the configuration for a sandbox at `url`, and reads it as any command would.
     pub fn configure(&self, url: &str, client: &str, canary: &Canary) -> Result<Config> {
         let text = match self.generation {
-            Generation::Gateway => gateway(url, client, canary),
-            Generation::Consent => consent(url, client, canary),
+            Generation::Gateway => gateway(&self.ledger_table(), url, client, canary),
+            Generation::Consent => consent(&self.ledger_table(), url, client, canary),
         };
         write(&self.config, &text)?;
         Config::load(Some(&self.config))
@@ -115,8 +149,8 @@ fn control(lookup: &str, key: &str) -> String {
     format!("\n[[control]]\nlookup = \"{lookup}\"\nkey = \"{key}\"\n")
 }
 
-fn gateway(url: &str, client: &str, canary: &Canary) -> String {
-    let mut text = "plan = \"privo-gateway\"\n\n[ledger]\npath = \"ledger.db\"\n".to_owned();
+fn gateway(ledger: &str, url: &str, client: &str, canary: &Canary) -> String {
+    let mut text = format!("plan = \"privo-gateway\"\n\n{ledger}");
     text += &common(url, client, "/oauth/token", "PRIVOLOCK TRUST");
     // PRIVO's hub shows what became of a verification; the sandbox is both.
     text += &format!("\n[hosts.hub]\nbase_url = \"{url}\"\n");
@@ -137,9 +171,9 @@ fn gateway(url: &str, client: &str, canary: &Canary) -> String {
     text + &format!("member = \"{}\"\nfields = {fields}\n", canary.child)
 }
 
-fn consent(url: &str, client: &str, canary: &Canary) -> String {
+fn consent(ledger: &str, url: &str, client: &str, canary: &Canary) -> String {
     let mut text = "plan = \"privo-consent\"\n".to_owned();
-    text += &format!("params = {{ service = \"{client}\" }}\n\n[ledger]\npath = \"consent.db\"\n");
+    text += &format!("params = {{ service = \"{client}\" }}\n\n{ledger}");
     text += &common(url, client, "/token", "openid");
     for (lookup, key) in
         [("account-by-eid", CANARY), ("account-by-sid", canary.sid.as_str()), ("consent", canary.consent.as_str())]

@@ -56,6 +56,8 @@ const LONGEST_WAIT: Span = Span::seconds(25);
 pub async fn demo(args: &DemoArgs, json: bool) -> Result<u8> {
     let began = Moment::now();
     folder::make(CLIENT)?;
+    let made = Job::all(args.postgres.as_deref());
+    made.iter().try_for_each(Job::make_ledger)?;
     // Both kinds of partnership have their turn: with odd seeds, records show when they were made.
     let dated = !args.seed.is_multiple_of(2);
     let mut rng = Rng::with_seed(args.seed);
@@ -69,7 +71,7 @@ pub async fn demo(args: &DemoArgs, json: bool) -> Result<u8> {
     let played = outage::play(&world, &partner, &cast, script, dated, &mut rng, &|| bar.inc(1)).await;
     bar.finish_and_clear();
     let mut jobs = Vec::new();
-    for job in Job::all() {
+    for job in made {
         let config = job.configure(&sandbox.url(), CLIENT, &cast.canary)?;
         record(&job, &partner, &played)?;
         jobs.push((job, config));
@@ -88,7 +90,6 @@ pub async fn demo(args: &DemoArgs, json: bool) -> Result<u8> {
 /// What ended in doubt goes into the ledger, with the answered attempts of the same operations. Of one errand sent as two
 /// operations, both do: a record may be either's.
 fn record(job: &Job, partner: &Partner, played: &[Played]) -> Result<()> {
-    Ledger::create(&job.ledger)?;
     let mut writer = Ledger::open(&job.ledger)?;
     let recorded = played.iter().filter(|p| p.wish.generation == job.generation);
     let recorded: Vec<&Played> = recorded.filter(|p| p.in_doubt() || p.sibling_in_doubt).collect();
@@ -125,11 +126,11 @@ async fn reconcile(job: &Job, config: &Config) -> Result<Vec<ReportRow>> {
     let mut ledger = Ledger::open_locked(&config.ledger)?;
     let mut bar = Bar::new();
     let options = Options { wait: Some(LONGEST_WAIT), recheck: false };
-    let ran = run::run(config, &mut ledger, &options, &mut bar, Moment::now, signals::halt()?).await;
+    let ran = run::run(config, &mut ledger, &options, &mut bar, Moment::by_the_store, signals::halt()?).await;
     bar.end();
     ran?;
-    write_report(config, &ledger, &job.report, None)?;
-    write_report(config, &ledger, &job.page, None)?;
+    write_report(config, &mut ledger, &job.report, None)?;
+    write_report(config, &mut ledger, &job.page, None)?;
     let mut rows = Vec::new();
     ledger.each_row(&Filter::default(), Entries::Unread, |row| {
         rows.push(row);
@@ -149,7 +150,7 @@ fn tell(args: &DemoArgs, dated: bool, played: &[Played], findings: &[Finding], t
     table::story(&mut out, args, dated, played, findings.len())?;
     table::verdicts(&mut out, findings)?;
     let good = table::faults(&mut out, findings, took)?;
-    table::next(&mut out, findings)?;
+    table::next(&mut out, args, findings)?;
     Ok(if good { exit::DONE } else { exit::FAILED })
 }
 

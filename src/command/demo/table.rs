@@ -124,9 +124,9 @@ pub fn json(args: &DemoArgs, findings: &[Finding], took: Span) -> Value {
         let fault = |(finding, why): (&Finding, &&str)| json!({ "request_id": finding.request_id, "outcome": said(finding), "reason": finding.reason, "happened": finding.happened.text(), "why": why });
         of_kind.map(fault).collect::<Vec<_>>()
     };
-    let jobs = Job::all()
+    let jobs = Job::all(args.postgres.as_deref())
         .into_iter()
-        .map(|job| json!({ "name": job.name(), "config": job.config, "ledger": job.ledger, "report": job.report, "page": job.page }));
+        .map(|job| json!({ "name": job.name(), "config": job.config, "ledger": job.ledger.to_string(), "report": job.report, "page": job.page }));
     json!({
         "registrations": args.registrations,
         "seed": args.seed,
@@ -144,15 +144,15 @@ fn said(finding: &Finding) -> &'static str {
 }
 
 /// Where everything is, and what to try next.
-pub fn next(out: &mut impl Write, findings: &[Finding]) -> Result<()> {
+pub fn next(out: &mut impl Write, args: &DemoArgs, findings: &[Finding]) -> Result<()> {
     writeln!(out, "\nFor a look at them:")?;
-    for job in Job::all() {
+    for job in Job::all(args.postgres.as_deref()) {
         writeln!(
             out,
             "  {:<17} {}, {}, {}; in a browser: {}",
             job.name(),
             job.config.display(),
-            job.ledger.display(),
+            job.ledger,
             job.report.display(),
             job.page.display()
         )?;

@@ -28,7 +28,7 @@ pub async fn resend(config: &Config, args: &ResendArgs, json: bool) -> Result<u8
         (ledger.salt().to_owned(), ledger.identity().to_owned())
     };
     let reader = config.reader(&salt);
-    let lookups = Lookups::new(config, Moment::now)?;
+    let lookups = Lookups::new(config, Moment::by_the_store)?;
     let mut handing = Handing::new(config, &reader, &lookups, &identity, args)?;
     let halt = signals::halt()?;
     match args.stdin {

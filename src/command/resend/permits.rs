@@ -103,14 +103,15 @@ impl<'a> Handing<'a> {
             }
             // Held while this one is decided and written, and no longer.
             let mut ledger = self.opened_alone().await?;
-            let now = Moment::now();
+            let now = Moment::by_the_store();
             let Some(approved) = ledger.next_approved(self.reader, now, &self.passed.0)? else {
                 return self.nothing_approved(&ledger);
             };
             let run = self.run(&mut ledger)?;
             self.try_again().await?;
             let Handing { config, reader, lookups, .. } = *self;
-            let permits = Permits { config, reader, lookups, run, clock: Moment::now, fresh_id: Ledger::fresh_id };
+            let permits =
+                Permits { config, reader, lookups, run, clock: Moment::by_the_store, fresh_id: Ledger::fresh_id };
             match permits.of(&mut ledger, &approved).await? {
                 Answer::Permit(permit) => {
                     self.given += 1;

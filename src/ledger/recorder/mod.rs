@@ -39,14 +39,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
-use rusqlite::Connection;
 use url::Url;
 
-use super::explain::unrecorded;
-use super::record::{self, End, Ended, OwnedEntry};
-use super::{Ledger, RECORDER_BUSY};
+use super::Ledger;
+use super::record::{End, Ended, OwnedEntry};
 use crate::clock::Moment;
+use crate::config::Place;
 use crate::plan::{Plan, Reader};
+use crate::store::sqlite::{self, Connection};
 use crate::words::{Direction, Failure};
 use queue::{Change, Done, HowEnded, Queue};
 
@@ -165,7 +165,7 @@ impl Recorder {
     /// # Errors
     /// As [`Ledger::open`]; [`Refused`](crate::exit::Refused) when it belongs to another server; when it cannot be written,
     /// or the thread cannot be started.
-    pub fn open(ledger: &Path, plan: Plan, server: Url) -> Result<Recorder> {
+    pub fn open(ledger: impl Into<Place>, plan: Plan, server: Url) -> Result<Recorder> {
         Recorder::open_moved(ledger, plan, server, Vec::new())
     }
 
@@ -173,12 +173,13 @@ impl Recorder {
     ///
     /// # Errors
     /// As [`Recorder::open`].
-    pub fn open_moved(ledger: &Path, plan: Plan, server: Url, also: Vec<Url>) -> Result<Recorder> {
-        let mut ledger = Ledger::open(ledger)?;
+    pub fn open_moved(ledger: impl Into<Place>, plan: Plan, server: Url, also: Vec<Url>) -> Result<Recorder> {
+        let place = ledger.into();
+        // A connection of the caller's is one to a file.
+        let path = place.file().map(Path::to_owned).unwrap_or_default();
+        let ledger = Ledger::open_to_record(place)?;
         ledger.refuse_other_server(&server, &also)?;
-        ledger.connection.busy_timeout(RECORDER_BUSY)?;
-        ledger.check_writable()?;
-        let (salt, path) = (ledger.salt.clone(), ledger.path.clone());
+        let salt = ledger.salt().to_owned();
         let queue = Queue::start(ledger)?;
         let shared = Arc::new(Shared { plan, server, also, salt, path, queue, ids: Ids::new() });
         Ok(Recorder { shared, full_bodies: false, keep_answers: false })
@@ -238,10 +239,10 @@ impl Recorder {
     /// As [`Recorder::begin`].
     pub fn begin_in(&self, connection: &Connection, attempt: &Attempt) -> Result<String, Unwritten> {
         let row = self.owned(attempt, None);
-        match record::record(connection, &row.entry()) {
+        match sqlite::record_within(&self.shared.path, connection, &row.entry()) {
             Ok(true) => Ok(row.request_id),
             Ok(false) => Err(Unwritten::taken()),
-            Err(error) => Err(self.unwritten(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -275,7 +276,8 @@ impl Recorder {
     /// # Errors
     /// As [`Recorder::end`].
     pub fn end_in(&self, connection: &Connection, request_id: &str, end: &End) -> Result<Ended, Unwritten> {
-        record::end(connection, request_id, Moment::now(), &self.kept(end)).map_err(|error| self.unwritten(error))
+        let ended = sqlite::end_within(&self.shared.path, connection, request_id, Moment::now(), &self.kept(end));
+        ended.map_err(Unwritten::from)
     }
 
     /// Records an attempt that is over: one that was not written ahead, a webhook that was refused or taken. False: it is
@@ -311,10 +313,6 @@ impl Recorder {
     /// As [`Recorder::flush`].
     pub fn flush_blocking(&self) -> Result<(), Unwritten> {
         self.shared.queue.written_blocking(Change::Nothing).map(|_| ())
-    }
-
-    fn unwritten(&self, error: rusqlite::Error) -> Unwritten {
-        unrecorded(&self.shared.path, error).into()
     }
 
     fn kept<'a>(&self, end: &End<'a>) -> End<'a> {

@@ -9,6 +9,7 @@ use privo_reconcile::import::{Format, Job, Mapping, Source, Summary, format_of, 
 use privo_reconcile::ledger::Ledger;
 use privo_reconcile::plan::Reader;
 use privo_reconcile::standing::{Entries, Filter};
+use privo_reconcile::store::Identity;
 
 use super::shipped;
 
@@ -55,7 +56,14 @@ fn write(path: &Path, bytes: &[u8]) {
 /// A ledger without entries; making one anew takes longer than all the rest.
 fn empty() -> Ledger {
     thread_local!(static EMPTY: RefCell<Option<Ledger>> = const { RefCell::new(None) });
-    EMPTY.with_borrow_mut(|empty| empty.get_or_insert_with(|| Ledger::in_memory().unwrap()).copy_in_memory().unwrap())
+    EMPTY.with_borrow_mut(|empty| {
+        empty
+            .get_or_insert_with(|| {
+                Ledger::in_memory(Identity { name: String::new(), salt: vec![7; 32] }, || Moment(1_800_000_000_000))
+            })
+            .copy_in_memory()
+            .unwrap()
+    })
 }
 
 /// `None`: it was refused.
