@@ -30,7 +30,7 @@ use privo_reconcile::plan::search::Answer;
 use privo_reconcile::run::halt::Halt;
 use privo_reconcile::run::{Options, run_over};
 use privo_reconcile::sandbox::{CAUSE_HEADER, FATE_HEADER, Faults, Partner, Request, World};
-use privo_reconcile::standing::{Entries, Filter};
+use privo_reconcile::views::{Entries, Filter};
 use privo_reconcile::words::{Direction, Failure, Outcome};
 use secrecy::ExposeSecret;
 use tokio::time::{Duration, sleep};

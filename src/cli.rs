@@ -13,7 +13,7 @@ use crate::clock::{Moment, Span};
 use crate::import;
 use crate::log;
 use crate::report::Format;
-use crate::standing::Audience;
+use crate::views::Audience;
 use crate::words::{Outcome, Reason, Status};
 pub use resend::ResendArgs;
 

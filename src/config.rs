@@ -187,7 +187,7 @@ impl Config {
         let remedy = "`init` writes one; or name one with --config, or run `demo` to see one at work";
         let file = places
             .chosen()
-            .ok_or_else(|| anyhow!("no configuration found (looked for one: {}; {remedy})", places.told()))?;
+            .ok_or_else(|| anyhow!("no configuration found (looked for one: {}; {remedy})", places.shown()))?;
         let text = inputs::read_text(file, inputs::LARGEST).with_context(|| {
             format!(
                 "failed to read the configuration {} (is the path right, and may this user read it?)",

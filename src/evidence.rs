@@ -11,9 +11,9 @@ use crate::words::{Action, Compared, Control, Direction, Failure, Outcome, Reaso
 
 /// A salted digest that says "the same": of an operation's id, of a unique key after normalisation, of a subject.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Link(pub [u8; 16]);
+pub struct KeyDigest(pub [u8; 16]);
 
-impl Link {
+impl KeyDigest {
     /// Its 32 hexadecimal digits. Each entry's are written and read several times a run.
     fn digits(&self) -> [u8; 32] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -26,22 +26,22 @@ impl Link {
     }
 }
 
-impl std::fmt::Display for Link {
+impl std::fmt::Display for KeyDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for KeyDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Link({self})")
     }
 }
 
-impl std::str::FromStr for Link {
+impl std::str::FromStr for KeyDigest {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Link, Self::Err> {
+    fn from_str(text: &str) -> Result<KeyDigest, Self::Err> {
         const FORM: &str = "a link is 32 hexadecimal digits";
         let mut bytes = [0; 16];
         if text.len() != 32 {
@@ -56,18 +56,18 @@ impl std::str::FromStr for Link {
         for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
             *byte = value(pair[0])? << 4 | value(pair[1])?;
         }
-        Ok(Link(bytes))
+        Ok(KeyDigest(bytes))
     }
 }
 
-impl Serialize for Link {
+impl Serialize for KeyDigest {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
-impl<'de> Deserialize<'de> for Link {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Link, D::Error> {
+impl<'de> Deserialize<'de> for KeyDigest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<KeyDigest, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
@@ -120,7 +120,7 @@ pub struct Facts {
     /// What the plan waits for before it believes an absence after this attempt.
     pub window: Window,
     /// Digest of the operation's id.
-    pub identity: Link,
+    pub identity: KeyDigest,
     /// The server blocks a repeat of every effect, so that resending does no harm.
     pub repeat_blocked: bool,
     pub effects: Vec<Effect>,
@@ -141,7 +141,7 @@ impl Facts {
 
     /// When it was sent by the store's clock, as narrowly as the row, its clock's error and its arrival bound it.
     pub fn sending(&self, windows: &Windows) -> Sending {
-        let latest = self.told_by();
+        let latest = self.arrived_by();
         let Some(sent) = self.sent() else { return Sending { latest, ..Sending::UNKNOWN } };
         let error = self.clock_error.unwrap_or(windows.writer_error);
         let ended = self.ended.max(sent);
@@ -156,11 +156,11 @@ impl Facts {
     /// The latest moment by the store's clock at which its sender can have given up.
     pub fn surely_ended(&self, windows: &Windows) -> Moment {
         let error = self.clock_error.unwrap_or(windows.writer_error);
-        (self.ended + error).min(self.told_by())
+        (self.ended + error).min(self.arrived_by())
     }
 
     /// When it had been sent and had ended, at the latest, by the row's arrival: an intent may have been queued.
-    fn told_by(&self) -> Moment {
+    fn arrived_by(&self) -> Moment {
         let arrived = self.arrived.filter(|_| self.failure != Some(Failure::Intent));
         arrived.map_or(Moment(i64::MAX), |arrived| arrived + STAMPED)
     }
@@ -173,10 +173,10 @@ impl Facts {
     }
 
     /// What it is decided together by, in order: who shares one of these is of its group.
-    pub fn links(&self) -> Vec<Link> {
+    pub fn group_keys(&self) -> Vec<KeyDigest> {
         let of_effects =
             self.effects.iter().flat_map(|effect| effect.keys().chain(effect.owner).chain(effect.owner_record));
-        let mut links: Vec<Link> = of_effects.chain([self.identity]).collect();
+        let mut links: Vec<KeyDigest> = of_effects.chain([self.identity]).collect();
         links.sort_unstable();
         links.dedup();
         links
@@ -245,16 +245,16 @@ pub struct Effect {
     /// The lookup that observes it; `None` when nothing does.
     pub lookup: Option<String>,
     /// Digest of the normalised key: of the record itself, or of the owner for [`Kind::Member`].
-    pub key: Option<Link>,
+    pub key: Option<KeyDigest>,
     /// For creates: digests of the other unique keys that the record was to bear.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub also: Vec<Link>,
+    pub also: Vec<KeyDigest>,
     /// For creates of a record that is listed under an owner, too: digest of that list's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<Link>,
+    pub owner: Option<KeyDigest>,
     /// For what is listed under an owner: digest of the key by which the owner's own record is found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner_record: Option<Link>,
+    pub owner_record: Option<KeyDigest>,
     /// What the record is found by, in the plan's words: `email`.
     pub found_by: Option<String>,
     /// The key is the partner's own, so whoever bears it is the partner's record.
@@ -267,11 +267,11 @@ pub struct Effect {
     pub does_more: bool,
     /// For updates: digests of the fields that it writes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub targets: Vec<Link>,
+    pub targets: Vec<KeyDigest>,
     /// By what retries are told from other requests under one operation id: each kind of key and each compared or written
     /// field, with the digest of its value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub values: Vec<(String, Link)>,
+    pub values: Vec<(String, KeyDigest)>,
     /// Another reading of the effect before it: a server may read the request's URL in two ways, and did one of them.
     #[serde(default, skip_serializing_if = "is_false")]
     pub alternative: bool,
@@ -279,19 +279,19 @@ pub struct Effect {
 
 impl Effect {
     /// Every digest in it.
-    pub fn digests(&self) -> impl Iterator<Item = Link> + '_ {
+    pub fn digests(&self) -> impl Iterator<Item = KeyDigest> + '_ {
         let lists = self.key.iter().chain(&self.also).chain(&self.owner).chain(&self.owner_record).chain(&self.targets);
         lists.chain(self.values.iter().map(|(_, value)| value)).copied()
     }
 
     /// The same, to be replaced.
-    pub fn digests_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+    pub fn digests_mut(&mut self) -> impl Iterator<Item = &mut KeyDigest> {
         let keys = self.key.iter_mut().chain(&mut self.also).chain(&mut self.owner).chain(&mut self.owner_record);
         keys.chain(&mut self.targets).chain(self.values.iter_mut().map(|(_, value)| value))
     }
 
     /// Every key, the one that it is looked up by first.
-    pub fn keys(&self) -> impl Iterator<Item = Link> + '_ {
+    pub fn keys(&self) -> impl Iterator<Item = KeyDigest> + '_ {
         self.key.iter().chain(&self.also).copied()
     }
 }
@@ -332,7 +332,7 @@ pub struct Record {
     /// For updates: every field that differs holds a value that it can only have had before.
     pub as_before: bool,
     /// For updates: digest of the values that the fields hold, to see whether they ever changed.
-    pub values: Option<Link>,
+    pub values: Option<KeyDigest>,
     /// It shows what the request does beyond making the record, as far as the plan says where.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shows_more: bool,
@@ -522,7 +522,7 @@ pub struct Attempt {
     /// The verdict that holds.
     pub verdict: Option<Settled>,
     /// What was said of it before its writer changed the row, when none holds: somebody may have acted upon it.
-    pub told: Option<Settled>,
+    pub prior: Option<Settled>,
 }
 
 impl Attempt {

@@ -24,7 +24,7 @@ pub const TERMINATED: u8 = 143;
 /// does the work.
 pub const NAMEABLE: [u8; 3] = [DUPLICATE_RISK, PENDING, HELD];
 
-/// A mistake that the user can mend: usage, configuration, credentials.
+/// A mistake that the user can correct: usage, configuration, credentials.
 #[derive(Debug)]
 pub struct Refused(pub String);
 

@@ -17,7 +17,7 @@
 //! 6. The [`report`] is made of the ledger alone: CSV for people who must resend, store an id, or ask PRIVO support.
 //!
 //! The rest serves that story: [`import`] takes in what was written down elsewhere, [`words`] are the field's terms,
-//! [`standing`] is what the ledger tells, [`config`], [`cli`], [`command`] and [`exit`] are the way in and out, [`http`] and
+//! [`views`] is what the ledger tells, [`config`], [`cli`], [`command`] and [`exit`] are the way in and out, [`http`] and
 //! [`clock`] are the edges, [`mistake`] tells errors in files, [`mask`] keeps children's data out of what is shown,
 //! [`pseudonym`] gives them names to speak of them by, [`notice`], [`log`] and [`document`] make it heard, [`schedule`] says
 //! when the job runs by its own clock, [`ids`] says which texts are no ids, [`outputs`] writes files whole and never over what the job reads, `inputs` reads small files,
@@ -52,6 +52,6 @@ mod retention;
 pub mod run;
 pub mod sandbox;
 pub mod schedule;
-pub mod standing;
 pub mod store;
+pub mod views;
 pub mod words;

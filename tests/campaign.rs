@@ -84,7 +84,7 @@ impl Log {
     }
 
     /// Ends a line that was cut.
-    fn mend(dir: &Dir) {
+    fn correct(dir: &Dir) {
         let text = std::fs::read_to_string(dir.file("log")).unwrap_or_default();
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         std::fs::write(dir.file("log"), &text[..whole]).unwrap();
@@ -149,7 +149,7 @@ fn outage(writer: &Writer, platform: &Platform, dir: &Dir, registrations: usize,
         let ran = finish(child);
         assert_eq!(ran.err, "", "{writer:?}");
         killed += usize::from(ran.code == -1);
-        Log::mend(dir);
+        Log::correct(dir);
         if job.is_none() && killed >= kills / 2 {
             job = Some(dir.command(&["run", "--wait", "3s"]).spawn().unwrap());
         }

@@ -78,9 +78,9 @@ fn outcome(dir: &Dir, attempt: &Try) -> String {
     }
     arguments.push(&attempt.file);
     let ran = wait(dir.command(&arguments).spawn().unwrap());
-    let told: Value = serde_json::from_str(&ran.out).unwrap_or(Value::Null);
+    let shown: Value = serde_json::from_str(&ran.out).unwrap_or(Value::Null);
     let mut said = rows(dir);
-    let file = &told["files"][0];
+    let file = &shown["files"][0];
     for (name, key) in [("left out", "left_out"), ("duplicate", "duplicates"), ("completed", "completed")] {
         if let Some(count @ 1..) = file[key].as_u64() {
             write!(said, "; {count} {name}").unwrap();

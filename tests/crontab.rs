@@ -179,16 +179,16 @@ proptest! {
 fn starts(line: &str, zone: &str, from: &str, to: &str) -> String {
     let schedule = schedule(line, zone);
     let [from, to] = [from, to].map(|time| Moment::parse(time).unwrap());
-    let mut told = String::new();
+    let mut listing = String::new();
     for start in schedule.starts(from + Span(-1)).take_while(|start| start.at < to) {
         let shown = schedule.show(&start);
         let (day, rest) = shown.split_at(4);
         let utc = shown.find("  ").unwrap();
         let shift = shown[utc + 2..].split_once("  ").map_or("", |(_, shift)| shift);
         let shift = shift.rsplit(' ').next().unwrap_or_default();
-        writeln!(told, "{day}{} {shift}", &rest[5..utc - 4].trim()).unwrap();
+        writeln!(listing, "{day}{} {shift}", &rest[5..utc - 4].trim()).unwrap();
     }
-    told.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    listing.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

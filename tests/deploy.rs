@@ -201,3 +201,60 @@ fn systemd_takes_the_units_and_finds_them_tight() {
     let services = units(".service").len();
     assert!(said.contains("skipped") || said.matches("exposure of").count() == services, "{said}");
 }
+
+/// What a pod has: its configuration can be read, and its manifests ask for as little as they can.
+#[test]
+fn pods_are_restricted_and_their_configuration_is_one() {
+    let config =
+        Config::parse(Path::new("/etc/privo-reconcile/config.toml"), &deployed("kubernetes/config.toml")).unwrap();
+    assert!(config.ledger.file().is_none(), "a pod's disk goes with it");
+    for name in ["kubernetes/cronjob.yaml", "kubernetes/schedule.yaml"] {
+        let text = deployed(name);
+        for wanted in [
+            "runAsNonRoot: true",
+            "readOnlyRootFilesystem: true",
+            "allowPrivilegeEscalation: false",
+            "capabilities: {drop: [ALL]}",
+            "seccompProfile: {type: RuntimeDefault}",
+            "automountServiceAccountToken: false",
+            "secret: {secretName: privo-reconcile",
+        ] {
+            assert!(text.contains(wanted), "{name} lacks {wanted}");
+        }
+    }
+    let cronjob = deployed("kubernetes/cronjob.yaml");
+    for wanted in ["concurrencyPolicy: Forbid", "backoffLimit: 0", "timeZone: Etc/UTC", "--success, \"3,4,11\""] {
+        assert!(cronjob.contains(wanted), "{wanted}");
+    }
+}
+
+/// The root of the image has all that the binary needs, for a user who owns nothing but the ledger's folder.
+#[test]
+fn the_images_root_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image");
+    let mut make = Command::new("sh");
+    let made =
+        make.arg(root().join("deploy/image-root")).arg(env!("CARGO_BIN_EXE_privo-reconcile")).arg(&image).output();
+    let Ok(true) = made.as_ref().map(|made| made.status.success()) else {
+        eprintln!("skipped: no root for an image can be made here");
+        return;
+    };
+    let config = "plan = \"privo-gateway\"\n[ledger]\npath = \"/var/lib/privo-reconcile/ledger.db\"\n\
+                  [server]\nbase_url = \"http://127.0.0.1:9\"\n";
+    std::fs::write(image.join("etc/privo-reconcile/config.toml"), config).unwrap();
+    let data = image.join("var/lib/privo-reconcile");
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o777)).unwrap();
+    for (arguments, code) in [(&["init"][..], 0), (&["status"], 0), (&["verify"], 0)] {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "chroot"]).arg(&image).arg("/usr/bin/privo-reconcile");
+        command.args(["--config", "/etc/privo-reconcile/config.toml"]).args(arguments);
+        let Ok(ran) = command.output() else { return };
+        let said = String::from_utf8_lossy(&ran.stderr);
+        if said.contains("unshare") || said.contains("chroot:") {
+            eprintln!("skipped: nobody may change the root here: {said}");
+            return;
+        }
+        assert_eq!(ran.status.code(), Some(code), "{arguments:?}: {said}");
+    }
+}

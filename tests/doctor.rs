@@ -339,7 +339,7 @@ fn a_document_has_what_the_lines_say() {
     let (plain, json) = (dir.run(&["check"]), dir.run(&["check", "--json"]));
     assert_eq!((plain.code, json.code), (1, 1), "{json:?}");
     let document: serde_json::Value = serde_json::from_str(&json.out).unwrap();
-    let told = document["findings"].as_array().unwrap().iter().map(|finding| {
+    let shown = document["findings"].as_array().unwrap().iter().map(|finding| {
         let level = finding["level"].as_str().unwrap();
         let level = if level == "bad" { "BAD" } else { level };
         format!("{level:<5} {}", finding["message"].as_str().unwrap())
@@ -347,7 +347,7 @@ fn a_document_has_what_the_lines_say() {
     let mut lines: Vec<&str> = plain.out.lines().collect();
     // The last one says what follows from the others.
     assert!(lines.pop().unwrap().contains("a run would not") && document["run_would_work"] == false);
-    assert_eq!(told.collect::<Vec<_>>(), lines);
+    assert_eq!(shown.collect::<Vec<_>>(), lines);
 
     std::fs::write(dir.file("privo-reconcile.toml"), "plan = 1").unwrap();
     let json = dir.run(&["check", "--json"]);

@@ -14,7 +14,7 @@ use privo_reconcile::sandbox::{Faults, NewAccount};
 /// A server that nobody asks.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
-/// The command was refused for a mistake that the user can mend; gives what it said.
+/// The command was refused for a mistake that the user can correct; gives what it said.
 fn refused(ran: &Ran) -> &str {
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.out.is_empty() && !ran.err.contains("panicked"), "{ran:?}");
@@ -302,8 +302,8 @@ fn what_is_named_as_success_is_given_as_0_and_nothing_else_is() {
     assert_eq!((run("4"), run("3, 4"), run("3"), run("11")), (0, 0, 4, 4));
     dir.insert(&Entry::new("r2", "POST", &format!("{NOWHERE}/unknown")));
     assert_eq!((run("4"), run("3")), (3, 0));
-    let told = dir.run(&["run", "--success", "3,4", "--json"]);
-    assert!(told.code == 0 && told.out.contains("\"exit\": 3"), "what is told stays as it is: {told:?}");
+    let shown = dir.run(&["run", "--success", "3,4", "--json"]);
+    assert!(shown.code == 0 && shown.out.contains("\"exit\": 3"), "what is told stays as it is: {shown:?}");
     for codes in ["0", "1", "2", "5", "143", "3,1", "x", ""] {
         assert!(refused(&dir.run(&["run", "--success", codes])).contains("3, 4 and 11"), "{codes}");
     }
@@ -325,8 +325,8 @@ fn a_run_that_is_not_needed_may_be_a_success_and_still_says_why() {
     for arguments in [&["run", "--success", "11"][..], &["run", "--dry-run", "--success", "3,4,11"]] {
         let ran = dir.run(arguments);
         assert!(ran.code == 0 && ran.err.contains("another run holds the ledger"), "{ran:?}");
-        let told = dir.run(&[arguments, &["--json"]].concat());
-        assert!(told.code == 0 && told.out.contains("\"exit\": 11"), "{told:?}");
+        let shown = dir.run(&[arguments, &["--json"]].concat());
+        assert!(shown.code == 0 && shown.out.contains("\"exit\": 11"), "{shown:?}");
     }
     assert_eq!(dir.run(&["run", "--success", "3,4"]).code, 11);
     drop(lock);

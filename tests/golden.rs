@@ -60,8 +60,8 @@ fn a_table() {
 fn stories_and_the_overview() {
     let dir = golden_ledger(PSEUDONYMS);
     let stories = ["r-late", "r-twice/1", "r-open/2", "yan@example.com", "\u{202e}txt.exe"];
-    let told: Vec<String> = stories.iter().map(|id| said(&dir, &["show", id])).collect();
-    same("show.txt", &told.join("\n"));
+    let shown: Vec<String> = stories.iter().map(|id| said(&dir, &["show", id])).collect();
+    same("show.txt", &shown.join("\n"));
     same("show.json", &said(&dir, &["show", "r-late", "--json"]));
     same("status.txt", &said(&dir, &["status"]));
 }

@@ -503,7 +503,7 @@ fn a_child_that_a_keyed_operation_made_is_not_another_operations() {
     assert_eq!(dir.says("keyless"), "resolved not-applied confirmed-absent resend");
 }
 
-/// The same where the keyed one was told that it succeeded, and is asked for by its key all the same.
+/// The same where the keyed one was answered with success, and is asked for by its key all the same.
 #[test]
 fn a_child_that_an_answered_keyed_operation_made_is_not_another_operations() {
     let platform = Platform::dated();

@@ -40,15 +40,15 @@ fn append(dir: &Dir, name: &str, text: &str) {
 
 fn import(dir: &Dir, arguments: &[&str]) -> (Ran, Value) {
     let ran = dir.run(&[&["import", "--json"], arguments].concat());
-    let told = serde_json::from_str(&ran.out).unwrap_or(Value::Null);
-    (ran, told)
+    let shown = serde_json::from_str(&ran.out).unwrap_or(Value::Null);
+    (ran, shown)
 }
 
 /// Imported, duplicates, left out, rejected.
 fn counts(dir: &Dir, arguments: &[&str]) -> [u64; 4] {
-    let (ran, told) = import(dir, arguments);
+    let (ran, shown) = import(dir, arguments);
     assert_eq!(ran.code, 0, "{ran:?}");
-    ["imported", "duplicates", "left_out", "rejected"].map(|name| told[name].as_u64().unwrap())
+    ["imported", "duplicates", "left_out", "rejected"].map(|name| shown[name].as_u64().unwrap())
 }
 
 fn line(n: usize) -> String {
@@ -63,12 +63,12 @@ fn every_format_is_read_and_every_record_counted() {
     for (name, (records, imported, left_out, rejected)) in EACH.into_iter().zip(EXPECTED) {
         let dir = dir();
         put(&dir, name, NOWHERE);
-        let (ran, told) = import(&dir, &["--map", "log", name]);
+        let (ran, shown) = import(&dir, &["--map", "log", name]);
         assert_eq!(ran.code, 0, "{name}: {ran:?}");
-        let file = &told["files"][0];
+        let file = &shown["files"][0];
         let found =
             ["records", "imported", "left_out", "rejected", "duplicates"].map(|key| file[key].as_u64().unwrap());
-        assert_eq!(found, [records, imported, left_out, rejected, 0], "{name}: {told}");
+        assert_eq!(found, [records, imported, left_out, rejected, 0], "{name}: {shown}");
         assert_eq!(dir.count("SELECT count(*) FROM entries"), i64::try_from(imported).unwrap(), "{name}");
         assert_eq!(dir.count("SELECT count(*) FROM entries WHERE failure IN ('answered', 'intent')"), 0);
         // Again, under another name, and by its format's name: nothing is added.
@@ -167,9 +167,9 @@ fn all_rejected_is_a_failure_again_and_again_until_it_is_mended() {
     let text = line(1).replace("sent_at", "when") + &line(2).replace("sent_at", "when");
     std::fs::write(dir.file("a.jsonl"), text).unwrap();
     for _ in 0..2 {
-        let (ran, told) = import(&dir, &["a.jsonl"]);
+        let (ran, shown) = import(&dir, &["a.jsonl"]);
         assert_eq!(ran.code, 1, "{ran:?}");
-        assert_eq!(told["rejected"], 2);
+        assert_eq!(shown["rejected"], 2);
         assert!(ran.err.contains("every record of a.jsonl was rejected"), "{ran:?}");
         assert_eq!(dir.read("a.jsonl.rejected.jsonl").lines().count(), 2);
     }
@@ -187,8 +187,11 @@ fn a_file_that_grew_is_read_on_from_where_it_ended() {
     append(&dir, "a.jsonl", &(line(1) + &line(2)[..60]));
     assert_eq!(counts(&dir, &["a.jsonl"]), [1, 0, 0, 1]);
     append(&dir, "a.jsonl", &line(2)[60..]);
-    let (ran, told) = import(&dir, &["a.jsonl"]);
-    assert_eq!((ran.code, &told["imported"], &told["files"][0]["lines_before"]), (0, &Value::from(1), &Value::from(4)));
+    let (ran, shown) = import(&dir, &["a.jsonl"]);
+    assert_eq!(
+        (ran.code, &shown["imported"], &shown["files"][0]["lines_before"]),
+        (0, &Value::from(1), &Value::from(4))
+    );
     assert_eq!(dir.read("a.jsonl.rejected.jsonl").lines().count(), 1);
     assert_eq!(dir.count("SELECT count(*) FROM entries"), 4);
     // Rotated: the first bytes differ, and what overlaps is known.
@@ -216,8 +219,8 @@ fn a_csv_grows_too_with_its_lines_counted_right() {
     append(&dir, "a.csv", &format!("\u{feff}method,url,sent_at,status\r\n{}{}", row(1), row(2)));
     assert_eq!(counts(&dir, &["a.csv"]), [2, 0, 0, 0]);
     append(&dir, "a.csv", &format!("{}GET,\r\n{}GET,\r\n", row(3), row(4)));
-    let (ran, told) = import(&dir, &["a.csv"]);
-    assert_eq!((ran.code, &told["imported"], &told["rejected"]), (0, &Value::from(2), &Value::from(2)), "{ran:?}");
+    let (ran, shown) = import(&dir, &["a.csv"]);
+    assert_eq!((ran.code, &shown["imported"], &shown["rejected"]), (0, &Value::from(2), &Value::from(2)), "{ran:?}");
     append(&dir, "a.csv", &row(5));
     assert_eq!(counts(&dir, &["a.csv"]), [1, 0, 0, 0]);
     let rejected = dir.read("a.csv.rejected.jsonl");
@@ -263,8 +266,8 @@ fn an_import_that_is_killed_goes_on_and_adds_each_record_once() {
         killed += usize::from(stored < LINES as i64);
     }
     assert!(killed >= 2, "only {killed} imports were killed in the middle");
-    let (ran, told) = import(&dir, &["a.jsonl"]);
-    assert_eq!((ran.code, &told["duplicates"], &told["rejected"]), (0, &Value::from(0), &Value::from(0)), "{ran:?}");
+    let (ran, shown) = import(&dir, &["a.jsonl"]);
+    assert_eq!((ran.code, &shown["duplicates"], &shown["rejected"]), (0, &Value::from(0), &Value::from(0)), "{ran:?}");
     assert_eq!(dir.count("SELECT count(*) FROM entries"), LINES as i64);
     assert_eq!(counts(&dir, &["a.jsonl"]), [0; 4]);
 }

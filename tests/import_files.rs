@@ -23,8 +23,8 @@ fn dir() -> Dir {
 fn import(dir: &Dir, name: &str, text: &str) -> [u64; 5] {
     std::fs::write(dir.file(name), text).unwrap();
     let ran = wait(dir.command(&["import", "--json", "--map", "log", name]).spawn().unwrap());
-    let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
-    ["imported", "duplicates", "completed", "left_out", "rejected"].map(|key| told[key].as_u64().unwrap())
+    let shown: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
+    ["imported", "duplicates", "completed", "left_out", "rejected"].map(|key| shown[key].as_u64().unwrap())
 }
 
 /// A line of JSON: an attempt of this time with these members.
@@ -238,8 +238,8 @@ fn an_entry_of_any_size_takes_little_memory_and_costs_no_other() {
     command.args(["-c", script]).current_dir(dir.path()).env("BIN", env!("CARGO_BIN_EXE_privo-reconcile"));
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let ran = wait_at_most(child, Duration::from_secs(120));
-    let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
-    assert_eq!((&told["imported"], &told["rejected"]), (&Value::from(2), &Value::from(1)), "{told}");
+    let shown: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
+    assert_eq!((&shown["imported"], &shown["rejected"]), (&Value::from(2), &Value::from(1)), "{shown}");
     let peak: u64 = ran.err.lines().find_map(|line| line.strip_prefix("PEAK ")).unwrap().trim().parse().unwrap();
     assert!(peak < 150_000, "{peak} KiB");
 }

@@ -190,7 +190,7 @@ fn a_dry_run_and_an_export_in_json_take_the_advice_back_too() {
     waits_for(&dir, &["a/1"], "a/");
 }
 
-/// The order of evidence does not matter: the retry was told that the email exists, and nothing is there.
+/// The order of evidence does not matter: the retry was answered that the email exists, and nothing is there.
 #[test]
 fn a_412_says_the_same_before_the_verdict_and_after_it() {
     let platform = Platform::start();
@@ -206,7 +206,7 @@ fn a_412_says_the_same_before_the_verdict_and_after_it() {
     assert_eq!(look(&after).code, 3);
 }
 
-/// The first attempt was applied late after all, and the resend was told so.
+/// The first attempt was applied late after all, and the resend was answered so.
 #[test]
 fn a_412_after_the_verdict_for_a_record_that_is_there_ends_in_present() {
     let platform = Platform::start();
@@ -485,7 +485,7 @@ fn what_left_and_was_refused_is_to_be_corrected_and_sent_anew() {
     assert_eq!([before.says("a/1"), after.says("a/1")], [right; 2]);
 }
 
-/// A resend of what never left was told that the email exists: somebody else's account, or one of before. To be told so is no
+/// A resend of what never left was answered that the email exists: somebody else's account, or one of before. To be told so is no
 /// contradiction of what was said.
 #[test]
 fn a_never_sent_row_is_not_loudly_corrected_by_its_resends_412() {

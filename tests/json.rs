@@ -58,7 +58,7 @@ fn is_as_documented(section: &str, document: &Value, code: i32) {
     assert_eq!(document["command"], section.split(' ').next().unwrap());
 }
 
-fn told(dir: &Dir, section: &str, arguments: &[&str], code: i32) -> Value {
+fn shown(dir: &Dir, section: &str, arguments: &[&str], code: i32) -> Value {
     let ran = dir.run(&[arguments, &["--json"]].concat());
     assert_eq!(ran.code, code, "{ran:?}");
     let document = document(&ran);
@@ -106,15 +106,15 @@ fn a_ledgers_life_in_documents() {
     let alert = "[[alert]]\nname = \"all\"\npending_more_than = 0\n";
     let dir = Dir::without_ledger(&Setup { rest: alert.to_owned(), ..Setup::of(&platform) });
     assert!(
-        told(&dir, "init --print", &["init", "--print"], 0)["schema"]
+        shown(&dir, "init --print", &["init", "--print"], 0)["schema"]
             .as_str()
             .unwrap()
             .contains("CREATE TABLE entries")
     );
-    assert_eq!(told(&dir, "init", &["init"], 0)["made"], true);
-    assert_eq!(told(&dir, "init", &["init"], 0)["made"], false);
-    assert!(told(&dir, "config", &["config"], 0)["text"].as_str().unwrap().contains("[[control]]"));
-    told(&dir, "check", &["check"], 0);
+    assert_eq!(shown(&dir, "init", &["init"], 0)["made"], true);
+    assert_eq!(shown(&dir, "init", &["init"], 0)["made"], false);
+    assert!(shown(&dir, "config", &["config"], 0)["text"].as_str().unwrap().contains("[[control]]"));
+    shown(&dir, "check", &["check"], 0);
     // It shows the values that it is given.
     let body = r#"{"email":"a@b"}"#;
     let url = format!("{}/api/v1.0/account", platform.url);
@@ -124,38 +124,38 @@ fn a_ledgers_life_in_documents() {
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     dir.insert(&Entry::new("r2", "POST", &format!("{}/unknown", platform.url)));
     dir.insert(&Entry::register("sue@example.com", "https://elsewhere.example", "sue@example.com"));
-    assert_eq!(told(&dir, "run --dry-run", &["run", "--dry-run"], 4)["rows"].as_array().unwrap().len(), 2);
-    let summary = told(&dir, "run", &["run"], 5);
+    assert_eq!(shown(&dir, "run --dry-run", &["run", "--dry-run"], 4)["rows"].as_array().unwrap().len(), 2);
+    let summary = shown(&dir, "run", &["run"], 5);
     assert_eq!(summary["settled"], serde_json::json!({"resolved": 1, "duplicate_risk": 1}));
     assert_eq!((&summary["pending"], &summary["run"]), (&1.into(), &1.into()));
-    let status = told(&dir, "status", &["status"], 0);
+    let status = shown(&dir, "status", &["status"], 0);
     for key in ["ledger", "pending", "resolved", "duplicate_risk", "rows", "oldest_pending_sent_at", "alerts"] {
         assert_eq!(status[key], summary[key], "{key}");
     }
     let why = document(&dir.run(&["health", "--json"]));
     assert!(why["exit"] == 1 && why["error"]["message"].as_str().unwrap().contains("0, 3 or 4"), "{why}");
     assert_eq!(status["last_run"]["examined"], summary["examined"]);
-    let story = told(&dir, "show", &["show", "r1"], 0);
+    let story = shown(&dir, "show", &["show", "r1"], 0);
     assert_eq!((&story["status"], &story["looks"][0]["known_control"]), (&"resolved".into(), &"held".into()));
     assert_eq!(dir.run(&["show", "sue@example.com", "--json"]).code, 0);
-    let rows = told(&dir, "report", &["report"], 0);
+    let rows = shown(&dir, "report", &["report"], 0);
     assert_eq!((rows["rows"].as_array().unwrap().len(), &rows["entries"]), (3, &3.into()));
-    assert_eq!(told(&dir, "report FILE", &["report", "out.csv"], 0)["entries"], 3);
-    assert_eq!(told(&dir, "verify", &["verify"], 0)["differing"], 0);
+    assert_eq!(shown(&dir, "report FILE", &["report", "out.csv"], 0)["entries"], 3);
+    assert_eq!(shown(&dir, "verify", &["verify"], 0)["differing"], 0);
     let who = ["close", "r2", "--who", "Jo", "--why", "asked"];
-    assert_eq!(told(&dir, "close", &who, 4)["closed"], 1);
+    assert_eq!(shown(&dir, "close", &who, 4)["closed"], 1);
     dir.configure(&Setup::of(&platform));
     dir.runs(4);
-    assert_eq!(told(&dir, "health", &["health"], 0)["within_seconds"], 7200);
-    assert!(told(&dir, "backup", &["backup", "copy.db"], 0)["file"].as_str().unwrap().ends_with("copy.db"));
+    assert_eq!(shown(&dir, "health", &["health"], 0)["within_seconds"], 7200);
+    assert!(shown(&dir, "backup", &["backup", "copy.db"], 0)["file"].as_str().unwrap().ends_with("copy.db"));
     let forget = ["forget", "ann@example.com", "--who", "Jo", "--why", "asked"];
-    assert_eq!(told(&dir, "forget", &[&forget[..], &["--dry-run"]].concat(), 0)["dry_run"], true);
-    assert_eq!(told(&dir, "forget", &forget, 0)["rows"][0]["had_fields"], true);
+    assert_eq!(shown(&dir, "forget", &[&forget[..], &["--dry-run"]].concat(), 0)["dry_run"], true);
+    assert_eq!(shown(&dir, "forget", &forget, 0)["rows"][0]["had_fields"], true);
     assert_eq!(story["removed"], Value::Null);
-    let removed = &told(&dir, "show", &["show", "r1"], 0)["removed"];
+    let removed = &shown(&dir, "show", &["show", "r1"], 0)["removed"];
     assert!(removed["at"].as_str().unwrap().ends_with('Z') && removed["by"] == "forget", "{removed}");
-    assert_eq!(told(&dir, "prune", &["prune", "--older-than", "0s", "--dry-run"], 0)["entries"], 1);
-    assert_eq!(told(&dir, "prune", &["prune", "--older-than", "0s"], 0)["rows"][0]["status"], "resolved");
+    assert_eq!(shown(&dir, "prune", &["prune", "--older-than", "0s", "--dry-run"], 0)["entries"], 1);
+    assert_eq!(shown(&dir, "prune", &["prune", "--older-than", "0s"], 0)["rows"][0]["status"], "resolved");
     for arguments in [&["status"][..], &["report"], &["run"], &["show", "sue@example.com"]] {
         let ran = dir.run(&[arguments, &["--json"]].concat());
         assert!(!ran.out.contains("@example.com") && !ran.out.contains("Ann\""), "{ran:?}");
@@ -171,7 +171,7 @@ fn what_is_sent_again_is_told() {
     let list = document(&dir.run(&["resend", "--json"]));
     assert_eq!((&list["approved"], &list["approval"]), (&0.into(), &Value::Null));
     let digest = list["digest"].as_str().unwrap();
-    let approved = told(&dir, "resend", &["resend", "--approve", digest, "--who", "Dana"], 0);
+    let approved = shown(&dir, "resend", &["resend", "--approve", digest, "--who", "Dana"], 0);
     assert_eq!((&approved["approved"], &approved["approval"]["who"]), (&1.into(), &"Dana".into()));
     let sent = dir.run(&["resend", "--json", "--", "false"]);
     let sent_told = document(&sent);
@@ -186,8 +186,8 @@ fn the_rows_are_the_reports_cells() {
     dir.insert(&Entry::new("=1+1", "POST", &format!("{NOWHERE}/unknown")).http(503));
     dir.insert(&Entry::new("r2", "GET", NOWHERE));
     dir.runs(3);
-    let told = document(&dir.run(&["report", "--json"]));
-    for (object, row) in told["rows"].as_array().unwrap().iter().zip(dir.report()) {
+    let shown = document(&dir.run(&["report", "--json"]));
+    for (object, row) in shown["rows"].as_array().unwrap().iter().zip(dir.report()) {
         assert_eq!(object.as_object().unwrap().len(), row.len());
         for (column, cell) in row {
             let value = match &object[&column] {
@@ -198,8 +198,8 @@ fn the_rows_are_the_reports_cells() {
             assert_eq!(value, cell.trim_start_matches('\''), "{column}");
         }
     }
-    assert_eq!(told["rows"][0]["http_status"], 503);
-    assert_eq!(told["rows"][0]["request_id"], "=1+1", "exact, without the CSV's apostrophe");
+    assert_eq!(shown["rows"][0]["http_status"], 503);
+    assert_eq!(shown["rows"][0]["request_id"], "=1+1", "exact, without the CSV's apostrophe");
 }
 
 #[test]
@@ -208,10 +208,10 @@ fn import_tells_its_files_and_why_it_stopped() {
     let line =
         format!("{{\"method\":\"GET\",\"url\":\"{NOWHERE}/a\",\"sent_at\":\"2026-03-01T12:00:00Z\",\"status\":503}}\n");
     std::fs::write(dir.file("good.jsonl"), line).unwrap();
-    let good = told(&dir, "import", &["import", "good.jsonl"], 0);
+    let good = shown(&dir, "import", &["import", "good.jsonl"], 0);
     assert_eq!((&good["imported"], &good["error"]), (&1.into(), &Value::Null));
     std::fs::write(dir.file("bad.jsonl"), "{\"no\":1}\n").unwrap();
-    let bad = told(&dir, "import", &["import", "bad.jsonl"], 1);
+    let bad = shown(&dir, "import", &["import", "bad.jsonl"], 1);
     assert_eq!((&bad["rejected"], &bad["error"]["exit"]), (&1.into(), &1.into()));
 }
 
@@ -269,7 +269,7 @@ fn is_as_documented_but_alerts(summary: &Value) {
 #[test]
 fn the_demo_and_the_sandbox_tell_theirs() {
     let dir = Dir::without_ledger(&Setup::bare(NOWHERE));
-    let demo = told(&dir, "demo", &["demo", "--registrations", "20"], 0);
+    let demo = shown(&dir, "demo", &["demo", "--registrations", "20"], 0);
     assert_eq!((&demo["wrong"], &demo["registrations"]), (&serde_json::json!([]), &20.into()));
     let mut sandbox = dir.command(&["sandbox", "--listen", "127.0.0.1:0", "--json"]).spawn().unwrap();
     let mut out = BufReader::new(sandbox.stdout.take().unwrap());
@@ -287,7 +287,7 @@ fn the_demo_and_the_sandbox_tell_theirs() {
 fn the_schedule_tells_its_starts_and_in_the_end_its_runs() {
     let rest = "[schedule]\nat = \"* * * * *\"\njitter = \"1m\"\n";
     let dir = Dir::new(&Setup { rest: rest.to_owned(), ..Setup::bare(NOWHERE) });
-    let checked = told(&dir, "schedule --check", &["schedule", "--check", "--count", "3"], 0);
+    let checked = shown(&dir, "schedule --check", &["schedule", "--check", "--count", "3"], 0);
     assert_eq!(checked["starts"].as_array().unwrap().len(), 3);
     assert_eq!(checked["lines"][0]["words"], "every minute");
     assert_eq!(checked["jitter_seconds"], 60);

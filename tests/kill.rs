@@ -52,7 +52,7 @@ fn copy(platform: &Platform, of: &Dir) -> Dir {
 }
 
 /// What must be equal, however often a run was killed.
-fn told(dir: &Dir) -> Vec<Row> {
+fn shown(dir: &Dir) -> Vec<Row> {
     let columns = ["request_id", "status", "outcome", "reason", "action", "server_id"];
     let rows = dir.report().into_iter();
     rows.map(|row| columns.iter().map(|name| ((*name).to_owned(), row[*name].clone())).collect()).collect()
@@ -71,7 +71,7 @@ fn killed_runs_come_to_the_same_report() {
     let ledger = aftermath(&platform);
     let copies: Vec<Dir> = (0..ROUNDS).map(|_| copy(&platform, &ledger)).collect();
     assert_eq!(ledger.run(&["run", "--wait", "60s"]).code, 3);
-    let expected = told(&ledger);
+    let expected = shown(&ledger);
     let reasons: std::collections::BTreeSet<&str> = expected.iter().map(|row| row["reason"].as_str()).collect();
     for reason in ["present", "preexisting", "key-taken", "confirmed-absent", "bad-row", "unobservable"] {
         assert!(reasons.contains(reason), "{reasons:?}");
@@ -95,7 +95,7 @@ fn killed_runs_come_to_the_same_report() {
         killed_in_the_middle += dir.count("SELECT count(*) FROM runs WHERE ended_ms IS NULL");
         assert_eq!(dir.run(&["run", "--wait", "60s"]).code, 3);
         is_whole(dir);
-        assert_eq!(told(dir), expected, "round {round}");
+        assert_eq!(shown(dir), expected, "round {round}");
         let again = dir.run(&["verify"]);
         assert_eq!(again.code, 0, "{again:?}");
     }

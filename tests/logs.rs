@@ -47,21 +47,21 @@ fn more_is_told_with_v_and_errors_only_with_q() {
     let platform = Platform::with(Faults { read_errors: 1.0, ..Faults::default() });
     let dir = Dir::of(&platform);
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
-    let told = |arguments: &[&str]| {
+    let shown = |arguments: &[&str]| {
         dir.db().execute_batch("UPDATE state SET due_ms = 0").unwrap();
         let ran = dir.run(&[&["run"], arguments].concat());
         assert_eq!(ran.code, 4, "{ran:?}");
         ran.err
     };
-    assert!(told(&["-v"]).contains("run 1 begins") && !told(&["-v"]).contains("a pass begins"));
-    assert!(told(&["-vv"]).contains("a pass begins"));
-    assert!(told(&[]).contains("privo-reconcile: ") && told(&["-q"]).is_empty());
+    assert!(shown(&["-v"]).contains("run 1 begins") && !shown(&["-v"]).contains("a pass begins"));
+    assert!(shown(&["-vv"]).contains("a pass begins"));
+    assert!(shown(&[]).contains("privo-reconcile: ") && shown(&["-q"]).is_empty());
     let failed = dir.run(&["-q", "show", "nosuch"]);
     assert!(failed.code == 2 && failed.err.starts_with("privo-reconcile: no entry"), "{failed:?}");
     assert_eq!(dir.run(&["status", "-q", "-v"]).code, 2);
     // What the command line says goes before the configuration.
     dir.configure(&Setup { rest: "[log]\nlevel = \"debug\"\n".to_owned(), ..Setup::of(&platform) });
-    assert!(told(&["-q"]).is_empty() && told(&[]).contains("a pass begins"));
+    assert!(shown(&["-q"]).is_empty() && shown(&[]).contains("a pass begins"));
 }
 
 #[test]

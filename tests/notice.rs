@@ -390,9 +390,9 @@ fn an_alert_that_fires_is_5_and_told_everywhere() {
     let status = dir.run(&["status"]);
     assert!(status.code == 0 && status.out.contains("alert old: "), "{status:?}");
     assert!(status.out.contains("alert duplicate_risk_more_than 1: 2 entries"), "{status:?}");
-    let told: Value = serde_json::from_str(&dir.run(&["status", "--json"]).out).unwrap();
-    assert_eq!(told["alerts"][0]["name"], "old");
-    assert_eq!(told["alerts"][0]["limit"], "3d");
+    let shown: Value = serde_json::from_str(&dir.run(&["status", "--json"]).out).unwrap();
+    assert_eq!(shown["alerts"][0]["name"], "old");
+    assert_eq!(shown["alerts"][0]["limit"], "3d");
     // Whatever keeps the job from its work wins.
     let _lock = dir.hold();
     assert_eq!(dir.run(&["run"]).code, 11);
@@ -405,20 +405,20 @@ fn no_success_is_told_when_no_run_did_its_work() {
     let dir = Dir::new(&Setup { rest: rule.to_owned(), ..Setup::of(&platform) });
     dir.insert(&Entry::register("r1", &platform.url, "ann@example.com"));
     platform.set_faults(Faults { read_errors: 1.0, ..Faults::default() });
-    let told = |dir: &Dir| {
-        let told: Value = serde_json::from_str(&dir.run(&["status", "--json"]).out).unwrap();
-        told["alerts"].as_array().unwrap().len()
+    let shown = |dir: &Dir| {
+        let shown: Value = serde_json::from_str(&dir.run(&["status", "--json"]).out).unwrap();
+        shown["alerts"].as_array().unwrap().len()
     };
-    assert_eq!(told(&dir), 0, "no run yet");
+    assert_eq!(shown(&dir), 0, "no run yet");
     let ran = dir.run(&["run"]);
     assert!(ran.err.contains("left alone") || ran.err.contains("no answer"), "{ran:?}");
-    assert_eq!(told(&dir), 0, "the hour is not over");
+    assert_eq!(shown(&dir), 0, "the hour is not over");
     dir.db().execute("UPDATE runs SET started_ms = started_ms - 3600000, ended_ms = ended_ms - 3600000", []).unwrap();
-    assert_eq!(told(&dir), 1);
+    assert_eq!(shown(&dir), 1);
     platform.set_faults(Faults::default());
     let good = dir.run(&["run"]);
     assert_ne!(good.code, 5, "{good:?}");
-    assert_eq!(told(&dir), 0);
+    assert_eq!(shown(&dir), 0);
 }
 
 #[test]
@@ -459,8 +459,8 @@ fn nobody_is_told_anybodys_data() {
     all.push_str(&dir.read("seen.prom"));
     all.push_str(&paths(&server).join("\n"));
     assert!(server.asked().len() == 24 && all.len() > 20_000, "{} {}", server.asked().len(), all.len());
-    let told = ["@secret", "secret.example", "ann@", "Ann", "Kimberley", "19900102", "1990-01-02", CANARY, UUID];
-    for personal in told.iter().chain(&["another-secret", platform.token()]) {
+    let shown = ["@secret", "secret.example", "ann@", "Ann", "Kimberley", "19900102", "1990-01-02", CANARY, UUID];
+    for personal in shown.iter().chain(&["another-secret", platform.token()]) {
         let found = all.lines().find(|line| line.contains(personal));
         assert!(found.is_none(), "{personal}: {found:?}");
     }

@@ -228,10 +228,10 @@ fn the_summary_counts_what_the_csv_lists() {
         let operations = rows.iter().filter(|row| row["action"] == action).map(|row| &row["operation_id"]);
         let operations = operations.collect::<std::collections::BTreeSet<_>>().len();
         let at = page.find(&format!("<li id=\"do-{action}\"")).unwrap();
-        let told = page[at..].split("</li>").next().unwrap();
-        assert!(told.contains(&format!("{entries} entries of {operations} operations")), "{told}");
+        let shown = page[at..].split("</li>").next().unwrap();
+        assert!(shown.contains(&format!("{entries} entries of {operations} operations")), "{shown}");
         let number = if ["resend", "may-resend"].contains(&action.as_str()) { operations } else { entries };
-        assert!(told.contains(&format!("<h3><strong>{number}</strong>")), "{told}");
+        assert!(shown.contains(&format!("<h3><strong>{number}</strong>")), "{shown}");
     }
 }
 
@@ -332,7 +332,7 @@ fn what_stands_behind_the_page_is_at_its_foot() {
     let page = page(&dir);
     let foot = page.split("<footer").nth(1).unwrap();
     let meta: serde_json::Value = serde_json::from_str(&dir.read("page.html.meta.json")).unwrap();
-    for told in [
+    for shown in [
         env!("CARGO_PKG_VERSION"),
         meta["ledger"].as_str().unwrap(),
         meta["run"]["plan"].as_str().unwrap(),
@@ -345,7 +345,7 @@ fn what_stands_behind_the_page_is_at_its_foot() {
         "present, as it must be",
         "<span>privo-reconcile</span> <span>verify</span>",
     ] {
-        assert!(foot.contains(told), "{told}");
+        assert!(foot.contains(shown), "{shown}");
     }
 }
 
@@ -500,15 +500,15 @@ fn ten_thousand_entries_can_be_searched_sorted_and_paged() {
     );
     let count = |fits: &dyn Fn(&util::Row) -> bool| rows.iter().filter(|row| fits(row)).count();
     let commas = |n: usize| if n < 1000 { n.to_string() } else { format!("{},{:03}", n / 1000, n % 1000) };
-    let told = |n: usize| format!("{} of 10,000 entries", commas(n));
+    let shown = |n: usize| format!("{} of 10,000 entries", commas(n));
     assert_eq!(said["all"], "10,000 entries, rows 1 to 100");
     assert_eq!((said["shown"].as_u64(), said["seen"].as_u64()), (Some(100), Some(10_000)));
     let holds = |row: &util::Row, word: &str| row.values().any(|cell| cell.to_lowercase().contains(word));
     let created = count(&|row| ["created", "504", "register-parent"].iter().all(|word| holds(row, word)));
-    assert!(said["found"].as_str().unwrap().starts_with(&told(created)), "{said} {created}");
+    assert!(said["found"].as_str().unwrap().starts_with(&shown(created)), "{said} {created}");
     assert_eq!(said["none"], serde_json::json!(["0 of 10,000 entries", 0]));
-    assert!(said["resend"].as_str().unwrap().starts_with(&told(count(&|row| row["action"] == "resend"))), "{said}");
-    assert!(said["pending"].as_str().unwrap().starts_with(&told(count(&|row| row["status"] == "pending"))), "{said}");
+    assert!(said["resend"].as_str().unwrap().starts_with(&shown(count(&|row| row["action"] == "resend"))), "{said}");
+    assert!(said["pending"].as_str().unwrap().starts_with(&shown(count(&|row| row["status"] == "pending"))), "{said}");
     assert_eq!((&said["up"][0], &said["down"][0]), (&"ascending".into(), &"descending".into()));
     assert!(said["up"][1].as_str() < said["down"][1].as_str(), "{said}");
     assert_eq!(said["second"], serde_json::json!(["rows 101 to 200 of 10,000", false, 100]));

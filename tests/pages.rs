@@ -27,7 +27,7 @@ fn commands() -> Vec<(String, Vec<String>, clap::Command)> {
 }
 
 /// Every flag and operand of a command that is shown.
-fn told(command: &clap::Command) -> Vec<String> {
+fn shown(command: &clap::Command) -> Vec<String> {
     let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
     shown
         .map(|argument| match argument.get_long() {
@@ -67,7 +67,7 @@ fn every_command_has_a_man_page_that_tells_every_flag() {
         let page = std::fs::read_to_string(folder.path().join(format!("{name}.1"))).unwrap();
         assert!(page.is_ascii(), "{name}");
         let page = page.replace('\\', "");
-        for word in told(&command) {
+        for word in shown(&command) {
             assert!(page.contains(&word), "{name} lacks {word}");
         }
         let section = if name == "privo-reconcile" { ".SH \"EXIT STATUS\"" } else { ".SH EXAMPLES" };
@@ -109,7 +109,7 @@ fn completions_know_every_command_and_their_shells_can_read_them() {
         let script = text(ran.stdout);
         for (name, words, command) in commands() {
             assert!(words.iter().all(|word| script.contains(word)), "{shell}: {name}");
-            for word in told(&command).iter().filter_map(|word| word.strip_prefix("--")) {
+            for word in shown(&command).iter().filter_map(|word| word.strip_prefix("--")) {
                 assert!(script.contains(word), "{shell}: {name} --{word}");
             }
         }

@@ -14,7 +14,7 @@ use privo_reconcile::ledger::Ledger;
 use privo_reconcile::ledger::record::End;
 use privo_reconcile::ledger::recorder::Attempt;
 use privo_reconcile::report;
-use privo_reconcile::standing::{Entries, Filter};
+use privo_reconcile::views::{Entries, Filter};
 use privo_reconcile::words::Failure;
 
 use crate::util::cluster::{Cluster, Pooler, program, until};
@@ -116,7 +116,7 @@ fn timeless(mut row: BTreeMap<String, String>) -> BTreeMap<String, String> {
 /// Every cell of the report of a ledger.
 fn cells(ledger: &Ledger) -> Vec<Vec<String>> {
     let mut all = Vec::new();
-    let each = |row: privo_reconcile::standing::ReportRow| {
+    let each = |row: privo_reconcile::views::ReportRow| {
         all.push(
             ["request_id", "status", "outcome", "reason", "action", "first_checked_at", "explanation"]
                 .map(|name| report::cell(&row, name))

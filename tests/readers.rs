@@ -138,9 +138,9 @@ fn what_may_be_sent_again_comes_after_what_must_once_for_an_operation_and_with_i
     dir.due();
     dir.runs(4);
     let found = rows(&dir.run(&["report", "--for", "resend"]).out);
-    let told: Vec<_> = found.iter().map(|row| (row["request_id"].as_str(), row["action"].as_str())).collect();
-    assert_eq!(told[0], ("a", "resend"), "{told:?}");
-    assert_eq!((told.len(), told[1].1, told[2].1), (3, "may-resend", "may-resend"), "{told:?}");
+    let shown: Vec<_> = found.iter().map(|row| (row["request_id"].as_str(), row["action"].as_str())).collect();
+    assert_eq!(shown[0], ("a", "resend"), "{shown:?}");
+    assert_eq!((shown.len(), shown[1].1, shown[2].1), (3, "may-resend", "may-resend"), "{shown:?}");
     assert!(found[0]["condition"].contains("once for the operation"), "{found:?}");
     assert!(found[1]["condition"].contains("the server refuses a repeat"), "{found:?}");
     dir.insert(&open("c/2", "c@example.com").operation("c").answered(201));
@@ -160,12 +160,12 @@ fn first_of_b(dir: &Dir) -> &'static str {
 #[test]
 fn what_to_do_now_counts_what_the_reports_list() {
     let dir = golden_ledger("");
-    let told: Value = serde_json::from_str(&dir.run(&["status", "--json"]).out).unwrap();
+    let shown: Value = serde_json::from_str(&dir.run(&["status", "--json"]).out).unwrap();
     let listed = |arguments: &[&str]| rows(&dir.run(&[&["report"], arguments].concat()).out).len() as u64;
-    assert_eq!(told["to_do"]["resend"], listed(&["--for", "resend"]));
-    assert_eq!(told["to_do"]["privo"], listed(&["--for", "support"]));
-    assert_eq!((&told["to_do"]["review"], &told["to_do"]["may_resend"]), (&1.into(), &0.into()), "{told}");
-    assert_eq!(told["to_do"]["waiting"], listed(&["--status", "pending"]));
+    assert_eq!(shown["to_do"]["resend"], listed(&["--for", "resend"]));
+    assert_eq!(shown["to_do"]["privo"], listed(&["--for", "support"]));
+    assert_eq!((&shown["to_do"]["review"], &shown["to_do"]["may_resend"]), (&1.into(), &0.into()), "{shown}");
+    assert_eq!(shown["to_do"]["waiting"], listed(&["--status", "pending"]));
     let text = dir.run(&["status"]).out;
     let (_, steps) = text.split_once("what to do now:\n").unwrap();
     for (count, command) in
@@ -301,9 +301,9 @@ fn personal() -> impl Iterator<Item = String> {
 fn support_sees_pseudonyms_and_nobody() {
     let dir = golden_ledger(PSEUDONYMS);
     for arguments in [&["report", "--for", "support"][..], &["report", "--for", "support", "--format", "jsonl"]] {
-        let told = dir.run(arguments).out.to_lowercase();
-        assert!(told.contains("psn1-") && !told.contains("***@"), "{told}");
-        personal().for_each(|value| assert!(!told.contains(&value), "{value}"));
+        let shown = dir.run(arguments).out.to_lowercase();
+        assert!(shown.contains("psn1-") && !shown.contains("***@"), "{shown}");
+        personal().for_each(|value| assert!(!shown.contains(&value), "{value}"));
     }
     assert!(refused(&dir, &["report", "--for", "support", "--reveal"]).contains("--purpose"));
     assert!(refused(&dir, &["report", "--for", "support", "--reveal", "--purpose", " "]).contains("--purpose"));
@@ -313,10 +313,10 @@ fn support_sees_pseudonyms_and_nobody() {
 #[test]
 fn what_is_revealed_is_noted_first() {
     let dir = golden_ledger(PSEUDONYMS);
-    let told = dir.run(&["report", "--for", "support", "--reveal", "--purpose", "case 4711"]).out;
-    assert!(told.contains("subject\r\n") && told.contains("xia@example.com"), "{told}");
-    let told = dir.run(&["report", "full.csv", "--reveal"]);
-    assert_eq!(told.code, 0, "{told:?}");
+    let shown = dir.run(&["report", "--for", "support", "--reveal", "--purpose", "case 4711"]).out;
+    assert!(shown.contains("subject\r\n") && shown.contains("xia@example.com"), "{shown}");
+    let shown = dir.run(&["report", "full.csv", "--reveal"]);
+    assert_eq!(shown.code, 0, "{shown:?}");
     assert!(dir.read("full.csv").contains("Tom@Example.com"));
     let meta: Value = serde_json::from_str(&dir.read("full.csv.meta.json")).unwrap();
     assert_eq!((&meta["in_full"], &meta["purpose"]), (&Value::Bool(true), &Value::Null));
@@ -344,15 +344,15 @@ fn what_is_revealed_is_noted_first() {
 fn one_json_document_for_each_reader() {
     let dir = golden_ledger(PSEUDONYMS);
     for (arguments, entries) in [(&["--for", "support"][..], 3), (&["--for", "resend"], 1), (&["--run", "2"], 2)] {
-        let told = dir.run(&[&["report", "--json"], arguments].concat());
-        let told: Value = serde_json::from_str(&told.out).unwrap();
-        assert_eq!((told["entries"].as_u64(), told["exit"].as_u64()), (Some(entries), Some(0)), "{arguments:?}");
-        assert_eq!(told["rows"].as_array().unwrap().len() as u64, entries);
+        let shown = dir.run(&[&["report", "--json"], arguments].concat());
+        let shown: Value = serde_json::from_str(&shown.out).unwrap();
+        assert_eq!((shown["entries"].as_u64(), shown["exit"].as_u64()), (Some(entries), Some(0)), "{arguments:?}");
+        assert_eq!(shown["rows"].as_array().unwrap().len() as u64, entries);
     }
-    let told = dir.run(&["report", "out.csv", "--json", "--new"]);
-    let told: Value = serde_json::from_str(&told.out).unwrap();
+    let shown = dir.run(&["report", "out.csv", "--json", "--new"]);
+    let shown: Value = serde_json::from_str(&shown.out).unwrap();
     let digest: String = Sha256::digest(dir.read("out.csv")).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(told["sha256"], digest);
+    assert_eq!(shown["sha256"], digest);
     let again: Value = serde_json::from_str(&dir.run(&["report", "--json", "--new"]).out).unwrap();
     assert_eq!(again["entries"], 0);
     let both = dir.run(&["report", "--json", "--format", "csv"]);
@@ -363,8 +363,8 @@ fn one_json_document_for_each_reader() {
     let refuse = "CREATE TRIGGER no BEFORE INSERT ON notes BEGIN SELECT RAISE(ABORT, 'no'); END";
     dir.db().execute_batch(refuse).unwrap();
     let ran = dir.run(&["report", "--json", "--reveal"]);
-    let told: Value = serde_json::from_str(&ran.out).unwrap();
-    assert!(ran.code == 1 && told["rows"].is_null() && told["error"]["exit"] == 1, "{told}");
+    let shown: Value = serde_json::from_str(&ran.out).unwrap();
+    assert!(ran.code == 1 && shown["rows"].is_null() && shown["error"]["exit"] == 1, "{shown}");
 }
 
 #[test]
@@ -385,8 +385,8 @@ fn the_meta_data_know_the_file() {
 fn a_pseudonym_finds_its_entries_under_this_key_and_the_one_before() {
     let dir = golden_ledger(PSEUDONYMS);
     let of = |dir: &Dir, request: &str| {
-        let told = dir.run(&["report"]).out;
-        rows(&told).into_iter().find(|row| row["request_id"] == request).unwrap()["pseudonym"].clone()
+        let shown = dir.run(&["report"]).out;
+        rows(&shown).into_iter().find(|row| row["request_id"] == request).unwrap()["pseudonym"].clone()
     };
     let tom = of(&dir, "r-absent/1");
     assert_eq!(of(&dir, "r-absent/2"), tom, "however it is spelled");
@@ -420,8 +420,8 @@ fn a_pseudonym_outlives_its_subject() {
          UPDATE entries SET body = NULL WHERE id = {entry}; UPDATE ledger SET erasing = 0;"
     );
     dir.db().execute_batch(&sql).unwrap();
-    let told = dir.run(&["report"]).out;
-    let row = rows(&told).into_iter().find(|row| row["request_id"] == "r-made").unwrap();
+    let shown = dir.run(&["report"]).out;
+    let row = rows(&shown).into_iter().find(|row| row["request_id"] == "r-made").unwrap();
     assert_eq!((row["pseudonym"].as_str(), row["reason"].as_str()), (kept, "created"));
 }
 

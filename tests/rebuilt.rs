@@ -126,8 +126,8 @@ fn rows_without_triggers_are_in_every_status_and_report() {
         dir.insert(&Entry::register("came", &platform.url, "eve@example.com"));
         let ran = dir.run(command);
         assert_eq!(ran.code, 0, "{ran:?}");
-        let told = if command[0] == "status" { "\"pending\":3" } else { "came" };
-        assert!(ran.out.replace(' ', "").contains(told), "{command:?}: {ran:?}");
+        let shown = if command[0] == "status" { "\"pending\":3" } else { "came" };
+        assert!(ran.out.replace(' ', "").contains(shown), "{command:?}: {ran:?}");
     }
 }
 

@@ -61,8 +61,8 @@ fn the_answer_to_a_retry_is_kept_as_evidence() {
     recorder.begin_blocking(&attempt("a")).unwrap();
     recorder.end_blocking("a", &TIMEOUT).unwrap();
     recorder.begin_blocking(&attempt("b")).unwrap();
-    let told = recorder.end_blocking("b", &End::Answered { status: 412, keep: false });
-    assert_eq!(told, Ok(Ended::Kept));
+    let shown = recorder.end_blocking("b", &End::Answered { status: 412, keep: false });
+    assert_eq!(shown, Ok(Ended::Kept));
     assert_eq!(dir.recorded()[1], ("b".to_owned(), "answered".to_owned(), Some(412)));
 }
 
@@ -141,7 +141,7 @@ fn many_callers_share_transactions_and_each_gets_its_own_answer() {
     // While another writer holds the ledger, all of them queue up.
     let mut other = dir.db();
     let held = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
-    let told = runtime().block_on(async {
+    let shown = runtime().block_on(async {
         let begin = |n: usize| {
             let recorder = recorder.clone();
             tokio::spawn(async move {
@@ -152,13 +152,13 @@ fn many_callers_share_transactions_and_each_gets_its_own_answer() {
         let tasks: Vec<_> = (0..100).map(begin).collect();
         tokio::time::sleep(Duration::from_millis(50)).await;
         held.rollback().unwrap();
-        let mut told = Vec::new();
+        let mut shown = Vec::new();
         for task in tasks {
-            told.push(task.await.unwrap());
+            shown.push(task.await.unwrap());
         }
-        told
+        shown
     });
-    let failed: Vec<usize> = told.iter().enumerate().filter(|(_, told)| told.is_err()).map(|(n, _)| n).collect();
+    let failed: Vec<usize> = shown.iter().enumerate().filter(|(_, shown)| shown.is_err()).map(|(n, _)| n).collect();
     assert_eq!(failed, [7]);
     assert_eq!(dir.recorded().len(), 100);
 }

@@ -95,9 +95,9 @@ fn subjects_and_ids_with_an_at_are_masked_unless_asked_for() {
     assert!(masked.contains("S***@E***.com") && masked.contains("op-1"), "{masked}");
     let full = dir.run(&["report", "--reveal"]).out;
     assert!(full.contains("sue@example.com,op-1") && full.contains("Sue@Example.com"), "{full}");
-    for told in [dir.run(&["show", "sue@example.com"]), dir.run(&["status"]), dir.run(&["status", "--json"])] {
-        assert_eq!(told.code, 0);
-        assert!(!format!("{told:?}").to_lowercase().contains("sue@"), "{told:?}");
+    for shown in [dir.run(&["show", "sue@example.com"]), dir.run(&["status"]), dir.run(&["status", "--json"])] {
+        assert_eq!(shown.code, 0);
+        assert!(!format!("{shown:?}").to_lowercase().contains("sue@"), "{shown:?}");
     }
 }
 

@@ -187,8 +187,8 @@ fn a_program_is_run_once_for_each_permit() {
         || -> Vec<Value> { dir.read("permits").lines().map(|line| serde_json::from_str(line).unwrap()).collect() };
     assert_eq!(permits().iter().map(|permit| &permit["operation_id"]).collect::<Vec<_>>(), ["r0", "r1"]);
     let ran = dir.run(&["resend", "--json", "--", &command]);
-    let told: Value = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!((&told["permitted"], &told["succeeded"], &told["stopped"]), (&json!(1), &json!(1), &Value::Null));
+    let shown: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&shown["permitted"], &shown["succeeded"], &shown["stopped"]), (&json!(1), &json!(1), &Value::Null));
     assert_eq!(permits().len(), 3);
     let answered =
         dir.recorded().into_iter().filter(|(_, failure, status)| failure == "answered" && *status == Some(201));

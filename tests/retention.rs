@@ -96,7 +96,7 @@ fn same(after: &str, before: &str) {
 }
 
 /// The report without what a blanking may change: ids that name somebody, and the masked subject.
-fn told(dir: &Dir) -> Vec<Row> {
+fn shown(dir: &Dir) -> Vec<Row> {
     let mut rows = dir.report();
     for row in &mut rows {
         for column in ["request_id", "operation_id", "subject"] {
@@ -204,7 +204,7 @@ fn no_search_of_the_raw_bytes_finds_what_was_pruned() {
     let dir = full_of_people(&platform);
     let before = found(&dir, PERSONAL);
     assert_eq!(before.len(), PERSONAL.len(), "all of it is there: {before:?}");
-    let (report, counts) = (told(&dir), dir.count("SELECT count(*) FROM entries"));
+    let (report, counts) = (shown(&dir), dir.count("SELECT count(*) FROM entries"));
     let would = dir.run(&["prune", "--older-than", "0s", "--dry-run"]);
     assert!(would.out.contains(&format!("{counts}  entries would lose")), "{would:?}");
     prune(&dir);
@@ -214,7 +214,7 @@ fn no_search_of_the_raw_bytes_finds_what_was_pruned() {
     assert_eq!(dir.count("SELECT count(*) FROM entries WHERE body IS NOT NULL OR error IS NOT NULL"), 0);
     verified(&dir);
     // The same is told, but for paths of which the plan knows nothing.
-    let (mut after, mut report) = (told(&dir), report);
+    let (mut after, mut report) = (shown(&dir), report);
     for row in after.iter_mut().chain(&mut report) {
         if row["operation"].is_empty() {
             row.remove("path");
@@ -226,8 +226,8 @@ fn no_search_of_the_raw_bytes_finds_what_was_pruned() {
     for id in ["made", "lost", "family", "delete", "no-plan"] {
         let ran = dir.run(&["show", id]);
         assert!(ran.code == 0 && ran.out.contains("its personal fields, at"), "{ran:?}");
-        let told: serde_json::Value = serde_json::from_str(&dir.run(&["show", id, "--json"]).out).unwrap();
-        assert_eq!(told["removed"]["by"], "prune");
+        let shown: serde_json::Value = serde_json::from_str(&dir.run(&["show", id, "--json"]).out).unwrap();
+        assert_eq!(shown["removed"]["by"], "prune");
     }
     assert_eq!(dir.run(&["status"]).code, 0);
     assert_eq!(dir.run(&["report", "--reveal"]).code, 0);
@@ -265,10 +265,10 @@ fn what_a_person_said_of_an_entry_loses_its_names() {
     dir.insert(&post("r1", &platform.url, "/api/v1.0/account", body));
     let why = "Wilhelmina, of mail@example.com, was here";
     assert_eq!(dir.run(&["close", "r1", "--who", "Jo", "--why", why]).code, 0);
-    let told = || wait(dir.command(&["show", "r1"]).spawn().unwrap()).out;
-    assert!(told().contains("closed by Jo: Wilhelmina, of m***@e***.com, was here"), "{}", told());
+    let shown = || wait(dir.command(&["show", "r1"]).spawn().unwrap()).out;
+    assert!(shown().contains("closed by Jo: Wilhelmina, of m***@e***.com, was here"), "{}", shown());
     prune(&dir);
-    assert!(told().contains("closed by Jo: *** of *** was here"), "{}", told());
+    assert!(shown().contains("closed by Jo: *** of *** was here"), "{}", shown());
     assert_eq!(found(&dir, &["Wilhelmina", "mail@example.com"]), Vec::<String>::new());
 }
 

@@ -356,12 +356,12 @@ fn the_service_manager_is_told_how_it_goes_and_gets_signs_of_life_in_the_midst_o
     let mut command = dir.command(&["schedule", "--speed", "300"]);
     command.env("NOTIFY_SOCKET", dir.file("notify")).env("WATCHDOG_USEC", "200000");
     let service = command.spawn().unwrap();
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     until("a run", || {
-        told.extend(heard(&socket));
-        told.iter().any(|line| line.starts_with("STATUS=a run goes on since "))
+        shown.extend(heard(&socket));
+        shown.iter().any(|line| line.starts_with("STATUS=a run goes on since "))
     });
-    assert_eq!(told.iter().filter(|line| *line == "READY=1").count(), 1);
+    assert_eq!(shown.iter().filter(|line| *line == "READY=1").count(), 1);
     // The run hangs at its look, and gives signs of life at half the time: no more than that, but for the ten that may have
     // waited in the socket.
     let began = Moment::now();
@@ -373,32 +373,32 @@ fn the_service_manager_is_told_how_it_goes_and_gets_signs_of_life_in_the_midst_o
     let took = Moment::now().since(began);
     assert!(signs <= 11 + took.0 / 100, "{signs} signs of life in {took}");
     signal("-HUP", service.id());
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     until("the reload", || {
-        told.extend(heard(&socket));
-        told.iter().any(|line| line == "READY=1")
+        shown.extend(heard(&socket));
+        shown.iter().any(|line| line == "READY=1")
     });
-    told.retain(|line| line != "WATCHDOG=1");
-    assert_eq!(told[0], "RELOADING=1");
-    assert!(told[1].strip_prefix("MONOTONIC_USEC=").is_some_and(|now| now.parse::<u64>().is_ok()), "{told:?}");
+    shown.retain(|line| line != "WATCHDOG=1");
+    assert_eq!(shown[0], "RELOADING=1");
+    assert!(shown[1].strip_prefix("MONOTONIC_USEC=").is_some_and(|now| now.parse::<u64>().is_ok()), "{shown:?}");
     // A service manager goes on listening: ten messages that nobody takes are all that a socket holds.
     let ended = AtomicBool::new(false);
-    let (ran, told) = std::thread::scope(|scope| {
+    let (ran, shown) = std::thread::scope(|scope| {
         let listening = scope.spawn(|| {
-            let mut told = Vec::new();
+            let mut shown = Vec::new();
             while !ended.load(Ordering::SeqCst) {
-                told.extend(heard(&socket));
+                shown.extend(heard(&socket));
                 std::thread::sleep(Duration::from_millis(10));
             }
-            told.extend(heard(&socket));
-            told
+            shown.extend(heard(&socket));
+            shown
         });
         let ran = stopped(service, "-TERM");
         ended.store(true, Ordering::SeqCst);
         (ran, listening.join().unwrap())
     });
     assert_eq!(ran.code, 143, "{ran:?}");
-    assert_eq!(told.iter().filter(|line| *line == "STOPPING=1").count(), 1);
+    assert_eq!(shown.iter().filter(|line| *line == "STOPPING=1").count(), 1);
 }
 
 #[test]
@@ -408,16 +408,16 @@ fn the_next_start_and_the_last_run_are_told_to_the_service_manager() {
     socket.set_nonblocking(true).unwrap();
     let mut command = dir.command(&["schedule", "--speed", "300"]);
     let service = command.env("NOTIFY_SOCKET", dir.file("notify")).spawn().unwrap();
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     until("a run's end", || {
-        told.extend(heard(&socket));
-        told.iter().any(|line| line.starts_with("STATUS=next start ") && line.ends_with(" ended with 0"))
+        shown.extend(heard(&socket));
+        shown.iter().any(|line| line.starts_with("STATUS=next start ") && line.ends_with(" ended with 0"))
     });
     assert!(
-        told.iter().any(|line| line.starts_with("STATUS=next start ") && line.ends_with("; no run yet")),
-        "{told:?}"
+        shown.iter().any(|line| line.starts_with("STATUS=next start ") && line.ends_with("; no run yet")),
+        "{shown:?}"
     );
-    assert!(!told.iter().any(|line| line == "WATCHDOG=1"), "it was not asked for");
+    assert!(!shown.iter().any(|line| line == "WATCHDOG=1"), "it was not asked for");
     stopped(service, "-TERM");
 }
 

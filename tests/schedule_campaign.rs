@@ -442,7 +442,7 @@ fn kinds(said: &str) -> BTreeMap<String, usize> {
 
 impl Figures {
     fn print(&self) {
-        let told = |counts: &BTreeMap<String, usize>| {
+        let shown = |counts: &BTreeMap<String, usize>| {
             counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
         };
         let Events { kills, killed_in_a_run, stops, reloads, bad_reloads, by_hand, by_hand_held, full, restarts } =
@@ -459,8 +459,8 @@ impl Figures {
         println!("| runs by hand | {by_hand}, of them {by_hand_held} found the ledger held |");
         println!("| entries committed | {} |", self.committed);
         println!("| intents that the full disk refused; ends | {}; {} |", self.refused, self.unended);
-        println!("| verdicts | {} |", told(&self.outcomes));
-        println!("| said on standard error | {} |", told(&self.said));
+        println!("| verdicts | {} |", shown(&self.outcomes));
+        println!("| said on standard error | {} |", shown(&self.said));
         println!("| **lost** | {} |", self.lost.len());
         println!("| **wrong** | {} |", self.wrong.len());
         println!("| **open** | {} |", self.open);

@@ -342,10 +342,10 @@ fn an_id_that_was_given_to_several_requests_is_told() {
         [line("trace", "ann"), line("trace", "bob"), line("trace", "ann"), line("own", "eve")].join("\n") + "\n";
     std::fs::write(other.file("lost.jsonl"), lines).unwrap();
     let imported = other.run(&["import", "lost.jsonl", "--format", "jsonl", "--json"]);
-    let told: serde_json::Value = serde_json::from_str(&imported.out).unwrap();
-    let notes = told.to_string();
+    let shown: serde_json::Value = serde_json::from_str(&imported.out).unwrap();
+    let notes = shown.to_string();
     assert!(notes.contains("given to another request before"), "{imported:?}");
-    let noted = told["files"][0]["notes"]
+    let noted = shown["files"][0]["notes"]
         .as_object()
         .unwrap()
         .iter()

@@ -157,7 +157,7 @@ fn a_seed_replays_exactly() {
     let secrets = secrets();
     for twists in [Some(BTreeSet::new()), Some(Twist::ALL.iter().copied().collect())] {
         let setting = Setting { entries: 60, twists, ..Setting::default() };
-        let told = || play(7, &setting, secrets.path(), true).unwrap().1;
-        assert_eq!(told(), told());
+        let shown = || play(7, &setting, secrets.path(), true).unwrap().1;
+        assert_eq!(shown(), shown());
     }
 }

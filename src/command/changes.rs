@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::ledger::Ledger;
 use crate::report::Changed;
-use crate::standing::{Entries, Filter, LastReport, ReportRow, RunFacts};
+use crate::views::{Entries, Filter, LastReport, ReportRow, RunFacts};
 
 /// Tells what is new among the rows of a report.
 #[derive(Default)]

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::document;
 use crate::exit::{self, Refused};
 use crate::ledger::{Close, Ledger, RunEnd, RunStart};
-use crate::standing::{Entries, Filter, ReportRow};
+use crate::views::{Entries, Filter, ReportRow};
 use crate::words::{Reason, Status};
 
 pub fn close(config: &Config, args: &CloseArgs, json: bool) -> Result<u8> {
@@ -87,7 +87,7 @@ fn filtered_entries(ledger: &Ledger, config: &Config, args: &CloseArgs) -> Resul
         Ok(())
     })?;
     if entries.is_empty() {
-        bail!(Refused(passed_over.told(args)));
+        bail!(Refused(passed_over.shown(args)));
     }
     Ok(entries)
 }
@@ -110,7 +110,7 @@ impl PassedOver {
         }
     }
 
-    fn told(&self, args: &CloseArgs) -> String {
+    fn shown(&self, args: &CloseArgs) -> String {
         let entries = |count: u64| if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") };
         let mut why = Vec::new();
         if self.closed > 0 {

@@ -157,12 +157,12 @@ fn tell_document(ledger: &Ledger, named: &[Named], shown: impl Fn(&Named) -> Str
             "had_fields": named.whole,
         })
     };
-    let told = json!({
+    let shown = json!({
         "ledger": ledger.identity(),
         "dry_run": dry_run,
         "entries": named.len(),
         "rows": named.iter().map(row).collect::<Vec<_>>(),
     });
-    document::print("forget", exit::DONE, &told)?;
+    document::print("forget", exit::DONE, &shown)?;
     Ok(exit::DONE)
 }

@@ -29,8 +29,8 @@ pub fn health(config: &Config, args: &HealthArgs, json: bool) -> Result<u8> {
         bail!("the last run that ended with 0, 3 or 4 did so at {ended}, longer than {} ago ({remedy})", args.within);
     }
     if json {
-        let told = json!({ "last_good_run": ended.to_string(), "within_seconds": args.within.0 / 1000 });
-        document::print("health", exit::DONE, &told)?;
+        let shown = json!({ "last_good_run": ended.to_string(), "within_seconds": args.within.0 / 1000 });
+        document::print("health", exit::DONE, &shown)?;
     } else {
         let mut out = std::io::stdout().lock();
         writeln!(out, "healthy: the last run that ended with 0, 3 or 4 did so at {ended}")?;

@@ -79,7 +79,7 @@ fn chosen(config: &Config, args: &ImportArgs) -> Result<Mapping> {
 fn tell_json(summaries: &[Summary], args: &ImportArgs, failed: Option<&anyhow::Error>) -> Result<()> {
     let total = |of: fn(&Summary) -> u64| summaries.iter().map(of).sum::<u64>();
     let code = failed.map_or(exit::DONE, exit::of_error);
-    let told = serde_json::json!({
+    let shown = serde_json::json!({
         "dry_run": args.dry_run,
         "imported": total(|s| s.imported),
         "duplicates": total(|s| s.duplicates),
@@ -89,7 +89,7 @@ fn tell_json(summaries: &[Summary], args: &ImportArgs, failed: Option<&anyhow::E
         "files": summaries,
         "error": failed.map(|error| document::error(code, &format!("{error:#}"))),
     });
-    document::print("import", code, &told)
+    document::print("import", code, &shown)
 }
 
 fn tell(summaries: &[Summary], args: &ImportArgs) {

@@ -46,11 +46,11 @@ pub fn init(cli: &Cli, args: &InitArgs, load: impl Fn() -> Result<Config>) -> Re
     let made = Ledger::create(place).context("failed to make the ledger")?;
     if cli.json {
         let identity = Ledger::open(place)?.identity().to_owned();
-        let told = json!({
+        let shown = json!({
             "ledger": identity, "path": place.to_string(), "made": made,
             "configuration": config.file, "configuration_made": wrote,
         });
-        document::print("init", exit::DONE, &told)?;
+        document::print("init", exit::DONE, &shown)?;
     } else if wrote {
         let mut out = std::io::stdout().lock();
         out.write_all(next_steps(&config, made, cli.config.is_some()).as_bytes())?;

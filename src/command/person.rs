@@ -32,13 +32,13 @@ mod tests {
 
     #[test]
     fn the_user_is_named_as_the_system_does() {
-        let told = std::process::Command::new("id").arg("-un").output();
-        let Ok(told) = told else {
+        let shown = std::process::Command::new("id").arg("-un").output();
+        let Ok(shown) = shown else {
             eprintln!("skipped: there is no `id`");
             return;
         };
-        let told = String::from_utf8(told.stdout).unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
         let by_number = format!("user {}", user_id().unwrap());
-        assert!([told.trim(), &by_number].contains(&name().as_str()), "{}", name());
+        assert!([shown.trim(), &by_number].contains(&name().as_str()), "{}", name());
     }
 }

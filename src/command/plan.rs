@@ -27,16 +27,16 @@ use crate::words::{Compared, Direction};
 /// When the plan or the configuration cannot be read.
 pub async fn plan(cli: &Cli, args: &PlanArgs, json: bool) -> Result<u8> {
     let PlanCommand::Try(args) = &args.command;
-    let told = tried(cli, args).await.map_err(|error| match error.downcast_ref::<Refused>() {
+    let shown = tried(cli, args).await.map_err(|error| match error.downcast_ref::<Refused>() {
         Some(_) => error,
         None => anyhow::Error::new(Refused(format!("{error:#}"))),
     })?;
     // For scripts: what the plan can make something of.
-    let code = if told["operation"].is_null() && told["read"] != true { exit::FAILED } else { exit::DONE };
+    let code = if shown["operation"].is_null() && shown["read"] != true { exit::FAILED } else { exit::DONE };
     if json {
-        document::print("plan", code, &told)?;
+        document::print("plan", code, &shown)?;
     } else {
-        print(&told)?;
+        print(&shown)?;
     }
     Ok(code)
 }
@@ -59,21 +59,21 @@ async fn tried(cli: &Cli, args: &TryArgs) -> Result<Value> {
     let facts = &reading.facts;
     let mut effects = Vec::new();
     for (effect, probe) in facts.effects.iter().zip(&reading.probes) {
-        let mut told = described(effect, probe.as_ref());
+        let mut shown = described(effect, probe.as_ref());
         if let Some(probe) = probe {
-            told["requests"] = requests(plan, probe, config.as_ref(), &base).into();
+            shown["requests"] = requests(plan, probe, config.as_ref(), &base).into();
         }
-        effects.push(told);
+        effects.push(shown);
     }
-    let mut told = json!({
+    let mut shown = json!({
         "class": class(&facts.class), "operation": facts.operation, "path": facts.path, "effects": effects,
         "repeat_blocked": facts.repeat_blocked, "read": facts.class == Class::Read, "base_url": base.as_str(),
     });
     if args.send {
         let config = config.as_ref().context("--send needs a configuration (see `init`)")?;
-        told["answers"] = sent(config, &reading.probes, &facts.effects, &base).await?;
+        shown["answers"] = sent(config, &reading.probes, &facts.effects, &base).await?;
     }
-    Ok(told)
+    Ok(shown)
 }
 
 fn load(file: &Path, params: &[String]) -> Result<Plan> {
@@ -220,15 +220,15 @@ fn said(found: &Found) -> String {
 }
 
 /// The same for people: one fact a line.
-fn print(told: &Value) -> Result<()> {
+fn print(shown: &Value) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    writeln!(out, "{}", text(&told["class"]))?;
-    writeln!(out, "server     {} (paths of the plan stand below it)", text(&told["base_url"]))?;
-    if !told["operation"].is_null() {
-        writeln!(out, "operation  {} ({})", text(&told["operation"]), text(&told["path"]))?;
+    writeln!(out, "{}", text(&shown["class"]))?;
+    writeln!(out, "server     {} (paths of the plan stand below it)", text(&shown["base_url"]))?;
+    if !shown["operation"].is_null() {
+        writeln!(out, "operation  {} ({})", text(&shown["operation"]), text(&shown["path"]))?;
     }
-    for effect in told["effects"].as_array().into_iter().flatten() {
+    for effect in shown["effects"].as_array().into_iter().flatten() {
         let key = match (&effect["lookup"], &effect["key"]) {
             (Value::Null, _) => "nothing to look it up by: unobservable".to_owned(),
             (lookup, key) => format!("looked up by {} with {}", text(lookup), text(key)),
@@ -242,10 +242,10 @@ fn print(told: &Value) -> Result<()> {
             writeln!(out, "           asks {}", text(request))?;
         }
     }
-    if told["repeat_blocked"] == true {
+    if shown["repeat_blocked"] == true {
         writeln!(out, "repeat     the plan says that the server blocks it")?;
     }
-    for answer in told["answers"].as_array().into_iter().flatten() {
+    for answer in shown["answers"].as_array().into_iter().flatten() {
         writeln!(out, "answered   {}: {}", text(&answer["effect"]), text(&answer["seen"]))?;
         let controls = &answer["controls"];
         let control = |name: &str| match (name, text(&controls[name]).as_str()) {

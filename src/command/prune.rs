@@ -104,14 +104,14 @@ fn tell(ledger: &Ledger, pruned: &Pruned, cleaned: Option<Cleaned>) -> Result<u8
     let rows = pruned.counts.iter();
     let rows =
         rows.map(|((operation, status), count)| json!({"operation": operation, "status": status, "entries": count}));
-    let told = json!({
+    let shown = json!({
         "ledger": ledger.identity(),
         "dry_run": cleaned.is_none(),
         "entries": pruned.entries(),
         "compacted": cleaned == Some(Cleaned::Whole),
         "rows": rows.collect::<Vec<_>>(),
     });
-    document::print("prune", exit::DONE, &told)?;
+    document::print("prune", exit::DONE, &shown)?;
     Ok(exit::DONE)
 }
 

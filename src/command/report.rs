@@ -21,8 +21,8 @@ use crate::ledger::{Ledger, VERSION};
 use crate::outputs;
 use crate::plan::Reader;
 use crate::pseudonym::{self, Key, Keys};
-use crate::report::{self, Asks, Behind, Digesting, Format, Meta, Output, Shown, Sources, Told};
-use crate::standing::{Audience, Entries, Filter, LastReport, ReportRow};
+use crate::report::{self, Asks, Behind, Contents, Digesting, Format, Meta, Output, Shown, Sources};
+use crate::views::{Audience, Entries, Filter, LastReport, ReportRow};
 
 /// Memory for a revealed report on its way to standard output; a longer one waits in a file without a name.
 const HELD_BACK: usize = 16 << 20;
@@ -72,16 +72,16 @@ pub fn report(config: &Config, args: &ReportArgs, json: bool) -> Result<u8> {
         }
         wanted.document = true;
     }
-    let told = write(config, &mut ledger, &wanted)?;
+    let contents = write(config, &mut ledger, &wanted)?;
     if json && to_file {
-        let told = json!({
+        let contents = json!({
             "ledger": ledger.identity(),
             "file": wanted.file,
             "meta": meta_path(&wanted.file),
-            "sha256": told.sha256,
-            "entries": told.rows,
+            "sha256": contents.sha256,
+            "entries": contents.rows,
         });
-        document::print("report", exit::DONE, &told)?;
+        document::print("report", exit::DONE, &contents)?;
     }
     Ok(exit::DONE)
 }
@@ -222,47 +222,47 @@ fn reader(args: &ReportArgs, audience: Audience) -> String {
     .to_string()
 }
 
-fn write(config: &Config, ledger: &mut Ledger, wanted: &Wanted) -> Result<Told> {
+fn write(config: &Config, ledger: &mut Ledger, wanted: &Wanted) -> Result<Contents> {
     if wanted.reveal.is_some() && wanted.file != Path::new("-") && !outputs::is_plain(&wanted.file) {
         // What is revealed is noted before a byte of it leaves: a plain file bears its name only when it is whole.
         bail!(Refused("--reveal writes a plain file or standard output (`-`), nothing else".to_owned()));
     }
-    let told = if wanted.file == Path::new("-") {
+    let contents = if wanted.file == Path::new("-") {
         write_to_stdout(config, ledger, wanted)?
     } else {
-        let told = outputs::write_whole(&wanted.file, |output| {
-            let told = write_rows(config, ledger, wanted, output)?;
-            note_reveal(ledger, wanted, &told)?;
-            Ok(told)
+        let contents = outputs::write_whole(&wanted.file, |output| {
+            let contents = write_rows(config, ledger, wanted, output)?;
+            note_reveal(ledger, wanted, &contents)?;
+            Ok(contents)
         })?;
         if let Some(file) = meta_path(&wanted.file) {
-            let meta = meta(config, ledger, wanted, &told)?;
+            let meta = meta(config, ledger, wanted, &contents)?;
             outputs::write_whole(&file, |output| Ok(output.write_all(meta.as_bytes())?))?;
         }
-        told
+        contents
     };
     if let Some(reader) = &wanted.reader {
-        let report = LastReport { at: Moment::now(), last_verdict: told.last_verdict };
-        ledger.note_report(reader, report, told.rows)?;
+        let report = LastReport { at: Moment::now(), last_verdict: contents.last_verdict };
+        ledger.note_report(reader, report, contents.rows)?;
     }
-    Ok(told)
+    Ok(contents)
 }
 
-fn write_to_stdout(config: &Config, ledger: &mut Ledger, wanted: &Wanted) -> Result<Told> {
+fn write_to_stdout(config: &Config, ledger: &mut Ledger, wanted: &Wanted) -> Result<Contents> {
     if wanted.reveal.is_none() {
         begin_document(wanted);
         let output = std::io::BufWriter::new(std::io::stdout().lock());
         return write_rows(config, ledger, wanted, output);
     }
     let mut held_back = tempfile::spooled_tempfile(HELD_BACK);
-    let told = write_rows(config, ledger, wanted, std::io::BufWriter::new(&mut held_back))?;
-    note_reveal(ledger, wanted, &told)?;
+    let contents = write_rows(config, ledger, wanted, std::io::BufWriter::new(&mut held_back))?;
+    note_reveal(ledger, wanted, &contents)?;
     held_back.rewind().context("failed to read the report back")?;
     begin_document(wanted);
     let mut output = std::io::stdout().lock();
     std::io::copy(&mut held_back, &mut output)?;
     output.flush()?;
-    Ok(told)
+    Ok(contents)
 }
 
 /// From here on standard output holds a document, whatever fails.
@@ -272,41 +272,41 @@ fn begin_document(wanted: &Wanted) {
     }
 }
 
-fn note_reveal(ledger: &mut Ledger, wanted: &Wanted, told: &Told) -> Result<()> {
+fn note_reveal(ledger: &mut Ledger, wanted: &Wanted, contents: &Contents) -> Result<()> {
     let Some(purpose) = &wanted.reveal else { return Ok(()) };
     let what = json!({
         "for": wanted.filter.audience,
         "form": wanted.form,
         "filters": report::filters(&wanted.filter),
         "to": if wanted.file == Path::new("-") { "standard output".into() } else { wanted.file.display().to_string() },
-        "sha256": told.sha256,
+        "sha256": contents.sha256,
     });
-    ledger.note_disclosure(Moment::now(), &what.to_string(), told.rows, purpose.as_deref(), &person::name())
+    ledger.note_disclosure(Moment::now(), &what.to_string(), contents.rows, purpose.as_deref(), &person::name())
 }
 
 fn columns(wanted: &Wanted) -> Vec<&'static report::Column> {
     report::columns(wanted.filter.audience, wanted.keys.is_some(), wanted.reveal.is_some())
 }
 
-fn write_rows(config: &Config, ledger: &Ledger, wanted: &Wanted, output: impl Write) -> Result<Told> {
+fn write_rows(config: &Config, ledger: &Ledger, wanted: &Wanted, output: impl Write) -> Result<Contents> {
     let mut output = Digesting::new(output);
-    let mut told = if wanted.document {
+    let mut contents = if wanted.document {
         write_document(config, ledger, wanted, &mut output)?
     } else {
         write_form(config, ledger, wanted, &mut output)?
     };
-    told.sha256 = output.sha256();
-    Ok(told)
+    contents.sha256 = output.sha256();
+    Ok(contents)
 }
 
-fn write_form(config: &Config, ledger: &Ledger, wanted: &Wanted, output: &mut impl Write) -> Result<Told> {
+fn write_form(config: &Config, ledger: &Ledger, wanted: &Wanted, output: &mut impl Write) -> Result<Contents> {
     let mut report = Output::begin(output, wanted.form, columns(wanted), wanted.excel, width())?;
     let run = ledger.run_facts(wanted.filter.run)?;
     let mut changes = match wanted.form {
         Format::Html => Changes::of(ledger, &wanted.filter, wanted.last, run.as_ref())?,
         Format::Csv | Format::Jsonl | Format::Table => Changes::default(),
     };
-    let told = each_shown(config, ledger, wanted, |row, shown| {
+    let contents = each_shown(config, ledger, wanted, |row, shown| {
         changes.note(ledger, row)?;
         report.add(row, shown)
     })?;
@@ -320,25 +320,25 @@ fn write_form(config: &Config, ledger: &Ledger, wanted: &Wanted, output: &mut im
         run: run.as_ref(),
         changed: &changes.changed,
     })?;
-    Ok(told)
+    Ok(contents)
 }
 
 /// The rows as one JSON document, written as they come: a million of them fit into no memory.
-fn write_document(config: &Config, ledger: &Ledger, wanted: &Wanted, output: &mut impl Write) -> Result<Told> {
+fn write_document(config: &Config, ledger: &Ledger, wanted: &Wanted, output: &mut impl Write) -> Result<Contents> {
     let head = json!({ "format": document::FORMAT, "command": "report", "ledger": ledger.identity() }).to_string();
     write!(output, "{},\n\"rows\":[", head.trim_end_matches('}'))?;
     let columns = columns(wanted);
     let mut between = "\n";
-    let told = each_shown(config, ledger, wanted, |row, shown| {
+    let contents = each_shown(config, ledger, wanted, |row, shown| {
         let object = serde_json::to_string(&report::object(row, &columns, shown))?;
         write!(output, "{between}{object}")?;
         between = ",\n";
         Ok(())
     })?;
     // The exit code comes last, for only now it is known that all is there.
-    writeln!(output, "\n],\n\"entries\":{},\"exit\":{}}}", told.rows, exit::DONE)?;
+    writeln!(output, "\n],\n\"entries\":{},\"exit\":{}}}", contents.rows, exit::DONE)?;
     output.flush()?;
-    Ok(told)
+    Ok(contents)
 }
 
 /// Gives each row that is wanted, and what is shown of it.
@@ -347,15 +347,15 @@ fn each_shown(
     ledger: &Ledger,
     wanted: &Wanted,
     mut each: impl FnMut(&ReportRow, &Shown) -> Result<()>,
-) -> Result<Told> {
+) -> Result<Contents> {
     let reader = config.reader(ledger.salt());
     let in_full = wanted.reveal.is_some();
-    let mut told = Told::default();
+    let mut contents = Contents::default();
     let environment = config.server.base_url.origin().ascii_serialization();
     let asks = Asks { partner: config.partner.as_deref(), environment: Some(&environment) };
     let entries = if wanted.asks_who() { Entries::All } else { Entries::Unread };
     ledger.heed_unread(&reader, Moment::now())?;
-    told.last_verdict = ledger.each_row(&wanted.filter, entries, |mut row| {
+    contents.last_verdict = ledger.each_row(&wanted.filter, entries, |mut row| {
         if let (None, Some(unread)) = (&row.gist, &row.row) {
             // Not taken in yet: shown as the next run will read it.
             let gist = reader.read(unread, Moment::now()).facts.into();
@@ -368,11 +368,11 @@ fn each_shown(
         if !who.sought {
             return Ok(());
         }
-        told.rows += 1;
-        told.runs.extend(row.run);
+        contents.rows += 1;
+        contents.runs.extend(row.run);
         each(&row, &Shown { in_full, subject: who.subject.as_deref(), pseudonym: who.pseudonym.as_deref(), asks })
     })?;
-    Ok(told)
+    Ok(contents)
 }
 
 /// Whom a row is about.
@@ -409,14 +409,14 @@ fn width() -> usize {
     terminal.map_or(TABLE_WIDTH, |(_, width)| width.into())
 }
 
-fn meta(config: &Config, ledger: &Ledger, wanted: &Wanted, told: &Told) -> Result<String> {
+fn meta(config: &Config, ledger: &Ledger, wanted: &Wanted, contents: &Contents) -> Result<String> {
     let run = ledger.run_facts(wanted.filter.run)?;
-    let runs = ledger.runs_of(told.runs.iter().copied())?;
+    let runs = ledger.runs_of(contents.runs.iter().copied())?;
     let names: Vec<&str> = columns(wanted).iter().map(|column| column.name).collect();
     let meta = Meta::new(&Sources {
         ledger: ledger.identity(),
         schema_version: VERSION,
-        told,
+        contents,
         filter: &wanted.filter,
         form: wanted.form,
         columns: &names,

@@ -19,7 +19,7 @@ use crate::notice::{self, Settled, alert};
 use crate::report;
 use crate::run::halt::{Ending, Halt};
 use crate::run::{self, Options, Summary, Watcher};
-use crate::standing::{Entries, Filter, Standing};
+use crate::views::{Entries, Filter, LedgerState};
 use crate::words::Status;
 
 /// Runs the job once for whoever started the command: the codes that are named as success are given as 0, and everything else
@@ -128,16 +128,17 @@ impl Job<'_> {
     /// What the run did and how the ledger stands, with the alerts that fire; and the run's end, which is a failure when
     /// that cannot be told.
     fn account(&mut self, done: Result<()>, json: bool) -> (notice::Summary, Result<()>) {
-        let wanted = json || log::tells_runs() || self.config.notices.want_standing();
+        let wanted = json || log::tells_runs() || self.config.notices.want_ledger_state();
         let state = self.ledger.as_mut().map(Ledger::state).transpose();
         let ledger = self.ledger.as_ref();
-        let standing = ledger.filter(|_| wanted).map(Ledger::standing).transpose();
-        let (state, standing, done) = match (done, state, standing) {
-            (done, Ok(state), Ok(standing)) => (state, standing, done),
+        let ledger_state = ledger.filter(|_| wanted).map(Ledger::ledger_state).transpose();
+        let (state, ledger_state, done) = match (done, state, ledger_state) {
+            (done, Ok(state), Ok(ledger_state)) => (state, ledger_state, done),
             (Err(error), ..) | (Ok(()), Err(error), _) | (Ok(()), _, Err(error)) => (None, None, Err(error)),
         };
         let ended = Moment::now();
-        let alerts = standing.as_ref().map(|standing| alert::fired(&self.config.notices.rules, standing, ended));
+        let alerts =
+            ledger_state.as_ref().map(|ledger_state| alert::fired(&self.config.notices.rules, ledger_state, ended));
         let alerts = alerts.unwrap_or_default();
         for alert in &alerts {
             tracing::warn!(event = "alert", alert = %alert.name, "alert {}: {}", alert.name, alert.message);
@@ -148,7 +149,7 @@ impl Job<'_> {
             Err(error) => exit::of_error(error),
         };
         let error = done.as_ref().err().map(|error| format!("{error:#}"));
-        (self.summary(exit, error, ended, standing, alerts), done)
+        (self.summary(exit, error, ended, ledger_state, alerts), done)
     }
 
     /// Leaves the run's exit code in the ledger, for `health`. A run that cannot do so failed.
@@ -168,7 +169,7 @@ impl Job<'_> {
         exit: u8,
         error: Option<String>,
         ended: Moment,
-        standing: Option<Standing>,
+        ledger_state: Option<LedgerState>,
         alerts: Vec<alert::Alert>,
     ) -> notice::Summary {
         let did = self.bar.did.clone().unwrap_or_default();
@@ -192,7 +193,7 @@ impl Job<'_> {
             lookups: did.seen,
             trouble: did.trouble,
             error,
-            standing,
+            ledger_state,
             alerts,
         }
     }
@@ -257,7 +258,7 @@ async fn dry_run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Res
     let rows = would_be(&copy)?;
     let code = exit::of_state(duplicate_risk, pending);
     if json {
-        let told = json!({
+        let shown = json!({
             "dry_run": true,
             "ledger": ledger.identity(),
             "examined": summary.examined,
@@ -267,7 +268,7 @@ async fn dry_run(config: &Config, args: &RunArgs, json: bool, halt: Halt) -> Res
             "trouble": summary.trouble,
             "rows": rows.iter().map(would_be_json).collect::<Vec<_>>(),
         });
-        document::print("run", code, &told)?;
+        document::print("run", code, &shown)?;
         return Ok(code);
     }
     let mut out = std::io::stdout().lock();

@@ -25,8 +25,8 @@ pub async fn serve(args: &SandboxArgs, json: bool) -> Result<u8> {
     let mut halt = super::signals::halt()?;
     let sandbox = Sandbox::start(settings(args.listen, args.seed, faults)).await?;
     if json {
-        let told = serde_json::json!({ "url": sandbox.url(), "client": CLIENT });
-        document::print("sandbox", exit::DONE, &told)?;
+        let shown = serde_json::json!({ "url": sandbox.url(), "client": CLIENT });
+        document::print("sandbox", exit::DONE, &shown)?;
     } else {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", sandbox.url())?;

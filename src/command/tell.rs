@@ -16,7 +16,7 @@ use crate::notice::alert;
 use crate::plan::Reader;
 use crate::pseudonym::Key;
 use crate::report::{self, Overview, Screen, Tone};
-use crate::standing::{Entries, Filter, ReportRow, ToDo};
+use crate::views::{Entries, Filter, ReportRow, ToDo};
 use crate::words::Status;
 
 /// A server's clock that is further behind than this makes absences wait, which people should know.
@@ -26,12 +26,12 @@ pub fn status(config: &Config, json: bool) -> Result<u8> {
     let ledger = super::opened(config, Ledger::open_to_read)?;
     let reader = config.reader(ledger.salt());
     ledger.heed_unread(&reader, Moment::now())?;
-    let standing = ledger.standing()?;
-    let alerts = alert::fired(&config.notices.rules, &standing, Moment::now());
-    let counts = &standing.counts;
+    let ledger_state = ledger.ledger_state()?;
+    let alerts = alert::fired(&config.notices.rules, &ledger_state, Moment::now());
+    let counts = &ledger_state.counts;
     let behind = ledger.server_behind()?;
     if json {
-        let told = json!({
+        let shown = json!({
             "ledger": ledger.identity(),
             "path": ledger.place(),
             "pending": counts.of(Status::Pending),
@@ -40,12 +40,12 @@ pub fn status(config: &Config, json: bool) -> Result<u8> {
             "oldest_pending_sent_at": counts.oldest_pending.map(|moment| moment.to_string()),
             "rows": counts.to_json(),
             "last_run": ledger.run_facts(None)?,
-            "last_success": standing.last_success.map(|moment| moment.to_string()),
+            "last_success": ledger_state.last_success.map(|moment| moment.to_string()),
             "server_clock_behind_seconds": behind.0 / 1000,
             "alerts": alerts,
             "to_do": to_do_json(&ledger.to_do()?),
         });
-        document::print("status", exit::DONE, &told)?;
+        document::print("status", exit::DONE, &shown)?;
         return Ok(exit::DONE);
     }
     let run = ledger.run_facts(None)?;
@@ -108,19 +108,19 @@ pub fn show(config: &Config, args: &ShowArgs, json: bool) -> Result<u8> {
         stories.push((story, pseudonym));
     }
     if json {
-        let mut told = stories.iter().map(|(story, pseudonym)| report::story_json(story, pseudonym.as_deref()));
-        match (&args.pseudonym, told.next()) {
+        let mut shown = stories.iter().map(|(story, pseudonym)| report::story_json(story, pseudonym.as_deref()));
+        match (&args.pseudonym, shown.next()) {
             (None, Some(story)) => document::print("show", exit::DONE, &story)?,
             (_, first) => {
-                let told: Vec<_> = first.into_iter().chain(told).collect();
-                document::print("show", exit::DONE, &json!({ "stories": told }))?;
+                let shown: Vec<_> = first.into_iter().chain(shown).collect();
+                document::print("show", exit::DONE, &json!({ "stories": shown }))?;
             }
         }
         return Ok(exit::DONE);
     }
     let screen = screen();
-    let told = stories.iter().map(|(story, pseudonym)| report::story_text(story, pseudonym.as_deref(), &screen));
-    print(&told.collect::<Vec<_>>().join("\n"))
+    let shown = stories.iter().map(|(story, pseudonym)| report::story_text(story, pseudonym.as_deref(), &screen));
+    print(&shown.collect::<Vec<_>>().join("\n"))
 }
 
 fn print(text: &str) -> Result<u8> {
@@ -169,14 +169,14 @@ pub fn verify(config: &Config, json: bool) -> Result<u8> {
         let code = if verified.differing == 0 { exit::DONE } else { exit::FAILED };
         let difference =
             |(id, what): &(String, String)| json!({ "request_id": crate::mask::id(id), "difference": what });
-        let told = json!({
+        let shown = json!({
             "ledger": ledger.identity(),
             "verdicts": verified.verdicts,
             "by_other_rules": verified.by_other_rules,
             "differing": verified.differing,
             "differences": verified.differences.iter().map(difference).collect::<Vec<_>>(),
         });
-        document::print("verify", code, &told)?;
+        document::print("verify", code, &shown)?;
         return Ok(code);
     }
     let mut out = std::io::stdout().lock();

@@ -55,7 +55,7 @@ impl Places {
     }
 
     /// The order and what was found, for people.
-    pub fn told(&self) -> String {
+    pub fn shown(&self) -> String {
         let one = |place: &Place| match &place.found {
             Found::There => format!("{} is there", place.path.display()),
             Found::Missing => format!("{} is not", place.path.display()),

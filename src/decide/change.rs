@@ -4,7 +4,7 @@ use super::age::{Age, Made};
 use super::group::{Group, succeeded};
 use super::view::{self, Absence, matched_on};
 use super::{Decision, create, defer, settle, unobservable};
-use crate::evidence::{Attempt, Effect, Kind, Link, Look, Record};
+use crate::evidence::{Attempt, Effect, KeyDigest, Kind, Look, Record};
 use crate::words::{Action, Outcome, Reason, Seen, Status};
 
 /// The rows "delete" of the verdict table.
@@ -60,7 +60,7 @@ enum Which {
     Unknown,
 }
 
-fn which(group: &Group, identity: Link, key: Link, (look, record): (&Look, &Record)) -> Which {
+fn which(group: &Group, identity: KeyDigest, key: KeyDigest, (look, record): (&Look, &Record)) -> Which {
     let first = group.first(identity);
     let last = group.last_sent(identity);
     let id = record.id.as_deref();
@@ -89,7 +89,7 @@ fn which(group: &Group, identity: Link, key: Link, (look, record): (&Look, &Reco
 }
 
 /// Whether a create that the ledger knows made the record since, for sure or perhaps.
-fn made_meanwhile(group: &Group, identity: Link, key: Link, id: Option<&str>) -> Option<Which> {
+fn made_meanwhile(group: &Group, identity: KeyDigest, key: KeyDigest, id: Option<&str>) -> Option<Which> {
     // What was seen before a create was sent is not its work.
     let seen = id.and_then(|id| group.first_seen(key, id));
     let able = |create: &&Attempt| seen.is_none_or(|seen| create.facts.sent().is_none_or(|sent| sent <= seen));
@@ -109,7 +109,7 @@ fn made_meanwhile(group: &Group, identity: Link, key: Link, id: Option<&str>) ->
 }
 
 /// The record is not there (any more).
-fn gone(group: &Group, identity: Link, key: Link, look: &Look, looks: &[&Look]) -> Decision {
+fn gone(group: &Group, identity: KeyDigest, key: KeyDigest, look: &Look, looks: &[&Look]) -> Decision {
     if group.create_in_doubt(key) {
         let absence =
             view::absence(looks, group.settled(identity), group.windows, true, |look| look.seen == Seen::Absent);
@@ -125,7 +125,7 @@ fn gone(group: &Group, identity: Link, key: Link, look: &Look, looks: &[&Look]) 
         .because(format!("absent at {}, as the delete asked for; what removed it cannot be known", look.asked))
 }
 
-fn still_there(group: &Group, identity: Link, absence: Absence, same: bool) -> String {
+fn still_there(group: &Group, identity: KeyDigest, absence: Absence, same: bool) -> String {
     let Absence::Confirmed { first, last } = absence else { return String::new() };
     let whether =
         if same { "the same record as before" } else { "whether it is the same record as before is not known" };
@@ -199,7 +199,7 @@ pub fn decide_update(group: &Group, attempt: &Attempt, index: usize, effect: &Ef
 }
 
 /// What should be made, or replace another, is not there.
-fn not_made(group: &Group, (identity, key): (Link, Link), effect: &Effect, looks: &[&Look]) -> Decision {
+fn not_made(group: &Group, (identity, key): (KeyDigest, KeyDigest), effect: &Effect, looks: &[&Look]) -> Decision {
     let absence = view::absence(looks, group.settled(identity), group.windows, true, |look| look.seen == Seen::Absent);
     view::not_yet(absence, Action::Wait).unwrap_or_else(|| {
         match create::removed(group, (identity, key), effect, looks) {
@@ -210,11 +210,11 @@ fn not_made(group: &Group, (identity, key): (Link, Link), effect: &Effect, looks
 }
 
 /// When the record was last changed, seen from the operation.
-fn changed(group: &Group, identity: Link, look: &Look, record: &Record) -> Age {
+fn changed(group: &Group, identity: KeyDigest, look: &Look, record: &Record) -> Age {
     Made::said(record.changed, look).age(group.first(identity), group.spans(identity))
 }
 
-fn equal(group: &Group, identity: Link, look: &Look, record: &Record) -> Decision {
+fn equal(group: &Group, identity: KeyDigest, look: &Look, record: &Record) -> Decision {
     if matches!(changed(group, identity, look, record), Age::Within(_)) {
         return settle(Status::Resolved, Outcome::Applied, Reason::Updated, Action::None)
             .because("every sent field is equal, and the record was changed after the first attempt".into());
@@ -230,7 +230,7 @@ fn equivalent() -> Decision {
 /// The fields hold what they held before: they can have it only from before, or the record was changed last before the update
 /// was sent, or an earlier look saw the same values, and no other write is known since. Who changed the record since may have
 /// written over what was sent.
-fn as_before(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record) -> bool {
+fn as_before(group: &Group, identity: KeyDigest, effect: &Effect, look: &Look, record: &Record) -> bool {
     let first = group.first_sent(identity);
     if record.equals() || look.seen != Seen::Present {
         return false;

@@ -5,7 +5,7 @@ use super::group::Group;
 use super::view::{self, View, matched_on, store_or_review};
 use super::{Decision, settle};
 use crate::clock::Moment;
-use crate::evidence::{Attempt, Effect, Link, Look, Record};
+use crate::evidence::{Attempt, Effect, KeyDigest, Look, Record};
 use crate::words::{Action, Outcome, Reason, Seen, Status};
 
 /// The rows "create, unique key" of the verdict table.
@@ -30,7 +30,7 @@ pub fn decide(group: &Group, attempt: &Attempt, index: usize, effect: &Effect) -
 
 /// What is absent now may have been there once: it was seen, or an answer says so, or something that is known may have taken
 /// it away.
-pub fn removed(group: &Group, (identity, key): (Link, Link), effect: &Effect, looks: &[&Look]) -> bool {
+pub fn removed(group: &Group, (identity, key): (KeyDigest, KeyDigest), effect: &Effect, looks: &[&Look]) -> bool {
     let first = group.first_sent(identity);
     group.seen_present(key)
         || group.answered_success(identity)
@@ -39,7 +39,12 @@ pub fn removed(group: &Group, (identity, key): (Link, Link), effect: &Effect, lo
         || group.overtaken(identity)
 }
 
-fn present(group: &Group, (attempt, effect, key): (&Attempt, &Effect, Link), look: &Look, record: &Record) -> Decision {
+fn present(
+    group: &Group,
+    (attempt, effect, key): (&Attempt, &Effect, KeyDigest),
+    look: &Look,
+    record: &Record,
+) -> Decision {
     let identity = attempt.facts.identity;
     let age = group.age(identity, key, record, look);
     let in_time = matches!(age, Age::Within(_));
@@ -108,7 +113,7 @@ pub fn ambiguous(look: &Look, settled: Moment) -> Decision {
         .because("the spellings of this key lead to different answers, so it cannot be said whose record it is".into())
 }
 
-pub fn confirmed_absent(group: &Group, identity: Link, absence: view::Absence) -> Decision {
+pub fn confirmed_absent(group: &Group, identity: KeyDigest, absence: view::Absence) -> Decision {
     settle(Status::Resolved, Outcome::NotApplied, Reason::ConfirmedAbsent, Action::Resend).because(view::assuming(
         group.windows,
         group.settled(identity),

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::age::{Active, Age, Made};
+use super::index::{self, OfKey, Operation};
 use super::requests::Requests;
-use super::tally::{self, OfKey, Operation};
-use super::{keyed, view};
+use super::{unique_key, view};
 use crate::clock::{Moment, Span};
-use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Record, Sending, Window, Windows};
+use crate::evidence::{Attempt, Case, Class, Effect, KeyDigest, Kind, Look, Record, Sending, Window, Windows};
 use crate::words::{Direction, Failure, Outcome};
 
 pub struct Group<'a> {
@@ -20,20 +20,20 @@ pub struct Group<'a> {
     settled: Moment,
     /// The same of each operation for itself and those with its keys, where the group hangs together by an owner's list,
     /// too: what has a key of its own does not wait for the rest of the list.
-    settled_apart: BTreeMap<Link, Moment>,
+    settled_apart: BTreeMap<KeyDigest, Moment>,
     /// The same of the whole group when every attempt waits for the longest window: for creates that the server does not keep
     /// unique.
     pub settled_longest: Moment,
     /// Later than this, what the server has shows on every replica.
     pub replicated: Moment,
-    operations: BTreeMap<Link, Operation<'a>>,
-    keys: BTreeMap<Link, OfKey<'a>>,
+    operations: BTreeMap<KeyDigest, Operation<'a>>,
+    keys: BTreeMap<KeyDigest, OfKey<'a>>,
     /// The ids of records that an operation which asked for their unique key can have made.
-    keyed: BTreeSet<&'a str>,
+    unique_key: BTreeSet<&'a str>,
     /// When each record was first known to be there, by whichever look.
     first_seen_at_all: BTreeMap<&'a str, Moment>,
     /// Of each record what it matches and what may have been applied, by operation and effect, two at the most.
-    matched: BTreeMap<&'a str, Vec<(Link, usize)>>,
+    matched: BTreeMap<&'a str, Vec<(KeyDigest, usize)>>,
 }
 
 impl<'a> Group<'a> {
@@ -52,38 +52,38 @@ impl<'a> Group<'a> {
                 Window::Intent => Some(windows.intent),
                 _ => Some(Span::ZERO),
             }),
-            operations: tally::operations(requests, windows),
-            keys: tally::keys(requests, windows),
-            keyed: BTreeSet::new(),
+            operations: index::operations(requests, windows),
+            keys: index::keys(requests, windows),
+            unique_key: BTreeSet::new(),
             first_seen_at_all: BTreeMap::new(),
             matched: BTreeMap::new(),
         };
         let mut effects = case.attempts.iter().flat_map(|attempt| &attempt.facts.effects);
         if effects.any(|effect| effect.kind == Kind::Member) {
-            group.first_seen_at_all = keyed::first_seen(&case.attempts);
+            group.first_seen_at_all = unique_key::first_seen(&case.attempts);
             group.matched = matched(&case.attempts);
-            group.keyed = keyed::made(&group);
+            group.unique_key = unique_key::made(&group);
         }
         group
     }
 
     /// Later than this, no attempt of this operation, nor of any with one of its keys, can become applied any more.
-    pub fn settled(&self, identity: Link) -> Moment {
+    pub fn settled(&self, identity: KeyDigest) -> Moment {
         self.settled_apart.get(&identity).copied().unwrap_or(self.settled)
     }
 
     /// Later than this, no attempt of this operation can become applied any more, if each waits for the longest window.
-    pub fn own_settled_longest(&self, identity: Link) -> Moment {
+    pub fn own_settled_longest(&self, identity: KeyDigest) -> Moment {
         over(self.spans_longest(identity))
     }
 
     /// When the attempts of this operation can have been applied.
-    pub fn spans(&self, identity: Link) -> &[Active] {
+    pub fn spans(&self, identity: KeyDigest) -> &[Active] {
         self.operations.get(&identity).map_or(&[], |operation| &operation.spans)
     }
 
     /// The same when every attempt waits for the longest window.
-    pub fn spans_longest(&self, identity: Link) -> &[Active] {
+    pub fn spans_longest(&self, identity: KeyDigest) -> &[Active] {
         self.operations.get(&identity).map_or(&[], |operation| &operation.spans_longest)
     }
 
@@ -98,7 +98,7 @@ impl<'a> Group<'a> {
     }
 
     /// The attempts of the same operation, this one among them.
-    pub fn operation(&self, identity: Link) -> impl Iterator<Item = &'a Attempt> {
+    pub fn operation(&self, identity: KeyDigest) -> impl Iterator<Item = &'a Attempt> {
         self.operations.get(&identity).into_iter().flat_map(|operation| operation.attempts.iter().copied())
     }
 
@@ -144,73 +144,73 @@ impl<'a> Group<'a> {
     }
 
     /// It was settled as not applied and has lost its fields, and another attempt came since: it cannot be looked for again.
-    fn is_over(&self, identity: Link, attempt: &Attempt) -> bool {
-        let told = attempt.verdict.as_ref().or(attempt.told.as_ref());
-        let lost = told.is_some_and(|told| told.outcome == Outcome::NotApplied);
+    fn is_over(&self, identity: KeyDigest, attempt: &Attempt) -> bool {
+        let last = attempt.verdict.as_ref().or(attempt.prior.as_ref());
+        let lost = last.is_some_and(|last| last.outcome == Outcome::NotApplied);
         lost && attempt.facts.sealed.is_some() && self.partly_sealed(identity)
     }
 
     /// When the operation was first sent, at the earliest; `None` when nothing bounds it.
-    pub fn first_sent(&self, identity: Link) -> Option<Moment> {
+    pub fn first_sent(&self, identity: KeyDigest) -> Option<Moment> {
         self.first(identity).earliest()
     }
 
     /// When the operation was first sent.
-    pub fn first(&self, identity: Link) -> Sending {
+    pub fn first(&self, identity: KeyDigest) -> Sending {
         self.operations.get(&identity).and_then(|operation| operation.first).unwrap_or(Sending::UNKNOWN)
     }
 
     /// When a record of this key was made, seen from an operation: by the server's word, by when it was seen, and by when it
     /// was looked for and was not there yet.
-    pub fn made(&self, key: Link, record: &Record, look: &Look) -> Made {
+    pub fn made(&self, key: KeyDigest, record: &Record, look: &Look) -> Made {
         let absent = self.keys.get(&key).and_then(|of| of.absent_before(look.asked));
         Made::said(record.made, look).looked_for(absent, look)
     }
 
     /// How old it is, seen from an operation.
-    pub fn age(&self, identity: Link, key: Link, record: &Record, look: &Look) -> Age {
+    pub fn age(&self, identity: KeyDigest, key: KeyDigest, record: &Record, look: &Look) -> Age {
         self.made(key, record, look).age(self.first(identity), self.spans(identity))
     }
 
     /// When a record of a list was not there yet: by the last look of the operation at the same effect before the first one
     /// that shows it.
-    pub fn unlisted_before(&self, identity: Link, record: &Record, look: &Look) -> Option<Moment> {
+    pub fn unlisted_before(&self, identity: KeyDigest, record: &Record, look: &Look) -> Option<Moment> {
         self.operations.get(&identity)?.unlisted_before(look.effect, record.id.as_deref()?)
     }
 
     /// The key was looked for after this moment and nothing was there, whatever was seen later.
-    pub fn absent_after(&self, key: Link, moment: Moment) -> bool {
+    pub fn absent_after(&self, key: KeyDigest, moment: Moment) -> bool {
         self.keys.get(&key).is_some_and(|of| of.absent_after(moment))
     }
 
     /// When the last of its attempts was sent.
-    pub fn last_sent(&self, identity: Link) -> Option<Moment> {
+    pub fn last_sent(&self, identity: KeyDigest) -> Option<Moment> {
         self.operations.get(&identity)?.last_sent
     }
 
-    /// An attempt of the operation was told that it succeeded, or perhaps.
-    pub fn answered_success(&self, identity: Link) -> bool {
+    /// An attempt of the operation was answered with success, or perhaps.
+    pub fn answered_success(&self, identity: KeyDigest) -> bool {
         self.operations.get(&identity).is_some_and(|operation| operation.answered_success)
     }
 
     /// Others that have its key may be known no more: their digests were replaced before it was read.
-    pub fn overtaken(&self, identity: Link) -> bool {
+    pub fn overtaken(&self, identity: KeyDigest) -> bool {
         self.operations.get(&identity).is_some_and(|operation| operation.overtaken)
     }
 
     /// The fields of one of its attempts were gone when another came, and with them who else asked for the same.
-    fn partly_sealed(&self, identity: Link) -> bool {
+    fn partly_sealed(&self, identity: KeyDigest) -> bool {
         self.operations.get(&identity).is_some_and(|operation| operation.partly_sealed)
     }
 
     /// Whether another operation sent by `made`, or an answer to this one, may have made the record of this key.
-    pub fn otherwise_explained(&self, identity: Link, key: Link, made: Moment) -> bool {
+    pub fn otherwise_explained(&self, identity: KeyDigest, key: KeyDigest, made: Moment) -> bool {
         let known_no_more = self.overtaken(identity) || self.partly_sealed(identity);
         known_no_more || self.keys.get(&key).is_some_and(|of| of.otherwise_made(identity, made))
     }
 
     /// A delete of the record that may have been applied at or after `from`.
-    pub fn deleted_since(&self, key: Link, from: Option<Moment>) -> bool {
+    pub fn deleted_since(&self, key: KeyDigest, from: Option<Moment>) -> bool {
         self.keys.get(&key).is_some_and(|of| of.deletes.iter().any(|other| self.may_follow(other, from)))
     }
 
@@ -233,7 +233,7 @@ impl<'a> Group<'a> {
     }
 
     /// Until then what is shown may be a record that a delete takes away, or took away without that every replica knows it.
-    pub fn deletes_settled(&self, key: Link) -> Option<Moment> {
+    pub fn deletes_settled(&self, key: KeyDigest) -> Option<Moment> {
         let of = self.keys.get(&key)?;
         let all = |delete: &&Attempt| match of.delete_in_doubt {
             true => self.settled(delete.facts.identity),
@@ -243,19 +243,19 @@ impl<'a> Group<'a> {
     }
 
     /// Creates of the record that may have been applied at or after `from`.
-    pub fn creates_since(&self, key: Link, from: Option<Moment>) -> impl Iterator<Item = &'a Attempt> {
+    pub fn creates_since(&self, key: KeyDigest, from: Option<Moment>) -> impl Iterator<Item = &'a Attempt> {
         let creates = self.keys.get(&key).map_or(&[][..], |of| of.creates.as_slice());
         creates.iter().copied().filter(move |create| self.may_follow(create, from))
     }
 
-    /// An operation was told that it made the record, sent at or after `from`.
-    pub fn made_since(&self, key: Link, from: Option<Moment>) -> bool {
+    /// An operation was answered that it made the record, sent at or after `from`.
+    pub fn made_since(&self, key: KeyDigest, from: Option<Moment>) -> bool {
         self.keys.get(&key).is_some_and(|of| of.made_since(from))
     }
 
     /// An operation that asked for the record's unique key can have made it: whoever sent no such key did not.
     pub fn is_keyed(&self, record: &Record) -> bool {
-        record.id.as_deref().is_some_and(|id| self.keyed.contains(id))
+        record.id.as_deref().is_some_and(|id| self.unique_key.contains(id))
     }
 
     /// When a record was first known to be there, by whichever look.
@@ -264,25 +264,25 @@ impl<'a> Group<'a> {
     }
 
     /// A record was there before the operation was sent, by whichever attempt's look.
-    pub fn seen_before(&self, identity: Link, record: &Record) -> bool {
+    pub fn seen_before(&self, identity: KeyDigest, record: &Record) -> bool {
         let seen = record.id.as_deref().and_then(|id| self.first_seen_at_all.get(id));
         seen.is_some_and(|seen| *seen < self.first(identity).earliest)
     }
 
     /// What another operation asked for, or another effect of this one, matches the record, and it may have been applied.
-    pub fn explained_by_another(&self, item: (Link, usize), record: &Record) -> bool {
-        let makers = record.id.as_deref().and_then(|id| self.matched.get(id));
-        makers.is_some_and(|makers| makers.iter().any(|maker| *maker != item))
+    pub fn explained_by_another(&self, item: (KeyDigest, usize), record: &Record) -> bool {
+        let claimants = record.id.as_deref().and_then(|id| self.matched.get(id));
+        claimants.is_some_and(|claimants| claimants.iter().any(|claimant| *claimant != item))
     }
 
     /// A create of the record whose outcome is not known.
-    pub fn create_in_doubt(&self, key: Link) -> bool {
+    pub fn create_in_doubt(&self, key: KeyDigest) -> bool {
         self.keys.get(&key).is_some_and(|of| of.create_in_doubt)
     }
 
     /// Another operation that writes one of the same fields, or deletes or makes the record, and may have been applied.
     /// With `from`, only one that may have been applied at or after it.
-    pub fn also_written(&self, identity: Link, effect: &Effect, from: Option<Moment>) -> bool {
+    pub fn also_written(&self, identity: KeyDigest, effect: &Effect, from: Option<Moment>) -> bool {
         let Some(key) = effect.key else { return true };
         let writes = |other: &Effect| match other.kind {
             Kind::Update => other.key == Some(key) && other.targets.iter().any(|t| effect.targets.contains(t)),
@@ -307,18 +307,18 @@ impl<'a> Group<'a> {
     }
 
     /// A record of this key was seen under another id, by whichever attempt's look or verdict.
-    pub fn seen_otherwise(&self, key: Link, id: Option<&str>) -> bool {
+    pub fn seen_otherwise(&self, key: KeyDigest, id: Option<&str>) -> bool {
         self.keys.get(&key).is_some_and(|of| of.seen_otherwise(id))
     }
 
     /// The record of this key was another one at a moment after this one.
-    pub fn seen_otherwise_after(&self, key: Link, id: Option<&str>, moment: Moment) -> bool {
+    pub fn seen_otherwise_after(&self, key: KeyDigest, id: Option<&str>, moment: Moment) -> bool {
         let of = id.and_then(|id| Some((id, self.keys.get(&key)?)));
         of.is_some_and(|(id, of)| of.seen_otherwise_after(id, moment))
     }
 
     /// When the record of this key was seen under this id first, by whichever attempt's look or verdict.
-    pub fn first_seen(&self, key: Link, id: &str) -> Option<Moment> {
+    pub fn first_seen(&self, key: KeyDigest, id: &str) -> Option<Moment> {
         self.keys.get(&key)?.first_seen(id)
     }
 
@@ -327,7 +327,7 @@ impl<'a> Group<'a> {
     pub fn sent_again_since(&self, attempt: &Attempt, moment: Moment) -> bool {
         let unique = |kind: Kind| matches!(kind, Kind::Create | Kind::Delete | Kind::Update | Kind::Upsert);
         let keys = attempt.facts.effects.iter().filter(|effect| unique(effect.kind));
-        let keys: Vec<(Kind, Link)> = keys.filter_map(|effect| Some((effect.kind, effect.key?))).collect();
+        let keys: Vec<(Kind, KeyDigest)> = keys.filter_map(|effect| Some((effect.kind, effect.key?))).collect();
         self.attempts.iter().any(|other| {
             let of_it = other.facts.identity == attempt.facts.identity
                 && reached_server(other)
@@ -339,7 +339,7 @@ impl<'a> Group<'a> {
     }
 
     /// Every look at this key by any attempt of the group.
-    pub fn looks_at(&self, key: Link) -> impl Iterator<Item = &'a Look> {
+    pub fn looks_at(&self, key: KeyDigest) -> impl Iterator<Item = &'a Look> {
         self.attempts.iter().flat_map(move |attempt| {
             attempt.looks.iter().filter(move |look| {
                 attempt.facts.effects.get(look.effect).is_some_and(|effect| effect.key == Some(key))
@@ -347,15 +347,15 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// The record of this key was seen once, by whichever attempt's look, or a retry was told that it is there.
-    pub fn seen_present(&self, key: Link) -> bool {
+    /// The record of this key was seen once, by whichever attempt's look, or a retry was answered that it is there.
+    pub fn seen_present(&self, key: KeyDigest) -> bool {
         self.keys.get(&key).is_some_and(|of| of.found || of.said_to_be_there)
     }
 }
 
 /// What each record of a look matches, of that which may have been applied, by operation and effect.
-fn matched(attempts: &[Attempt]) -> BTreeMap<&str, Vec<(Link, usize)>> {
-    let mut matched: BTreeMap<&str, Vec<(Link, usize)>> = BTreeMap::new();
+fn matched(attempts: &[Attempt]) -> BTreeMap<&str, Vec<(KeyDigest, usize)>> {
+    let mut matched: BTreeMap<&str, Vec<(KeyDigest, usize)>> = BTreeMap::new();
     for attempt in attempts.iter().filter(|attempt| maybe_applied(attempt)) {
         for look in attempt.looks.iter().filter(|look| look.current) {
             let item = (attempt.facts.identity, look.effect);
@@ -372,14 +372,14 @@ fn matched(attempts: &[Attempt]) -> BTreeMap<&str, Vec<(Link, usize)>> {
 }
 
 /// When each operation is settled with all that it shares a key with, directly or through others.
-fn settled_apart(case: &Case) -> BTreeMap<Link, Moment> {
+fn settled_apart(case: &Case) -> BTreeMap<KeyDigest, Moment> {
     let effects = |attempt: &'_ Attempt| attempt.facts.effects.iter().any(|effect| effect.owner.is_some());
     if !case.attempts.iter().any(effects) {
         return BTreeMap::new();
     }
-    let mut by_link: BTreeMap<Link, Vec<usize>> = BTreeMap::new();
+    let mut by_link: BTreeMap<KeyDigest, Vec<usize>> = BTreeMap::new();
     for (index, attempt) in case.attempts.iter().enumerate() {
-        for link in links(attempt) {
+        for link in group_keys(attempt) {
             by_link.entry(link).or_default().push(index);
         }
     }
@@ -392,7 +392,7 @@ fn settled_apart(case: &Case) -> BTreeMap<Link, Moment> {
                 let attempt = &case.attempts[index];
                 together.push(attempt);
                 // A link leads on once, however many share it.
-                open.extend(links(attempt).filter_map(|link| by_link.remove(&link)).flatten());
+                open.extend(group_keys(attempt).filter_map(|link| by_link.remove(&link)).flatten());
             }
         }
         let until = settled(&case.windows, together.iter().copied(), |attempt| window(&case.windows, attempt));
@@ -402,7 +402,7 @@ fn settled_apart(case: &Case) -> BTreeMap<Link, Moment> {
 }
 
 /// What an attempt hangs together with others by, an owner's list that it has no place in by itself left out.
-fn links(attempt: &Attempt) -> impl Iterator<Item = Link> + '_ {
+fn group_keys(attempt: &Attempt) -> impl Iterator<Item = KeyDigest> + '_ {
     attempt.facts.effects.iter().flat_map(Effect::keys).chain([attempt.facts.identity])
 }
 
@@ -476,7 +476,7 @@ pub fn in_doubt(attempt: &Attempt) -> bool {
     reached_server(attempt) && attempt.facts.window != Window::None
 }
 
-/// It was told that it succeeded.
+/// It was answered with success.
 pub fn succeeded(attempt: &Attempt) -> bool {
     let success = |status: u16| (200..300).contains(&status);
     maybe_succeeded(attempt) && !attempt.facts.already_there && attempt.facts.http_status.is_some_and(success)
@@ -498,13 +498,13 @@ pub fn maybe_succeeded(attempt: &Attempt) -> bool {
         && attempt.facts.http_status.is_none_or(may_have_said_so)
 }
 
-/// In doubt, or perhaps told that it succeeded; or told that something is there already, which may be what it made itself, when
+/// In doubt, or perhaps answered with success; or answered that something is there already, which may be what it made itself, when
 /// something on the way sent it twice.
 pub fn maybe_applied(attempt: &Attempt) -> bool {
     in_doubt(attempt) || maybe_succeeded(attempt) || is_said_to_be_there(attempt)
 }
 
-/// It makes something, and was told that it, or another of its keys, is there already.
+/// It makes something, and was answered that it, or another of its keys, is there already.
 fn is_said_to_be_there(attempt: &Attempt) -> bool {
     let makes = |effect: &Effect| matches!(effect.kind, Kind::Create | Kind::Member | Kind::Upsert);
     attempt.facts.already_there
@@ -523,6 +523,6 @@ pub fn own_id(look: &Look) -> Option<&str> {
     look.records.first().filter(|record| record.own)?.id.as_deref()
 }
 
-fn has(attempt: &Attempt, kind: Kind, key: Link) -> bool {
+fn has(attempt: &Attempt, kind: Kind, key: KeyDigest) -> bool {
     attempt.facts.effects.iter().any(|effect| effect.kind == kind && effect.key == Some(key))
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::table::*;
 use super::{Decision, decide};
 use crate::clock::{Moment, Span};
-use crate::evidence::{Attempt, Case, Class, Effect, Kind, Link, Look, Record, Settled, Window, Windows};
+use crate::evidence::{Attempt, Case, Class, Effect, KeyDigest, Kind, Look, Record, Settled, Window, Windows};
 use crate::words::{Action, Compared, Control, Failure, Outcome, Reason, Seen, Status};
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -40,7 +40,7 @@ fn an_effect() -> impl Strategy<Value = Effect> {
 }
 
 /// What a request shows, by which it is told from others under its operation id.
-fn values() -> impl Strategy<Value = Vec<(String, Link)>> {
+fn values() -> impl Strategy<Value = Vec<(String, KeyDigest)>> {
     let of = |name: &'static str| {
         let value = prop_oneof![2 => Just(None), 3 => Just(Some(240u8)), 1 => Just(Some(241))];
         value.prop_map(move |value| value.map(|value| (name.to_owned(), link(value))))
@@ -142,8 +142,8 @@ fn an_attempt() -> impl Strategy<Value = Attempt> {
                 sent_ahead,
             )| {
                 looks.sort_by_key(|look| look.asked);
-                let mut told = attempt(Kind::Create).op(op).class(class).sent(sent.unwrap_or(0));
-                let facts = &mut told.facts;
+                let mut attempted = attempt(Kind::Create).op(op).class(class).sent(sent.unwrap_or(0));
+                let facts = &mut attempted.facts;
                 (facts.failure, facts.window, facts.http_status) = (failure, window, status);
                 (facts.sent, facts.sent_ahead) = (sent.map(at), sent_ahead);
                 (facts.effects, facts.repeat_blocked) = (effects, repeat_blocked);
@@ -158,12 +158,12 @@ fn an_attempt() -> impl Strategy<Value = Attempt> {
                     looks: 0,
                 });
                 if held {
-                    told.verdict = verdict
+                    attempted.verdict = verdict
                 } else {
-                    told.told = verdict
+                    attempted.prior = verdict
                 }
-                told.looks = looks;
-                told
+                attempted.looks = looks;
+                attempted
             },
         )
 }
@@ -224,7 +224,7 @@ fn renamed(id: &str, names: [&str; 2]) -> String {
 /// The same case with other digests, in another order among themselves, and other ids of records.
 fn rename(case: &Case, digests: &[u8], names: [&str; 2]) -> Case {
     let mut case = case.clone();
-    let other = |link: &mut Link| *link = Link(link.0.map(|byte| digests[usize::from(byte)]));
+    let other = |link: &mut KeyDigest| *link = KeyDigest(link.0.map(|byte| digests[usize::from(byte)]));
     for attempt in &mut case.attempts {
         other(&mut attempt.facts.identity);
         attempt.facts.effects.iter_mut().flat_map(Effect::digests_mut).for_each(other);
@@ -232,7 +232,7 @@ fn rename(case: &Case, digests: &[u8], names: [&str; 2]) -> Case {
             record.id = record.id.as_deref().map(|id| renamed(id, names));
             record.values.iter_mut().for_each(other);
         }
-        for before in attempt.verdict.iter_mut().chain(&mut attempt.told) {
+        for before in attempt.verdict.iter_mut().chain(&mut attempt.prior) {
             before.server_id = before.server_id.as_deref().map(|id| renamed(id, names));
         }
     }

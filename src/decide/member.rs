@@ -5,14 +5,14 @@
 use super::age::Age;
 use super::group::{Group, maybe_applied};
 use super::matching::Fit;
+use super::ownership::{Known, Matchings, age_of, candidates, conclusive};
 use super::view::{self, Absence, View, matched_on, store_or_review};
-use super::whose::{Known, Matchings, age_of, candidates, conclusive};
 use super::{Decision, defer, settle};
-use crate::evidence::{Attempt, Effect, Kind, Link, Look, Record};
+use crate::evidence::{Attempt, Effect, KeyDigest, Kind, Look, Record};
 use crate::words::{Action, Control, Outcome, Reason, Status};
 
 /// The rows "create, not unique, listed under a known owner" of the verdict table.
-pub fn decide(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
+pub fn decide(group: &Group, ownership: &Matchings, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
     let identity = attempt.facts.identity;
     if effect.key.is_none() {
         return super::unobservable();
@@ -42,7 +42,7 @@ pub fn decide(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize,
         return settle(Status::DuplicateRisk, Outcome::Unknown, Reason::AmbiguousMatch, Action::Review)
             .because("a record matches, but others that may have made it are known no more".into());
     }
-    match whose.get(&(identity, index)) {
+    match ownership.get(&(identity, index)) {
         Some(Some(known)) => fitted(group, identity, effect, look, known),
         _ => defer(Reason::Inconclusive, Action::Wait)
             .because("another operation under the same owner has not been looked at yet".into()),
@@ -68,7 +68,7 @@ fn absent(
     if once || group.answered_success(identity) {
         return review(
             Reason::RemovedSince,
-            "none matches now, but one did once or the operation was told that it succeeded",
+            "none matches now, but one did once or the operation was answered with success",
         );
     }
     if group.overtaken(identity) {
@@ -111,7 +111,7 @@ fn makes_owner(attempt: &Attempt, effect: &Effect) -> bool {
 }
 
 /// A record that is equal in some fields and not in others, is not surely older, and that nothing else explains.
-fn written_otherwise(group: &Group, item: (Link, usize), look: &Look) -> bool {
+fn written_otherwise(group: &Group, item: (KeyDigest, usize), look: &Look) -> bool {
     let (identity, _) = item;
     let near = |record: &&Record| {
         record.nearly_matches()
@@ -126,7 +126,7 @@ fn written_otherwise(group: &Group, item: (Link, usize), look: &Look) -> bool {
     able && look.fields != Control::Held && look.records.iter().any(|record| near(&record))
 }
 
-fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, known: &Known) -> Decision {
+fn fitted(group: &Group, identity: KeyDigest, effect: &Effect, look: &Look, known: &Known) -> Decision {
     let review = |outcome, reason, action, why: &str| {
         settle(Status::DuplicateRisk, outcome, reason, action).because(why.to_owned())
     };
@@ -167,7 +167,7 @@ fn fitted(group: &Group, identity: Link, effect: &Effect, look: &Look, known: &K
     }
 }
 
-fn one(group: &Group, identity: Link, effect: &Effect, look: &Look, record: &Record, proved: bool) -> Decision {
+fn one(group: &Group, identity: KeyDigest, effect: &Effect, look: &Look, record: &Record, proved: bool) -> Decision {
     let store = store_or_review(effect, record);
     let made_within = matches!(age_of(group, identity, record, look), Age::Within(_));
     let decision = if made_within && proved && !group.answered_success(identity) {

@@ -22,16 +22,16 @@ mod create;
 mod fold;
 mod group;
 mod inbound;
-mod keyed;
+mod index;
 pub mod matching;
 mod member;
-mod mixed;
+mod ownership;
 mod readings;
 mod requests;
-mod tally;
 mod together;
+mod unique_key;
+mod variants;
 mod view;
-mod whose;
 
 #[cfg(test)]
 mod laws;
@@ -49,7 +49,7 @@ use crate::evidence::{Attempt, Case, Class, Effect, Facts, Kind, Record, Windows
 use crate::words::{Action, Outcome, Reason, Status};
 use age::{Age, Made};
 use group::Group;
-use whose::Matchings;
+use ownership::Matchings;
 
 /// The version of the rules: another number whenever the same evidence may come to another end (status, outcome, reason,
 /// action, record, correction). Wording is no rule. It is stored with each decision, so that nobody takes what older rules
@@ -126,8 +126,8 @@ pub struct Deferral {
 pub fn decide(case: &Case) -> Vec<Decision> {
     let requests = requests::apart(case);
     let group = Group::of(&requests);
-    let whose = whose::matchings(&group);
-    let alone = group.attempts.iter().map(|attempt| decide_attempt(&group, &whose, attempt)).collect();
+    let ownership = ownership::matchings(&group);
+    let alone = group.attempts.iter().map(|attempt| decide_attempt(&group, &ownership, attempt)).collect();
     let mut decisions = together::one_for_each_operation(&group, alone);
     together::beware_of_corrections(&group, &requests, &mut decisions);
     together::wait_for_each_other(&group, &mut decisions);
@@ -145,7 +145,7 @@ pub fn operations(case: &Case) -> Vec<usize> {
 
 /// Of each of these rows the place of the first one that is an attempt of its operation, as [`operations`] tells them apart
 /// under the ids of their own.
-pub fn told_apart(rows: impl IntoIterator<Item = Facts>) -> Vec<usize> {
+pub fn distinct_requests(rows: impl IntoIterator<Item = Facts>) -> Vec<usize> {
     let attempts = rows.into_iter().map(unlooked).collect();
     operations(&Case { windows: Windows::default(), attempts, removals: Vec::new() })
 }
@@ -170,11 +170,11 @@ pub fn may_apply(facts: &Facts, windows: &Windows) -> Option<(Moment, Moment)> {
 
 /// A row of which nothing is known but what it says.
 fn unlooked(facts: Facts) -> Attempt {
-    Attempt { entry: 0, facts, looks: Vec::new(), verdict: None, told: None }
+    Attempt { entry: 0, facts, looks: Vec::new(), verdict: None, prior: None }
 }
 
 /// The verdict table, in its order.
-fn decide_attempt(group: &Group, whose: &Matchings, attempt: &Attempt) -> Decision {
+fn decide_attempt(group: &Group, ownership: &Matchings, attempt: &Attempt) -> Decision {
     match &attempt.facts.class {
         Class::BadRow { why } => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::BadRow, Action::Review)
             .because(format!("the row cannot be read: {why}; correct it by UPDATE and it is examined again")),
@@ -205,7 +205,7 @@ fn decide_attempt(group: &Group, whose: &Matchings, attempt: &Attempt) -> Decisi
         }
         Class::Planned => {
             let parts: Vec<Decision> =
-                attempt.facts.effects.iter().enumerate().map(|(i, effect)| decide_effect(group, whose, attempt, i, effect)).collect();
+                attempt.facts.effects.iter().enumerate().map(|(i, effect)| decide_effect(group, ownership, attempt, i, effect)).collect();
             let decision = expired(group, attempt, fold::fold(&attempt.facts.effects, parts));
             if group.none_was_taken(attempt) { to_be_corrected(decision) } else { decision }
         }
@@ -224,16 +224,16 @@ fn to_be_corrected(decision: Decision) -> Decision {
     }
 }
 
-fn decide_effect(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
-    let alone = |attempt: &Attempt, effect: &Effect| decide_alone(group, whose, attempt, index, effect);
-    mixed::across(group, (attempt, index, effect), alone(attempt, effect), alone)
+fn decide_effect(group: &Group, ownership: &Matchings, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
+    let alone = |attempt: &Attempt, effect: &Effect| decide_alone(group, ownership, attempt, index, effect);
+    variants::across(group, (attempt, index, effect), alone(attempt, effect), alone)
 }
 
 /// What the looks of one attempt say of its effect.
-fn decide_alone(group: &Group, whose: &Matchings, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
+fn decide_alone(group: &Group, ownership: &Matchings, attempt: &Attempt, index: usize, effect: &Effect) -> Decision {
     match effect.kind {
         Kind::Create => create::decide(group, attempt, index, effect),
-        Kind::Member => member::decide(group, whose, attempt, index, effect),
+        Kind::Member => member::decide(group, ownership, attempt, index, effect),
         Kind::Blind => unobservable(),
         Kind::Delete => change::decide_delete(group, attempt, index, effect),
         Kind::Update | Kind::Upsert => change::decide_update(group, attempt, index, effect),
@@ -261,7 +261,7 @@ fn expired(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
 /// What is new about a verdict for an entry that has one, or had one before its row was changed or another joined its
 /// group: whoever acted on the advice before must hear when it changes, unless having followed it explains the change.
 fn superseding(group: &Group, attempt: &Attempt, decision: Decision) -> Decision {
-    let before = attempt.verdict.as_ref().or(attempt.told.as_ref());
+    let before = attempt.verdict.as_ref().or(attempt.prior.as_ref());
     let (Some(before), Decision::Settle(mut verdict)) = (before, decision.clone()) else { return decision };
     // These say that nothing was known, or what was so at a time: what is said now is news, and contradicts nothing.
     let knew_nothing = matches!(

@@ -198,22 +198,22 @@ impl World {
         let (mut owners, mut attempts) = (Vec::new(), Vec::new());
         for (o, operation) in self.operations.iter().enumerate() {
             for tried in &operation.tries {
-                let told = attempt(kind).op(o as u8 + 1).sent(tried.sent);
-                let mut told = match tried.heard {
-                    Heard::Timeout => told,
-                    Heard::ServerError => told.http(),
-                    Heard::NotSent => told.not_sent(),
-                    Heard::Refused => told.answered(400),
+                let shown = attempt(kind).op(o as u8 + 1).sent(tried.sent);
+                let mut shown = match tried.heard {
+                    Heard::Timeout => shown,
+                    Heard::ServerError => shown.http(),
+                    Heard::NotSent => shown.not_sent(),
+                    Heard::Refused => shown.answered(400),
                     // What it made, it made within the minute.
-                    Heard::Success => told.answered(201).told(|a| a.facts.ended = at(tried.sent) + Span::seconds(59)),
+                    Heard::Success => shown.answered(201).with(|a| a.facts.ended = at(tried.sent) + Span::seconds(59)),
                 };
                 if !answered(tried) {
                     let looks = self.rounds[..rounds].iter();
-                    told.looks =
+                    shown.looks =
                         looks.map(|(m, sights)| self.look(kind, operation, *m, sights[attempts.len()])).collect();
                 }
                 owners.push(o);
-                attempts.push(told);
+                attempts.push(shown);
             }
         }
         (owners, Case { windows: windows(), attempts, removals: vec![] })
@@ -331,15 +331,15 @@ impl<'a> Evidence<'a> {
             }
             histories = longer;
         }
-        // An operation that was told of success made at least one, here or where nobody has looked for it.
+        // An operation that was answered with success made at least one, here or where nobody has looked for it.
         histories
             .retain(|history| (0..self.fits.len()).all(|o| !self.surely_applied(o) || !made_by(history, o).is_empty()));
         histories
     }
 
     fn surely_applied(&self, o: usize) -> bool {
-        let told = |tried: &Try| tried.heard == Heard::Success && self.last[o].is_some_and(|last| tried.sent < last);
-        self.world.operations[o].tries.iter().any(told)
+        let shown = |tried: &Try| tried.heard == Heard::Success && self.last[o].is_some_and(|last| tried.sent < last);
+        self.world.operations[o].tries.iter().any(shown)
     }
 
     /// Whether the operation may have done something, or may yet do it, that its looks could not show.
@@ -354,11 +354,11 @@ fn made_by(history: &[Option<usize>], o: usize) -> Vec<usize> {
 }
 
 /// What was said of an operation's attempt, against every history.
-fn check(told: &Evidence, o: usize, verdict: &Verdict) -> Result<(), TestCaseError> {
-    let histories = told.histories();
+fn check(shown: &Evidence, o: usize, verdict: &Verdict) -> Result<(), TestCaseError> {
+    let histories = shown.histories();
     prop_assert!(!histories.is_empty(), "the true history is one of them");
     let id = verdict.server_id.as_deref().and_then(|id| id.parse::<usize>().ok());
-    let at = id.and_then(|id| told.seen.iter().position(|t| *t == id));
+    let at = id.and_then(|id| shown.seen.iter().position(|t| *t == id));
     // Histories in which as few records as possible are from before.
     let busy = |h: &Vec<Option<usize>>| h.iter().flatten().count();
     let most = histories.iter().map(busy).max().unwrap_or_default();
@@ -370,32 +370,32 @@ fn check(told: &Evidence, o: usize, verdict: &Verdict) -> Result<(), TestCaseErr
         }
         // Every attempt that left its sender was answered, and it succeeded: that needs no look.
         Outcome::Satisfied if verdict.server_id.is_none() => {
-            let tries = || told.world.operations[o].tries.iter();
+            let tries = || shown.world.operations[o].tries.iter();
             prop_assert!(tries().any(|tried| tried.heard == Heard::Success), "satisfied without record or answer");
             let open = |tried: &Try| matches!(tried.heard, Heard::Timeout | Heard::ServerError);
             prop_assert!(!tries().any(open), "satisfied by an answer, though another attempt is in doubt");
         }
         Outcome::Satisfied => {
-            prop_assert!(at.is_some_and(|t| told.fits[o][t]), "satisfied without a fitting record");
-            if told.kind == Kind::Member {
-                let its = |h: &Vec<Option<usize>>| at.is_some_and(|t| h[t].is_none_or(|maker| maker == o));
+            prop_assert!(at.is_some_and(|t| shown.fits[o][t]), "satisfied without a fitting record");
+            if shown.kind == Kind::Member {
+                let its = |h: &Vec<Option<usize>>| at.is_some_and(|t| h[t].is_none_or(|claimant| claimant == o));
                 prop_assert!(fullest().all(its), "satisfied by another operation's record");
             }
         }
         Outcome::NotApplied => {
             prop_assert!(histories.iter().all(|h| made_by(h, o).is_empty()), "not-applied, but it can have been");
-            let blocked = told.kind == Kind::Create && !told.seen.is_empty();
-            prop_assert!(blocked || !told.unseen(o), "not-applied, but it may yet become so");
+            let blocked = shown.kind == Kind::Create && !shown.seen.is_empty();
+            prop_assert!(blocked || !shown.unseen(o), "not-applied, but it may yet become so");
         }
         Outcome::Duplicated => {
-            let twice = |h: &Vec<Option<usize>>| (0..told.fits.len()).any(|o| made_by(h, o).len() > 1);
+            let twice = |h: &Vec<Option<usize>>| (0..shown.fits.len()).any(|o| made_by(h, o).len() > 1);
             // Where a record may be older, the table asks for the number of records only.
-            let new = told.seen.iter().all(|t| told.world.things[*t].dated);
+            let new = shown.seen.iter().all(|t| shown.world.things[*t].dated);
             prop_assert!(!new || histories.iter().all(twice), "duplicated, but there is a history without");
             // The table asks for as many entries as records, not which of them can have made which.
-            let fitting = told.fits[o].iter().filter(|fits| **fits).count();
-            let taken = |tried: &&Try| tried.span(told.kind).is_some();
-            let entries = told.world.operations[o].tries.iter().filter(taken).count();
+            let fitting = shown.fits[o].iter().filter(|fits| **fits).count();
+            let taken = |tried: &&Try| tried.span(shown.kind).is_some();
+            let entries = shown.world.operations[o].tries.iter().filter(taken).count();
             prop_assert!(fitting > 1 && entries > 1, "duplicated, but it cannot have made two");
         }
         Outcome::PartlyApplied | Outcome::Unknown => {}
@@ -407,14 +407,14 @@ fn check(told: &Evidence, o: usize, verdict: &Verdict) -> Result<(), TestCaseErr
 fn tell(world: &World, kind: Kind) -> Result<(), TestCaseError> {
     for rounds in 0..=world.rounds.len() {
         let (owners, case) = world.case(kind, rounds);
-        let told = Evidence::of(world, kind, rounds);
+        let shown = Evidence::of(world, kind, rounds);
         let decisions = decide(&case);
         for ((attempt, decision), o) in case.attempts.iter().zip(&decisions).zip(owners) {
             if attempt.facts.http_status.is_some_and(|status| status < 500) {
                 continue;
             }
             match decision {
-                Decision::Settle(verdict) => check(&told, o, verdict)?,
+                Decision::Settle(verdict) => check(&shown, o, verdict)?,
                 Decision::Defer(_) => {
                     let known = world.clear && rounds == world.rounds.len();
                     prop_assert!(!known, "all is settled and confirmed, yet {}", text(decision));
@@ -429,8 +429,8 @@ fn tell(world: &World, kind: Kind) -> Result<(), TestCaseError> {
 fn tell_all(world: &World) -> Result<(), TestCaseError> {
     let rounds = world.rounds.len();
     let (owners, case) = world.case(Kind::Member, rounds);
-    let told = Evidence::of(world, Kind::Member, rounds);
-    let histories = told.histories();
+    let shown = Evidence::of(world, Kind::Member, rounds);
+    let histories = shown.histories();
     for (decision, o) in decide(&case).iter().zip(owners) {
         let made: Vec<usize> = made_by(&histories[0], o);
         let same = histories.iter().all(|h| made_by(h, o) == made);
@@ -439,7 +439,7 @@ fn tell_all(world: &World) -> Result<(), TestCaseError> {
             [] if same => prop_assert_eq!(verdict.reason, Reason::ConfirmedAbsent),
             [one] if same => {
                 prop_assert_eq!(verdict.outcome, Outcome::Applied);
-                prop_assert_eq!(verdict.server_id.clone(), Some(told.seen[one].to_string()));
+                prop_assert_eq!(verdict.server_id.clone(), Some(shown.seen[one].to_string()));
             }
             _ if histories.iter().all(|h| made_by(h, o).len() > 1) => {
                 prop_assert_eq!(verdict.outcome, Outcome::Duplicated);
@@ -448,7 +448,7 @@ fn tell_all(world: &World) -> Result<(), TestCaseError> {
                 // It may have made another as well; this one is its in any case.
                 Outcome::Applied => {
                     let id = verdict.server_id.as_deref();
-                    let at = told.seen.iter().position(|t| id == Some(t.to_string().as_str()));
+                    let at = shown.seen.iter().position(|t| id == Some(t.to_string().as_str()));
                     prop_assert!(at.is_some_and(|t| histories.iter().all(|h| h[t] == Some(o))));
                 }
                 outcome => prop_assert!(!matches!(outcome, Outcome::Satisfied | Outcome::NotApplied)),

@@ -9,16 +9,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Moment;
-use crate::evidence::{Attempt, Case, Class, Link};
+use crate::evidence::{Attempt, Case, Class, KeyDigest};
 use crate::words::Direction;
 
 /// A case in which every operation has an identity of its own.
 pub struct Requests<'a> {
     pub case: Cow<'a, Case>,
     /// Operations that share their id with another.
-    pub sharing: BTreeMap<Link, Link>,
+    pub sharing: BTreeMap<KeyDigest, KeyDigest>,
     /// Attempts, by their place, that count for another operation than their own, too.
-    pub also: Vec<(usize, Link)>,
+    pub also: Vec<(usize, KeyDigest)>,
 }
 
 /// What a row is told from others by. Of a row that cannot be read nothing is known, and it fits all.
@@ -26,7 +26,7 @@ pub struct Requests<'a> {
 struct Signature<'a> {
     call: Option<(bool, Option<&'a str>)>,
     /// Of each name of a key or field what it says; several where its URL can be read in several ways.
-    values: BTreeMap<(&'a str, &'a str), BTreeSet<Link>>,
+    values: BTreeMap<(&'a str, &'a str), BTreeSet<KeyDigest>>,
     /// How many there are of what a request may hold several of: `child 1`, `child 2`.
     parts: BTreeMap<&'a str, usize>,
     sealed: Option<Moment>,
@@ -43,7 +43,7 @@ impl<'a> Signature<'a> {
         };
         // Deliveries of one event are one operation, whatever else they say.
         let told_by_values = facts.direction == Direction::Outbound;
-        let mut values: BTreeMap<(&str, &str), BTreeSet<Link>> = BTreeMap::new();
+        let mut values: BTreeMap<(&str, &str), BTreeSet<KeyDigest>> = BTreeMap::new();
         let mut parts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for effect in facts.effects.iter().filter(|_| told_by_values) {
             let numbered = effect.name.rsplit_once(' ').filter(|(_, number)| number.parse::<usize>().is_ok());
@@ -81,7 +81,7 @@ impl<'a> Signature<'a> {
 /// Gives every operation an identity of its own.
 pub fn apart(case: &Case) -> Requests<'_> {
     let mut requests = Requests { case: Cow::Borrowed(case), sharing: BTreeMap::new(), also: Vec::new() };
-    let mut by_id: BTreeMap<Link, Vec<usize>> = BTreeMap::new();
+    let mut by_id: BTreeMap<KeyDigest, Vec<usize>> = BTreeMap::new();
     for (place, attempt) in case.attempts.iter().enumerate() {
         by_id.entry(attempt.facts.identity).or_default().push(place);
     }
@@ -92,7 +92,7 @@ pub fn apart(case: &Case) -> Requests<'_> {
 }
 
 impl Requests<'_> {
-    fn divide(&mut self, case: &Case, id: Link, places: &[usize]) {
+    fn divide(&mut self, case: &Case, id: KeyDigest, places: &[usize]) {
         let mut of: BTreeMap<Signature, Vec<usize>> = BTreeMap::new();
         for &place in places {
             of.entry(Signature::of(&case.attempts[place])).or_default().push(place);
@@ -104,7 +104,7 @@ impl Requests<'_> {
             return;
         }
         // Rows that fit the same others are attempts of one operation.
-        let mut operations: BTreeMap<&BTreeSet<usize>, Link> = BTreeMap::new();
+        let mut operations: BTreeMap<&BTreeSet<usize>, KeyDigest> = BTreeMap::new();
         for others in &fitting {
             let number = operations.len() as u32;
             operations.entry(others).or_insert_with(|| numbered(id, number));
@@ -133,7 +133,7 @@ fn fitting(signatures: &[&Signature]) -> Vec<BTreeSet<usize>> {
         let said = common.filter(|_| signature.sealed.is_none()).and_then(|name| signature.values.get(&name))?;
         said.first().filter(|_| said.len() == 1).copied()
     };
-    let mut alike: BTreeMap<Option<Link>, Vec<usize>> = BTreeMap::new();
+    let mut alike: BTreeMap<Option<KeyDigest>, Vec<usize>> = BTreeMap::new();
     for (place, signature) in signatures.iter().enumerate() {
         alike.entry(value(signature)).or_default().push(place);
     }
@@ -150,10 +150,10 @@ fn fitting(signatures: &[&Signature]) -> Vec<BTreeSet<usize>> {
 }
 
 /// The identity of one of several operations under an id; the first one keeps it.
-fn numbered(id: Link, number: u32) -> Link {
+fn numbered(id: KeyDigest, number: u32) -> KeyDigest {
     let mut bytes = id.0;
     for (byte, other) in bytes[12..].iter_mut().zip(number.to_be_bytes()) {
         *byte ^= other;
     }
-    Link(bytes)
+    KeyDigest(bytes)
 }

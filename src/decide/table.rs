@@ -19,7 +19,7 @@ mod together;
 
 use super::{Decision, decide};
 use crate::clock::{Moment, Span};
-use crate::evidence::{Attempt, Case, Class, Effect, Facts, Kind, Link, Look, Record, Settled, Window, Windows};
+use crate::evidence::{Attempt, Case, Class, Effect, Facts, KeyDigest, Kind, Look, Record, Settled, Window, Windows};
 use crate::words::{Action, Compared, Control, Direction, Failure, Outcome, Reason, Seen, Status};
 
 /// The first attempt's minute.
@@ -32,8 +32,8 @@ pub fn at(minute: i64) -> Moment {
     START + Span(minute * 60_000)
 }
 
-pub fn link(n: u8) -> Link {
-    Link([n; 16])
+pub fn link(n: u8) -> KeyDigest {
+    KeyDigest([n; 16])
 }
 
 /// An effect on the key (or the owner) that the tests share.
@@ -81,18 +81,18 @@ pub fn attempt(kind: Kind) -> Attempt {
         repeat_blocked: false,
         effects: vec![effect(kind)],
     };
-    Attempt { entry: 1, facts, looks: vec![], verdict: None, told: None }
+    Attempt { entry: 1, facts, looks: vec![], verdict: None, prior: None }
 }
 
 /// What may be said otherwise of an attempt.
-pub trait Told: Sized {
-    fn told(self, change: impl FnOnce(&mut Attempt)) -> Self;
+pub trait With: Sized {
+    fn with(self, change: impl FnOnce(&mut Attempt)) -> Self;
 
     fn op(self, n: u8) -> Self {
-        self.told(|a| a.facts.identity = link(n))
+        self.with(|a| a.facts.identity = link(n))
     }
     fn sent(self, minute: i64) -> Self {
-        self.told(|a| (a.facts.sent, a.facts.ended) = (Some(at(minute)), at(minute)))
+        self.with(|a| (a.facts.sent, a.facts.ended) = (Some(at(minute)), at(minute)))
     }
     fn http(self) -> Self {
         self.failed(Failure::Http, Window::ServerError, Some(503))
@@ -107,23 +107,23 @@ pub trait Told: Sized {
         self.failed(Failure::Answered, Window::None, Some(status))
     }
     fn failed(self, failure: Failure, window: Window, status: Option<u16>) -> Self {
-        self.told(|a| (a.facts.failure, a.facts.window, a.facts.http_status) = (Some(failure), window, status))
+        self.with(|a| (a.facts.failure, a.facts.window, a.facts.http_status) = (Some(failure), window, status))
     }
     fn class(self, class: Class) -> Self {
-        self.told(|a| a.facts.class = class)
+        self.with(|a| a.facts.class = class)
     }
     /// The server blocks a repeat of every effect.
     fn blocked(self) -> Self {
-        self.told(|a| a.facts.repeat_blocked = true)
+        self.with(|a| a.facts.repeat_blocked = true)
     }
     fn effects<const N: usize>(self, effects: [Effect; N]) -> Self {
-        self.told(|a| a.facts.effects = effects.into())
+        self.with(|a| a.facts.effects = effects.into())
     }
     fn changed(self, change: impl FnOnce(&mut Effect)) -> Self {
-        self.told(|a| change(&mut a.facts.effects[0]))
+        self.with(|a| change(&mut a.facts.effects[0]))
     }
     fn saw<const N: usize>(self, looks: [Look; N]) -> Self {
-        self.told(|a| a.looks.extend(looks))
+        self.with(|a| a.looks.extend(looks))
     }
     /// It was settled before.
     fn settled(self, minute: i64, outcome: Outcome, reason: Reason, id: Option<&str>) -> Self {
@@ -137,7 +137,7 @@ pub trait Told: Sized {
             _ => Action::None,
         };
         let verdict = Settled { decided: at(minute), status, outcome, reason, action, server_id, looks: 0 };
-        self.told(|a| a.verdict = Some(Settled { looks: a.looks.len(), ..verdict }))
+        self.with(|a| a.verdict = Some(Settled { looks: a.looks.len(), ..verdict }))
     }
     /// A person ended it, without knowing what became of it.
     fn closed(self, minute: i64) -> Self {
@@ -145,8 +145,8 @@ pub trait Told: Sized {
     }
 }
 
-impl Told for Attempt {
-    fn told(mut self, change: impl FnOnce(&mut Attempt)) -> Attempt {
+impl With for Attempt {
+    fn with(mut self, change: impl FnOnce(&mut Attempt)) -> Attempt {
         change(&mut self);
         self
     }

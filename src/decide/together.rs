@@ -6,12 +6,12 @@ use super::group::{Group, maybe_succeeded};
 use super::requests::Requests;
 use super::{Decision, Deferral, Verdict, settle};
 use crate::clock::Moment;
-use crate::evidence::{Attempt, Class, Kind, Link};
+use crate::evidence::{Attempt, Class, KeyDigest, Kind};
 use crate::words::{Action, Outcome, Reason, Seen, Status};
 
 /// Gives all attempts of each operation one decision.
 pub fn one_for_each_operation(group: &Group, mut decisions: Vec<Decision>) -> Vec<Decision> {
-    let mut places: BTreeMap<Link, Vec<usize>> = BTreeMap::new();
+    let mut places: BTreeMap<KeyDigest, Vec<usize>> = BTreeMap::new();
     for (place, attempt) in group.attempts.iter().enumerate() {
         // A row that cannot be read, and one of another environment, stands for itself.
         if attempt.facts.class == Class::Planned && !attempt.answered() {
@@ -52,7 +52,7 @@ fn counts(group: &Group, places: &[usize], decisions: &[Decision], place: usize)
     let settled = |other: &usize| matches!(decisions[*other], Decision::Settle(_));
     let behind = |other: &usize| settled(other) && is_behind(group, attempt, &group.attempts[*other]);
     let waits = matches!(decisions[place], Decision::Defer(_));
-    !(waits && attempt.verdict.as_ref().or(attempt.told.as_ref()).is_some() && places.iter().any(behind))
+    !(waits && attempt.verdict.as_ref().or(attempt.prior.as_ref()).is_some() && places.iter().any(behind))
 }
 
 /// It was looked at for the last time well before the other was.
@@ -159,7 +159,7 @@ pub fn beware_of_corrections(group: &Group, requests: &Requests, decisions: &mut
     if requests.sharing.is_empty() {
         return;
     }
-    let mut others: BTreeMap<Link, Others> = BTreeMap::new();
+    let mut others: BTreeMap<KeyDigest, Others> = BTreeMap::new();
     for (attempt, decision) in group.attempts.iter().zip(decisions.iter()) {
         let own = attempt.facts.identity;
         let Some(id) = requests.sharing.get(&own) else { continue };
@@ -222,7 +222,7 @@ pub fn wait_for_each_other(group: &Group, decisions: &mut [Decision]) {
         }
     }
     waiting.sort_by_key(|(attempt, _)| (attempt.facts.sent, attempt.entry));
-    let mut by_key: BTreeMap<Link, Vec<Waiting>> = BTreeMap::new();
+    let mut by_key: BTreeMap<KeyDigest, Vec<Waiting>> = BTreeMap::new();
     for (attempt, not_before) in waiting {
         for (kind, key) in asked_for(attempt) {
             let others = by_key.entry(key).or_default();
@@ -259,7 +259,7 @@ pub fn wait_for_each_other(group: &Group, decisions: &mut [Decision]) {
 }
 
 /// Each key that it asks for, with what it does to the record that bears it.
-fn asked_for(attempt: &Attempt) -> impl Iterator<Item = (Kind, Link)> {
+fn asked_for(attempt: &Attempt) -> impl Iterator<Item = (Kind, KeyDigest)> {
     attempt.facts.effects.iter().flat_map(|effect| effect.keys().map(|key| (effect.kind, key)))
 }
 
@@ -278,7 +278,7 @@ fn may_change(own: Kind, other: Kind) -> bool {
 #[derive(Default)]
 struct Others {
     /// Those that were applied, or may have been for all that will be known.
-    applied: BTreeSet<Link>,
+    applied: BTreeSet<KeyDigest>,
     /// Those that cannot be decided yet, and before when nothing more can be said.
-    waiting: BTreeMap<Link, Option<Moment>>,
+    waiting: BTreeMap<KeyDigest, Option<Moment>>,
 }

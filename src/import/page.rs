@@ -11,7 +11,7 @@ use super::quarantine::Quarantine;
 use super::row::{Row, row};
 use super::{Found, Note, Reject, Summary, csv, har, jsonl};
 use crate::clock::{Moment, Span};
-use crate::evidence::{Facts, Link};
+use crate::evidence::{Facts, KeyDigest};
 use crate::ledger::Ledger;
 use crate::ledger::import::{Candidate, Counts, Digest16, Fate, Import, Known, Mark, Page, are_two_requests};
 use crate::plan::Reader;
@@ -97,7 +97,7 @@ pub fn import(ledger: &mut Ledger, job: &Job, source: &Source) -> Result<Summary
     pages.finish()?;
     let ended = pages.import;
     if summary.all_rejected() && !job.dry_run {
-        // Read again once the file or the mapping is mended.
+        // Read again once the file or the mapping is corrected.
         ledger.take_import_back(&ended, &started, (job.clock)())?;
     }
     Ok(summary)
@@ -154,7 +154,7 @@ struct Pages<'a> {
     /// Of a HAR: when the first attempt of an operation was sent, and the operation's id, by what its attempts share.
     operations: HashMap<Digest16, (Moment, String)>,
     /// Of each operation id that the file names, its first request; of so many.
-    ids: HashMap<Link, Facts>,
+    ids: HashMap<KeyDigest, Facts>,
     summary: &'a mut Summary,
 }
 
@@ -261,15 +261,15 @@ impl Pages<'_> {
                     advance: ended.then_some((waiting.mark, tail)),
                     at: (self.job.clock)(),
                 };
-                let mut told = Vec::new();
+                let mut shown = Vec::new();
                 let stored = self.ledger.import_page(&mut self.import, &page, &mut |fates| {
                     rejected.extend(taken(&waiting.rows, fates));
-                    told = fates.to_vec();
+                    shown = fates.to_vec();
                     quarantine.add(&rejected)
                 });
                 stored.with_context(|| format!("failed to import {}", self.source.path.display()))?;
                 self.most = next_page(candidates.len(), self.most, self.ledger);
-                told
+                shown
             }
         };
         self.count(&waiting.rows, &fates, &rejected, (waiting.records, waiting.left_out));

@@ -86,10 +86,10 @@ impl Quarantine {
         }
         let input = BufReader::new(File::open(&self.path)?);
         outputs::write_whole(&self.path, |output| {
-            for told in input.lines() {
-                let told = told?;
-                if serde_json::from_str::<Numbered>(&told).is_ok_and(|row| row.line <= lines) {
-                    writeln!(output, "{told}")?;
+            for shown in input.lines() {
+                let shown = shown?;
+                if serde_json::from_str::<Numbered>(&shown).is_ok_and(|row| row.line <= lines) {
+                    writeln!(output, "{shown}")?;
                 }
             }
             Ok(())

@@ -27,7 +27,7 @@ use super::history::{Histories, History};
 use super::key_of;
 use super::turn::{EntryTurn, Reading, Turn, TurnReading};
 use crate::clock::{Moment, Span};
-use crate::evidence::{Effect, Facts, Link};
+use crate::evidence::{Effect, Facts, KeyDigest};
 use crate::plan::personal::{self, Kept, Remainder};
 use crate::plan::{Reader, Row, hex, operation};
 use crate::store::{Evidence, Left, NoteKind, RunId, State, Word};
@@ -112,7 +112,7 @@ pub(super) enum Digests<'a> {
     None,
     /// Every one, for the whole group is without its fields.
     All,
-    These(&'a BTreeSet<Link>),
+    These(&'a BTreeSet<KeyDigest>),
 }
 
 impl<'a> Work<'a> {
@@ -140,9 +140,9 @@ impl<'a> Work<'a> {
     }
 
     /// A digest for a digest, likewise.
-    fn replaced(&self, group: i64, digest: &Link) -> Link {
+    fn replaced(&self, group: i64, digest: &KeyDigest) -> KeyDigest {
         let own = [&group.to_be_bytes()[..], &digest.0].concat();
-        Link(self.digest("digest", &own))
+        KeyDigest(self.digest("digest", &own))
     }
 }
 
@@ -216,7 +216,8 @@ impl Ledger {
         let mut members = members.to_vec();
         for state in members.iter_mut().filter(|state| state.read.is_none() && state.erased.is_none()) {
             let Some(row) = self.store.rows(&[state.entry])?.into_iter().next() else { continue };
-            let reading = Reading { fingerprint: work.reader.basis(), facts: work.reader.read(&row, work.now).facts };
+            let reading =
+                Reading { fingerprint: work.reader.fingerprint(), facts: work.reader.read(&row, work.now).facts };
             let reading = Some(TurnReading::New(Box::new(reading)));
             let said = EntryTurn { entry: state.entry, held: state.holds, reading, looks: Vec::new(), said: None };
             let turn = Turn { entries: vec![said], removals: Vec::new() };
@@ -257,7 +258,7 @@ impl Ledger {
         evidence: &[Evidence],
         erased: &Erased,
         group: i64,
-    ) -> Result<BTreeSet<Link>> {
+    ) -> Result<BTreeSet<KeyDigest>> {
         let mut renamed = Vec::with_capacity(evidence.len());
         let mut gone = BTreeSet::new();
         for row in evidence {
@@ -324,7 +325,7 @@ fn replace_digests(
     uses: &[Uses],
     names: &mut Names,
     named: &BTreeSet<i64>,
-) -> BTreeSet<Link> {
+) -> BTreeSet<KeyDigest> {
     let stay = uses.iter().filter(|uses| !named.contains(&uses.entry));
     let operations: BTreeSet<usize> = stay.filter_map(|uses| uses.identity).collect();
     let of_named = uses.iter().filter(|uses| named.contains(&uses.entry)).filter_map(|uses| uses.identity);
@@ -395,10 +396,10 @@ impl Work<'_> {
 }
 
 /// Every digest of facts that can be guessed from keys.
-pub(super) fn digests_under(facts: &Facts, keys: &BTreeSet<Link>) -> BTreeSet<Link> {
+pub(super) fn digests_under(facts: &Facts, keys: &BTreeSet<KeyDigest>) -> BTreeSet<KeyDigest> {
     let its = facts.effects.iter().filter(|effect| effect.keys().chain(effect.owner).any(|key| keys.contains(&key)));
     // The owner's stay: they are another person's.
-    let owners = |link: &Link| facts.effects.iter().any(|e| [e.owner, e.owner_record].contains(&Some(*link)));
+    let owners = |link: &KeyDigest| facts.effects.iter().any(|e| [e.owner, e.owner_record].contains(&Some(*link)));
     its.flat_map(Effect::digests).filter(|link| !owners(link)).collect()
 }
 

@@ -10,7 +10,7 @@ use super::erase::{Cause, Digests, Erasure, Plan, Pseudonym, Work, digests_under
 use super::form::{self, Names};
 use super::history::History;
 use super::settle::Close;
-use crate::evidence::Link;
+use crate::evidence::KeyDigest;
 use crate::plan::Reader;
 use crate::plan::subject::Subject;
 use crate::store::{State, Texts};
@@ -51,7 +51,7 @@ impl Ledger {
             }
             Ok(())
         })?;
-        let keys = subject.links();
+        let keys = subject.group_keys();
         self.store.each_evidence(&mut |evidence| {
             let names = Names::read(&evidence.row.names)?;
             let digest = |number: &usize| keys.contains(&names.digests[*number]);
@@ -142,7 +142,7 @@ impl Ledger {
         &mut self,
         work: &mut Work,
         rest: &mut std::slice::Iter<i64>,
-        whom: (&Subject, &BTreeSet<i64>, &BTreeSet<Link>),
+        whom: (&Subject, &BTreeSet<i64>, &BTreeSet<KeyDigest>),
         erasure: &Erasure,
     ) -> Result<()> {
         for group in rest {
@@ -158,7 +158,7 @@ impl Ledger {
         &mut self,
         work: &mut Work,
         group: i64,
-        (subject, targets, gone): (&Subject, &BTreeSet<i64>, &BTreeSet<Link>),
+        (subject, targets, gone): (&Subject, &BTreeSet<i64>, &BTreeSet<KeyDigest>),
         erasure: &Erasure,
     ) -> Result<()> {
         let members = self.store.members(&[group])?;
@@ -204,8 +204,8 @@ impl Ledger {
 
     /// Every digest that can be guessed from the subject: of its keys, of the fields that were written under them, of what the
     /// records showed.
-    fn digests_of(&self, subject: &Subject, targets: &[i64]) -> Result<BTreeSet<Link>> {
-        let keys = subject.links();
+    fn digests_of(&self, subject: &Subject, targets: &[i64]) -> Result<BTreeSet<KeyDigest>> {
+        let keys = subject.group_keys();
         let mut digests = keys.clone();
         for part in targets.chunks(500) {
             let states = self.store.states(part)?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::turn::{EntryTurn, LookMade, Reading, Said, Turn, TurnReading};
 use crate::clock::{Moment, Span};
 use crate::decide::{Deferral, Verdict};
-use crate::evidence::{Effect, Facts, Link, Look, Record};
+use crate::evidence::{Effect, Facts, KeyDigest, Look, Record};
 use crate::plan::personal;
 use crate::words::{Action, Compared, Control, Outcome, Reason, Seen, Status};
 
@@ -22,7 +22,7 @@ use crate::words::{Action, Compared, Control, Outcome, Reason, Seen, Status};
 pub struct Names {
     /// Digests of keys and values.
     #[serde(rename = "k", default, skip_serializing_if = "Vec::is_empty")]
-    pub digests: Vec<Link>,
+    pub digests: Vec<KeyDigest>,
     /// Texts; `None`: it was erased, and nothing is compared with it.
     #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<Option<String>>,
@@ -155,8 +155,8 @@ places!(Status, Outcome, Reason, Action, Seen, Control);
 fn frame_of(facts: &Facts) -> Facts {
     let mut frame = facts.clone();
     (frame.sent, frame.ended, frame.arrived, frame.clock_error) = (None, Moment(0), None, None);
-    (frame.identity, frame.subject, frame.sealed) = (Link([0; 16]), None, None);
-    frame.effects.iter_mut().flat_map(Effect::digests_mut).for_each(|digest| *digest = Link([0; 16]));
+    (frame.identity, frame.subject, frame.sealed) = (KeyDigest([0; 16]), None, None);
+    frame.effects.iter_mut().flat_map(Effect::digests_mut).for_each(|digest| *digest = KeyDigest([0; 16]));
     if frame.operation.is_none() {
         frame.path = String::new();
     }
@@ -229,13 +229,13 @@ fn uses_of(DocEntry(entry, _, reading, looks, said): DocEntry) -> Uses {
 
 struct Writer<'a> {
     names: Names,
-    digests: HashMap<Link, usize>,
+    digests: HashMap<KeyDigest, usize>,
     texts: HashMap<String, usize>,
     share: Share<'a>,
 }
 
 impl Writer<'_> {
-    fn digest(&mut self, digest: Link) -> usize {
+    fn digest(&mut self, digest: KeyDigest) -> usize {
         *self.digests.entry(digest).or_insert_with(|| {
             self.names.digests.push(digest);
             self.names.digests.len() - 1
@@ -438,7 +438,7 @@ struct Read<'a> {
 }
 
 impl Read<'_> {
-    fn digest(&self, number: usize) -> Result<Link> {
+    fn digest(&self, number: usize) -> Result<KeyDigest> {
         self.names.digests.get(number).copied().context("a digest of a row of evidence is missing")
     }
 

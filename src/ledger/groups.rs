@@ -144,8 +144,13 @@ impl Ledger {
         let rows = self.store.rows(&sorted(&entries))?;
         let mut rows: BTreeMap<i64, Row> = rows.into_iter().map(|row| (row.entry, row)).collect();
         let histories = self.histories(members.values().flatten().filter_map(|state| state.head))?;
-        let loading =
-            Loading { histories: &histories, reader, fingerprint: reader.basis(), now, sealed: self.sealed_until()? };
+        let loading = Loading {
+            histories: &histories,
+            reader,
+            fingerprint: reader.fingerprint(),
+            now,
+            sealed: self.sealed_until()?,
+        };
         let mut loaded = Vec::with_capacity(groups.len());
         for id in groups {
             let mut group = Group { members: Vec::new(), case: blank.clone() };

@@ -54,8 +54,8 @@ impl History {
     pub fn attempt(&self, entry: i64, held: bool) -> Option<Attempt> {
         let reading = self.reading()?;
         let last = self.verdicts.last().map(PastVerdict::settled);
-        let (verdict, told) = if held { (last, None) } else { (None, last) };
-        Some(Attempt { entry, facts: reading.facts.clone(), looks: self.looks(&reading.fingerprint), verdict, told })
+        let (verdict, prior) = if held { (last, None) } else { (None, last) };
+        Some(Attempt { entry, facts: reading.facts.clone(), looks: self.looks(&reading.fingerprint), verdict, prior })
     }
 
     /// Its looks as they count under a plan and server.

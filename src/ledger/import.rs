@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::Ledger;
 use super::record::NewEntry;
 use crate::clock::{Moment, Span};
-use crate::decide::told_apart;
+use crate::decide::distinct_requests;
 use crate::evidence::Facts;
 use crate::ids::MADE_BY_IMPORT;
 use crate::plan::{Cell, hex};
@@ -21,7 +21,7 @@ pub use crate::store::{Import, Imported as Counts, Known, Mark};
 
 /// Whether two rows that bear one operation id are two requests, each an operation of its own.
 pub fn are_two_requests(one: &Facts, other: &Facts) -> bool {
-    told_apart([one.clone(), other.clone()]) != [0, 0]
+    distinct_requests([one.clone(), other.clone()]) != [0, 0]
 }
 
 /// A salted digest.

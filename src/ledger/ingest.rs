@@ -76,7 +76,7 @@ impl Ledger {
     /// When the ledger cannot be read or written.
     pub fn ingest(&mut self, reader: &Reader, now: Moment) -> Result<bool> {
         self.store.heal()?;
-        let fingerprint = reader.basis();
+        let fingerprint = reader.fingerprint();
         let all = std::mem::take(&mut self.reads_all);
         if all || self.store.word(Word::Fingerprint)?.as_ref() != Some(&fingerprint) {
             if !self.rechecks && !self.anything_open()? {
@@ -233,7 +233,7 @@ impl Ledger {
         if let Some(head) = state.head {
             let histories = self.histories([head])?;
             if let Some(history) = histories.of(state.entry) {
-                let fingerprint = reader.basis();
+                let fingerprint = reader.fingerprint();
                 earlier = Earlier::heed(history, &fingerprint, &mut facts, row);
                 if earlier.same.is_none() || earlier.same != history.current {
                     state.read = None;
@@ -268,7 +268,7 @@ impl Ledger {
         }
         Ok(Ingested {
             state,
-            keys: facts.links().iter().map(key_of).collect(),
+            keys: facts.group_keys().iter().map(key_of).collect(),
             operation: key_of(&facts.identity),
             answered,
             news: concerns,

@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use crate::evidence::Link;
+use crate::evidence::KeyDigest;
 use crate::store::{Key, Store};
 
 pub use crate::store::sqlite::{COMPACTED_AT_ONCE, VERSION};
@@ -51,7 +51,7 @@ pub use permits::{Advised, Approval, Approved, Intent};
 pub use prune::Pruned;
 pub use record::NewEntry;
 pub use recorder::Recorder;
-pub use settle::{Close, Stored, StoredMember, Told};
+pub use settle::{Close, Ruling, Stored, StoredMember};
 pub use simulated::LooksCounted;
 
 /// An open ledger.
@@ -117,7 +117,7 @@ impl Ledger {
 }
 
 /// A key as it is stored.
-fn key_of(link: &Link) -> Key {
+fn key_of(link: &KeyDigest) -> Key {
     let [a, b, c, d, e, f, g, h, ..] = link.0;
     i64::from_be_bytes([a, b, c, d, e, f, g, h]) & i64::MAX
 }

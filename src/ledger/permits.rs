@@ -11,8 +11,8 @@ use super::{Ledger, Stored};
 use crate::clock::{Moment, Span};
 use crate::evidence::{Facts, Kind};
 use crate::plan::Reader;
-use crate::standing::{Audience, Entries, Filter, ReportRow};
 use crate::store::{Note, NoteKind, RunId, State, Written, WrittenRow};
+use crate::views::{Audience, Entries, Filter, ReportRow};
 use crate::words::{Action, Direction, Failure, Status};
 
 /// An approval holds for a day.

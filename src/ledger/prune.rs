@@ -13,7 +13,7 @@ use super::Ledger;
 use super::erase::{Cause, Digests, Mark, Plan, Pseudonym, Terms, Work};
 use super::form::{self, Names};
 use super::history::History;
-use crate::evidence::Link;
+use crate::evidence::KeyDigest;
 use crate::plan::Reader;
 use crate::store::{RunEnd, RunStart, State};
 
@@ -152,7 +152,8 @@ impl Ledger {
             operations = self.operations_of(members)?;
         }
         let stays = |mark: &&Mark| !mark.answered && !mark.due && !mark.erased;
-        let kept: BTreeSet<&Link> = marks.iter().filter(stays).filter_map(|mark| operations.get(&mark.entry)).collect();
+        let kept: BTreeSet<&KeyDigest> =
+            marks.iter().filter(stays).filter_map(|mark| operations.get(&mark.entry)).collect();
         let goes = |mark: &&Mark| {
             let with_its_operation = !mark.answered
                 || !examined
@@ -166,7 +167,7 @@ impl Ledger {
     }
 
     /// Of which operation each member is.
-    fn operations_of(&self, members: &[State]) -> Result<BTreeMap<i64, Link>> {
+    fn operations_of(&self, members: &[State]) -> Result<BTreeMap<i64, KeyDigest>> {
         let histories = self.histories(members.iter().filter_map(|state| state.head))?;
         let of = |state: &State| Some((state.entry, histories.of(state.entry)?.reading()?.facts.identity));
         Ok(members.iter().filter_map(of).collect())

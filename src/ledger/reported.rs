@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::Ledger;
 use super::turn::TurnReading;
 use crate::clock::Moment;
-use crate::standing::LastReport;
 use crate::store::NoteKind;
+use crate::views::LastReport;
 
 impl Ledger {
     /// The last report of what was new for this reader. `None`: there was none yet.

@@ -9,8 +9,8 @@ use super::turn::{EntryTurn, Said, Turn};
 use crate::clock::{Moment, Span};
 use crate::decide::Verdict;
 use crate::plan::{Cell, Row, operation};
-use crate::standing::{Audience, Counts, Entries, Filter, Gist, NOT_PRIVOS, ReportRow, Standing, ToDo};
 use crate::store::State;
+use crate::views::{Audience, Counts, Entries, Filter, Gist, LedgerState, NOT_PRIVOS, ReportRow, ToDo};
 use crate::words::{Action, Outcome, Reason, Seen, Status};
 
 /// Rows of a report that are read at once.
@@ -114,18 +114,18 @@ impl Ledger {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn standing(&self) -> Result<Standing> {
-        let mut standing = Standing { counts: self.counts()?, ..Standing::default() };
+    pub fn ledger_state(&self) -> Result<LedgerState> {
+        let mut ledger_state = LedgerState { counts: self.counts()?, ..LedgerState::default() };
         self.store.each_run(&mut |run| {
             if run.command == "run" {
-                if run.end.trouble.is_none() && standing.last_success.is_none() {
-                    standing.last_success = run.ended;
+                if run.end.trouble.is_none() && ledger_state.last_success.is_none() {
+                    ledger_state.last_success = run.ended;
                 }
-                standing.first_run = Some(run.started);
+                ledger_state.first_run = Some(run.started);
             }
             Ok(true)
         })?;
-        Ok(standing)
+        Ok(ledger_state)
     }
 
     /// What is to be done now: as many as the reports for each reader have rows.
@@ -349,15 +349,15 @@ impl Ledger {
         let whole = |state: &&State| entries == Entries::All || state.read.is_none();
         let wanted: Vec<i64> = states.iter().filter(whole).map(|state| state.entry).collect();
         let mut rows: BTreeMap<i64, Row> = self.store.rows(&wanted)?.into_iter().map(|row| (row.entry, row)).collect();
-        let told = self.turns(states.iter().flat_map(|state| [state.read, state.said]).flatten())?;
+        let current = self.turns(states.iter().flat_map(|state| [state.read, state.said]).flatten())?;
         let waits = self.waits.borrow();
         let waits = Waits(&waits);
         let mut found = BTreeMap::new();
         for state in states {
             let Some((request, operation)) = ids.get(&state.entry) else { continue };
             let row = rows.remove(&state.entry);
-            let (entry, told) = (state.entry, ToldOf::of(&state, &told));
-            found.insert(entry, self.report_row(state, (request, operation), row, &told, &waits)?);
+            let (entry, current) = (state.entry, Current::of(&state, &current));
+            found.insert(entry, self.report_row(state, (request, operation), row, &current, &waits)?);
         }
         Ok(found)
     }
@@ -377,17 +377,17 @@ impl Ledger {
         state: State,
         (request_id, operation_id): (&str, &Cell),
         row: Option<Row>,
-        told: &ToldOf,
+        current: &Current,
         waits: &Waits,
     ) -> Result<(ReportRow, Option<i64>)> {
         let status = waits.status(&state).context("an answered row is in no report")?;
         let settled = status != Status::Pending;
-        let verdict = told.verdict.filter(|_| settled);
+        let verdict = current.verdict.filter(|_| settled);
         let waiting = waits.why(&state).cloned();
         let explanation = match (waiting, verdict) {
             (Some(why), _) => Some(why),
             (None, Some(verdict)) => Some(noting(&verdict.explanation, state.vanished)),
-            (None, None) => match (&told.deferral, state.joined.filter(|_| state.reason.is_some())) {
+            (None, None) => match (&current.deferral, state.joined.filter(|_| state.reason.is_some())) {
                 (Some(explanation), _) => Some((*explanation).to_owned()),
                 (None, Some(newcomer)) => Some(self.why_it_waits(state.entry, newcomer)?),
                 (None, None) => None,
@@ -398,7 +398,7 @@ impl Ledger {
             entry: state.entry,
             operation_id: operation(operation_id, request_id).to_owned(),
             request_id: request_id.to_owned(),
-            gist: told.gist.clone(),
+            gist: current.gist.clone(),
             row,
             status,
             outcome: verdict.map(|verdict| verdict.outcome),
@@ -412,8 +412,8 @@ impl Ledger {
             first_checked: state.first_checked,
             last_checked: state.last_checked,
             not_before: state.not_before,
-            run: told.run.filter(|_| settled),
-            decided: told.decided.filter(|_| settled),
+            run: current.run.filter(|_| settled),
+            decided: current.decided.filter(|_| settled),
             pseudonym: state.pseudonym,
             attempts: Vec::new(),
             vanished: state.vanished.filter(|_| settled),
@@ -437,7 +437,7 @@ impl Ledger {
 }
 
 /// What evidence says of one entry now.
-struct ToldOf<'a> {
+struct Current<'a> {
     gist: Option<Gist>,
     verdict: Option<&'a Verdict>,
     deferral: Option<&'a str>,
@@ -445,8 +445,8 @@ struct ToldOf<'a> {
     decided: Option<Moment>,
 }
 
-impl<'a> ToldOf<'a> {
-    fn of(state: &State, turns: &'a BTreeMap<i64, (i64, Moment, Turn)>) -> ToldOf<'a> {
+impl<'a> Current<'a> {
+    fn of(state: &State, turns: &'a BTreeMap<i64, (i64, Moment, Turn)>) -> Current<'a> {
         let find = |id: Option<i64>| {
             let (run, at, turn) = turns.get(&id?)?;
             let place = turn.entries.binary_search_by_key(&state.entry, |entry| entry.entry).ok()?;
@@ -461,7 +461,7 @@ impl<'a> ToldOf<'a> {
             _ => {}
         }
         let by = said.filter(|_| verdict.is_some());
-        ToldOf { gist, verdict, deferral, run: by.map(|(run, ..)| run), decided: by.map(|(_, at, _)| at) }
+        Current { gist, verdict, deferral, run: by.map(|(run, ..)| run), decided: by.map(|(_, at, _)| at) }
     }
 }
 

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use super::Ledger;
 use crate::clock::{Moment, Span};
 use crate::evidence::Windows;
-use crate::standing::RunFacts;
 use crate::store::{RunEnd, RunId, RunStart, StoredRun};
+use crate::views::RunFacts;
 use crate::words::{Reason, Status};
 
 impl Ledger {

@@ -33,7 +33,7 @@ pub struct StoredMember {
     /// Where it stood when it was loaded.
     pub state: State,
     /// What is said of it.
-    pub told: Told,
+    pub ruling: Ruling,
     /// Of one that is corrected: `entries.request_id`.
     pub corrected: Option<String>,
     /// What was seen of it since it was loaded.
@@ -52,7 +52,7 @@ pub struct StoredMember {
 
 /// What is said of one member, and when it is looked at again.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub enum Ruling {
     /// Evidence only, or not examined this time.
     Nothing,
     /// A verdict; `due` while it is watched.
@@ -78,8 +78,8 @@ fn names_one(attempt: &Attempt) -> bool {
 }
 
 /// What the last look says of a record that a verdict names, if that verdict stands and there is a new look.
-fn vanished(attempt: &Attempt, told: &Told) -> Option<Option<Moment>> {
-    let stands = matches!(told, Told::Nothing | Told::Stands { .. });
+fn vanished(attempt: &Attempt, ruling: &Ruling) -> Option<Option<Moment>> {
+    let stands = matches!(ruling, Ruling::Nothing | Ruling::Stands { .. });
     let last = attempt.looks.last().filter(|look| stands && names_one(attempt) && look.current)?;
     match (last.seen, last.known, last.random) {
         (Seen::Absent, Control::Held, Control::Held) => Some(Some(last.asked)),
@@ -90,16 +90,17 @@ fn vanished(attempt: &Attempt, told: &Told) -> Option<Option<Moment>> {
 
 impl Stored {
     /// What is written of a group, of whose members this is told.
-    pub fn of(group: Group, told: Vec<Told>) -> Stored {
+    pub fn of(group: Group, ruling: Vec<Ruling>) -> Stored {
         let leads = leads(&group);
-        let members = group.members.into_iter().zip(group.case.attempts).zip(told).zip(leads);
-        let members = members.map(|(((member, attempt), told), lead)| StoredMember::of(member, attempt, told, lead));
+        let members = group.members.into_iter().zip(group.case.attempts).zip(ruling).zip(leads);
+        let members =
+            members.map(|(((member, attempt), ruling), lead)| StoredMember::of(member, attempt, ruling, lead));
         Stored { members: members.collect(), removals: group.case.removals }
     }
 
     /// What is new of it. Where a verdict was reached, every member is named, for it rests on all of them.
     fn turn(&self) -> Turn {
-        let settles = self.members.iter().any(|member| matches!(member.told, Told::Verdict { .. }));
+        let settles = self.members.iter().any(|member| matches!(member.ruling, Ruling::Verdict { .. }));
         let mut turn = Turn { entries: self.members.iter().map(StoredMember::turn).collect(), removals: Vec::new() };
         if settles {
             turn.removals.clone_from(&self.removals);
@@ -134,8 +135,8 @@ fn leads(group: &Group) -> Vec<i64> {
 }
 
 impl StoredMember {
-    fn of(member: Member, attempt: Attempt, told: Told, lead: i64) -> StoredMember {
-        let (answered, names_one, vanished) = (attempt.answered(), names_one(&attempt), vanished(&attempt, &told));
+    fn of(member: Member, attempt: Attempt, ruling: Ruling, lead: i64) -> StoredMember {
+        let (answered, names_one, vanished) = (attempt.answered(), names_one(&attempt), vanished(&attempt, &ruling));
         let Attempt { facts, looks, .. } = attempt;
         let new = looks.into_iter().skip(member.stored_looks);
         let made = |look: Look| {
@@ -143,10 +144,10 @@ impl StoredMember {
             LookMade { lookup, look }
         };
         let looks = new.map(made).collect();
-        let corrected = matches!(&told, Told::Verdict { verdict, .. } if verdict.correction);
+        let corrected = matches!(&ruling, Ruling::Verdict { verdict, .. } if verdict.correction);
         StoredMember {
             state: member.state,
-            told,
+            ruling,
             corrected: corrected.then_some(member.row.request_id),
             looks,
             reading: member.reading,
@@ -160,9 +161,9 @@ impl StoredMember {
     }
 
     fn turn(&self) -> EntryTurn {
-        let said = match &self.told {
-            Told::Verdict { verdict, .. } => Some(Said::Verdict(verdict.clone())),
-            Told::Deferral { deferral, .. } if self.is_news(deferral) => Some(Said::Deferral(deferral.clone())),
+        let said = match &self.ruling {
+            Ruling::Verdict { verdict, .. } => Some(Said::Verdict(verdict.clone())),
+            Ruling::Deferral { deferral, .. } if self.is_news(deferral) => Some(Said::Deferral(deferral.clone())),
             _ => None,
         };
         let (entry, held) = (self.state.entry, self.state.holds);
@@ -189,16 +190,16 @@ impl StoredMember {
         }
         state.looks += self.looks.len() as u64;
         state.lead = (self.lead != state.entry).then_some(self.lead);
-        match &self.told {
-            Told::Nothing if self.answered => (state.due, state.joined) = (None, None),
+        match &self.ruling {
+            Ruling::Nothing if self.answered => (state.due, state.joined) = (None, None),
             // The looks that a verdict rests on are those that were made before it.
-            Told::Nothing => {}
-            Told::Verdict { verdict, due } => {
+            Ruling::Nothing => {}
+            Ruling::Verdict { verdict, due } => {
                 settle(&mut state, verdict, evidence, at);
                 state.due = *due;
                 was_checked(&mut state, checked);
             }
-            Told::Deferral { deferral, due } => {
+            Ruling::Deferral { deferral, due } => {
                 state.status = Some(Status::Pending);
                 (state.reason, state.action) = (Some(deferral.reason), Some(deferral.action));
                 (state.outcome, state.holds, state.correction, state.decided) = (None, false, false, None);
@@ -208,7 +209,7 @@ impl StoredMember {
                 }
                 was_checked(&mut state, checked);
             }
-            Told::Stands { due, open } => {
+            Ruling::Stands { due, open } => {
                 // A verdict that says what is not there rests on the looks that went on not finding it; one that names a
                 // record on those that found it.
                 was_checked(&mut state, checked.filter(|_| !self.names_one));

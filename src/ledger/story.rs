@@ -5,11 +5,11 @@ use anyhow::Result;
 use super::Ledger;
 use super::history::{History, PastVerdict};
 use crate::clock::Moment;
-use crate::decide::told_apart;
+use crate::decide::distinct_requests;
 use crate::evidence::Facts;
 use crate::plan::Reader;
-use crate::standing::{Story, StoryLook, StoryVerdict};
 use crate::store::{NoteKind, State};
+use crate::views::{Story, StoryLook, StoryVerdict};
 
 impl Ledger {
     /// The story of one request. `None` when there is none, or it is an `answered` one.
@@ -22,7 +22,7 @@ impl Ledger {
         let histories = self.histories(state.head)?;
         let history = histories.of(row.entry).cloned().unwrap_or_default();
         let reading = history.reading().filter(|_| state.read.is_some());
-        let fingerprint = reading.map_or_else(|| reader.basis(), |reading| reading.fingerprint.clone());
+        let fingerprint = reading.map_or_else(|| reader.fingerprint(), |reading| reading.fingerprint.clone());
         let facts = match reading {
             Some(reading) => Some(reading.facts.clone()),
             None => row.row.as_ref().filter(|_| state.group.is_some()).map(|row| reader.read(row, now).facts),
@@ -85,7 +85,7 @@ impl Ledger {
             same.extend(facts.filter(|facts| facts.identity == identity).map(|facts| (member.entry, facts)));
         }
         let entries: Vec<i64> = same.iter().map(|(entry, _)| *entry).collect();
-        let operations = told_apart(same.into_iter().map(|(_, facts)| facts));
+        let operations = distinct_requests(same.into_iter().map(|(_, facts)| facts));
         let own = entries.iter().position(|entry| *entry == state.entry).map(|place| operations[place]);
         let others = entries.iter().zip(&operations).filter(|(_, operation)| own.is_some_and(|own| own != **operation));
         let others: Vec<i64> = others.map(|(entry, _)| *entry).collect();

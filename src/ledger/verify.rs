@@ -10,8 +10,8 @@ use super::turn::{EntryTurn, Said, Turn, TurnReading};
 use super::{Ledger, key_of};
 use crate::decide::{Decision, RULES, Verdict, decide};
 use crate::evidence::{Case, Class, Facts, Windows};
-use crate::standing::Verified;
 use crate::store::{Evidence, State};
+use crate::views::Verified;
 use crate::words::{Failure, Status};
 
 /// States that are gone through at once.
@@ -203,7 +203,7 @@ impl Verifying<'_> {
         else {
             return Ok(None);
         };
-        let keys: Vec<i64> = reading.facts.links().iter().map(key_of).collect();
+        let keys: Vec<i64> = reading.facts.group_keys().iter().map(key_of).collect();
         let found = self.ledger.store.groups(&keys)?;
         let elsewhere = state.read.is_some() && found.iter().any(|group| *group != state.group);
         Ok(elsewhere.then_some("a key of it leads to another group"))

@@ -30,7 +30,7 @@ fn text(summary: &Summary, rules: &[Rule]) -> String {
     let mut page = Page { text: String::new(), ledger: escaped(summary.ledger.as_deref().unwrap_or_default()) };
     page.metric("build_info", "The version of privo-reconcile; always 1.");
     page.row("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    standing(&mut page, summary);
+    ledger_state(&mut page, summary);
     let single = [
         ("last_run_timestamp_seconds", "When the last run ended.", seconds(summary.ended)),
         ("last_run_duration_seconds", "How long the last run took.", summary.duration_seconds()),
@@ -52,7 +52,7 @@ fn text(summary: &Summary, rules: &[Rule]) -> String {
         page.row("last_run_lookups", &[("result", seen.text())], count as f64);
     }
     // A rule that could not be held against anything is left out.
-    if summary.standing.is_some() && !rules.is_empty() {
+    if summary.ledger_state.is_some() && !rules.is_empty() {
         page.metric("alerts", "Whether an alert of the configuration fires: 1, else 0.");
         for rule in rules {
             let fires = summary.alerts.iter().any(|alert| alert.name == rule.name);
@@ -63,15 +63,15 @@ fn text(summary: &Summary, rules: &[Rule]) -> String {
 }
 
 /// What is told of the ledger itself.
-fn standing(page: &mut Page, summary: &Summary) {
-    let Some(standing) = &summary.standing else { return };
+fn ledger_state(page: &mut Page, summary: &Summary) {
+    let Some(ledger_state) = &summary.ledger_state else { return };
     page.metric("entries", "Entries of the ledger by status and reason; without a reason: not looked at yet, or none.");
     for status in Status::ALL {
         // A status that nothing has is there too: a rule on it must not find nothing.
-        if !standing.counts.rows.iter().any(|(of, reason, _)| of == status && reason.is_none()) {
+        if !ledger_state.counts.rows.iter().any(|(of, reason, _)| of == status && reason.is_none()) {
             page.row("entries", &[("status", status.text()), ("reason", "")], 0.0);
         }
-        for (_, reason, count) in standing.counts.rows.iter().filter(|(of, ..)| of == status) {
+        for (_, reason, count) in ledger_state.counts.rows.iter().filter(|(of, ..)| of == status) {
             let reason = reason.map_or("", |reason| reason.text());
             page.row("entries", &[("status", status.text()), ("reason", reason)], *count as f64);
         }
@@ -80,12 +80,12 @@ fn standing(page: &mut Page, summary: &Summary) {
         (
             "oldest_pending_sent_timestamp_seconds",
             "When the oldest pending entry was sent; absent: none is pending.",
-            standing.counts.oldest_pending,
+            ledger_state.counts.oldest_pending,
         ),
         (
             "last_success_timestamp_seconds",
             "When the last run ended that ended without trouble; absent: none did yet.",
-            standing.last_success,
+            ledger_state.last_success,
         ),
     ];
     for (name, help, moment) in moments {
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn of_a_ledger_that_cannot_be_read_nothing_is_told() {
-        let text = text(&Summary { standing: None, ledger: None, exit: 2, ..idle() }, &[]);
+        let text = text(&Summary { ledger_state: None, ledger: None, exit: 2, ..idle() }, &[]);
         assert!(text.contains("privo_reconcile_last_run_exit_code{ledger=\"\"} 2\n"), "{text}");
         assert!(!text.contains("privo_reconcile_entries"), "{text}");
     }

@@ -69,33 +69,33 @@ pub enum On {
 
 impl Notices {
     /// Whether anybody must know how the ledger stands when a run ends.
-    pub fn want_standing(&self) -> bool {
+    pub fn want_ledger_state(&self) -> bool {
         self.metrics.is_some() || self.hook.is_some() || !self.rules.is_empty()
     }
 
     /// Tells that a run begins.
     pub async fn begins(&self) {
         if let Some(ping) = &self.ping {
-            told(ping::tell(ping, "start").await, "ping-failed", "[ping] start");
+            said(ping::tell(ping, "start").await, "ping-failed", "[ping] start");
         }
     }
 
     /// Tells how a run ended. `secrets` are environment variables that no hook gets to see.
     pub async fn ended(&self, summary: &Summary, secrets: &[&str]) {
         if let Some(file) = &self.metrics {
-            told(metrics::write(file, summary, &self.rules), "metrics-failed", "[metrics]");
+            said(metrics::write(file, summary, &self.rules), "metrics-failed", "[metrics]");
         }
         if let Some(ping) = &self.ping {
             let code = if ping.success.contains(&summary.exit) { 0 } else { summary.exit };
-            told(ping::tell(ping, &code.to_string()).await, "ping-failed", &format!("[ping] {code}"));
+            said(ping::tell(ping, &code.to_string()).await, "ping-failed", &format!("[ping] {code}"));
         }
         if let Some(hook) = self.hook.as_ref().filter(|hook| summary.concerns(hook.on)) {
-            told(hook::call(hook, summary, secrets).await, "hook-failed", "[hook]");
+            said(hook::call(hook, summary, secrets).await, "hook-failed", "[hook]");
         }
     }
 }
 
-fn told(result: anyhow::Result<()>, event: &'static str, what: &str) {
+fn said(result: anyhow::Result<()>, event: &'static str, what: &str) {
     if let Err(error) = result {
         tracing::warn!(event, "warning: {what}: {error:#}");
     }

@@ -8,7 +8,7 @@ use super::On;
 use super::alert::Alert;
 use crate::clock::Moment;
 use crate::exit;
-use crate::standing::Standing;
+use crate::views::LedgerState;
 use crate::words::{Seen, Status};
 
 /// A run's summary. Its JSON is described in `docs/JSON.md`; keys are only added.
@@ -40,7 +40,7 @@ pub struct Summary {
     /// Why the run failed.
     pub error: Option<String>,
     /// `None`: the ledger could not be read.
-    pub standing: Option<Standing>,
+    pub ledger_state: Option<LedgerState>,
     pub alerts: Vec<Alert>,
 }
 
@@ -94,7 +94,7 @@ impl Summary {
 
 /// The keys that are told, in their order.
 #[derive(Serialize)]
-struct Told<'a> {
+struct Keys<'a> {
     dry_run: bool,
     version: &'static str,
     run: Option<i64>,
@@ -124,9 +124,9 @@ struct Told<'a> {
 
 impl Serialize for Summary {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let counts = self.standing.as_ref().map(|standing| &standing.counts);
+        let counts = self.ledger_state.as_ref().map(|ledger_state| &ledger_state.counts);
         let of = |status: Status| counts.map(|counts| counts.of(status));
-        Told {
+        Keys {
             dry_run: false,
             version: env!("CARGO_PKG_VERSION"),
             run: self.run,
@@ -153,7 +153,7 @@ impl Serialize for Summary {
             duplicate_risk: of(Status::DuplicateRisk),
             rows: counts.map(|counts| counts.to_json()),
             oldest_pending_sent_at: counts.and_then(|counts| counts.oldest_pending).map(|sent| sent.to_string()),
-            last_success: self.standing.as_ref().and_then(|s| s.last_success).map(|ended| ended.to_string()),
+            last_success: self.ledger_state.as_ref().and_then(|s| s.last_success).map(|ended| ended.to_string()),
             alerts: &self.alerts,
         }
         .serialize(serializer)
@@ -183,7 +183,7 @@ pub(super) mod tests {
             lookups: BTreeMap::new(),
             trouble: None,
             error: None,
-            standing: Some(Standing::default()),
+            ledger_state: Some(LedgerState::default()),
             alerts: Vec::new(),
         }
     }

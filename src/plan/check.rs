@@ -59,7 +59,7 @@ impl Mistake {
     }
 
     /// With its file and line, as `at` says them.
-    pub fn told(self, at: &dyn Fn(Range<usize>) -> String) -> anyhow::Error {
+    pub fn shown(self, at: &dyn Fn(Range<usize>) -> String) -> anyhow::Error {
         anyhow!("{}: {}", at(self.span), self.why)
     }
 }

@@ -8,7 +8,7 @@ use super::parts::normalise;
 use super::read::{Bad, LONGEST_KEY, Reader, SetProbe};
 use super::template::Vars;
 use super::values::find;
-use crate::evidence::Link;
+use crate::evidence::KeyDigest;
 
 impl Reader<'_> {
     /// What tells this request from another under the same operation id: every kind of key, and every compared or written
@@ -19,7 +19,7 @@ impl Reader<'_> {
         (body, element, vars): (&Value, &Value, &Vars),
         sets: &[SetProbe],
         compare: &[(String, Option<Value>)],
-    ) -> Result<Vec<(String, Link)>, Bad> {
+    ) -> Result<Vec<(String, KeyDigest)>, Bad> {
         let mut values = Vec::new();
         let keys = plan.keys.iter().map(|key| (key, element)).chain(plan.owner.iter().map(|key| (key, body)));
         for (key, place) in keys {
@@ -41,7 +41,7 @@ impl Reader<'_> {
 
     /// The link of an owner's own record, where the plan names a lookup that finds it, or has one that finds it by the same
     /// request as its list.
-    pub(super) fn owner_record(&self, key: &Key, raw: &str) -> Option<Link> {
+    pub(super) fn owner_record(&self, key: &Key, raw: &str) -> Option<KeyDigest> {
         let list = &self.plan.lookups[key.lookup.as_ref()];
         let named = |name: &String| list.owner.as_ref().is_some_and(|owner| owner.as_ref() == name);
         let finds_it = |(name, lookup): &(&String, &Lookup)| named(name) || lookup.finds_owner_of(list);
@@ -50,11 +50,11 @@ impl Reader<'_> {
     }
 
     /// The link of a key, if anything can be looked up by it.
-    pub(super) fn key_link(&self, key: &Key, raw: &str) -> Option<Link> {
+    pub(super) fn key_link(&self, key: &Key, raw: &str) -> Option<KeyDigest> {
         self.link_in(key.lookup.as_ref(), raw)
     }
 
-    fn link_in(&self, lookup: &str, raw: &str) -> Option<Link> {
+    fn link_in(&self, lookup: &str, raw: &str) -> Option<KeyDigest> {
         let normalised = normalise(&self.plan.lookups[lookup].normalise, raw);
         let usable = !normalised.is_empty() && normalised.len() <= LONGEST_KEY;
         usable.then(|| self.link(lookup, &normalised))

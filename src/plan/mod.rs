@@ -82,7 +82,7 @@ impl Plan {
             }
         }
         let mut file = file;
-        check::shared(&mut file).map_err(|mistake| mistake.told(&at))?;
+        check::shared(&mut file).map_err(|mistake| mistake.shown(&at))?;
         check::plan(&file, params, &at)?;
         let said: toml::Table =
             toml::from_str(text).map_err(|error| crate::mistake::toml_error(place, text, "", &error))?;
@@ -153,7 +153,7 @@ pub struct UnknownParam {
 impl std::fmt::Display for UnknownParam {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let UnknownParam { place, name, known } = self;
-        write!(f, "{place} has no parameter `{name}` (take it out of `params`, or mend its name; it has: {known})")
+        write!(f, "{place} has no parameter `{name}` (take it out of `params`, or correct its name; it has: {known})")
     }
 }
 

@@ -13,7 +13,7 @@ use super::row::cell;
 use super::subject::readings;
 use super::{Cell, Reader, Reading, Row, strict};
 use crate::clock::Moment;
-use crate::evidence::{Class, Facts, Link};
+use crate::evidence::{Class, Facts, KeyDigest};
 use crate::words::{Direction, Failure};
 
 /// How the URL of a row without its personal fields begins.
@@ -95,7 +95,7 @@ impl Reader<'_> {
     }
 
     /// The links of every key that this value may be, under each lookup of the plan.
-    pub fn links_of(&self, subject: &str) -> BTreeSet<Link> {
+    pub fn links_of(&self, subject: &str) -> BTreeSet<KeyDigest> {
         let key = |(name, lookup): (&String, &super::Lookup)| self.link(name, &normalise(&lookup.normalise, subject));
         self.plan.lookups.iter().map(key).collect()
     }

@@ -12,7 +12,7 @@ use super::template::{Template, Vars, single_slashes};
 use super::values::{compared, find, set_probes};
 use super::{Plan, query, strict};
 use crate::clock::{Moment, Span};
-use crate::evidence::{Class, Effect, Facts, Kind, Link, Window};
+use crate::evidence::{Class, Effect, Facts, KeyDigest, Kind, Window};
 use crate::ids;
 use crate::mask;
 use crate::words::{Direction, Failure};
@@ -77,19 +77,19 @@ const READING: u32 = 5;
 pub(super) type Bad = String;
 
 /// The digest of a value of one kind (`operation`, a lookup) under the ledger's salt.
-pub fn link(salt: &[u8], scope: &str, value: &str) -> Link {
+pub fn link(salt: &[u8], scope: &str, value: &str) -> KeyDigest {
     let mut digest = Sha256::new_with_prefix(salt);
     digest.update(scope);
     digest.update([0]);
     digest.update(value);
     let mut link = [0; 16];
     link.copy_from_slice(&digest.finalize()[..16]);
-    Link(link)
+    KeyDigest(link)
 }
 
 impl Reader<'_> {
     /// Digest of what an entry is read under: the plan, the server and this reading of them.
-    pub fn basis(&self) -> String {
+    pub fn fingerprint(&self) -> String {
         let server = self.server.origin().ascii_serialization();
         let also: String = self.also.iter().map(|url| format!(" {}", url.origin().ascii_serialization())).collect();
         let digest = Sha256::digest(format!("{READING} {} {server}{also}", self.plan.meaning));
@@ -131,7 +131,7 @@ impl Reader<'_> {
 
     /// The answer says that a record with the one unique key of the request is there, by the plan's word for this operation.
     fn says_that_its_key_is_there(&self, facts: &Facts) -> bool {
-        let mut keys: Vec<Link> = facts.effects.iter().flat_map(Effect::keys).collect();
+        let mut keys: Vec<KeyDigest> = facts.effects.iter().flat_map(Effect::keys).collect();
         keys.dedup();
         let operation = facts.operation.as_ref().filter(|_| facts.already_there && keys.len() == 1);
         let operation = self.plan.operations.iter().find(|one| Some(one.name.as_ref()) == operation);
@@ -190,7 +190,7 @@ impl Reader<'_> {
                 }
                 _ => self.window(failure, http_status),
             },
-            identity: Link([0; 16]),
+            identity: KeyDigest([0; 16]),
             repeat_blocked: false,
             effects: Vec::new(),
         }
@@ -476,12 +476,12 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn link(&self, scope: &str, value: &str) -> Link {
+    pub(super) fn link(&self, scope: &str, value: &str) -> KeyDigest {
         link(self.salt, scope, value)
     }
 
     /// Digest of a record's values, to see whether they ever change.
-    pub fn values(&self, values: &str) -> Link {
+    pub fn values(&self, values: &str) -> KeyDigest {
         self.link("values", values)
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::parts::{normalise, scalar};
 use super::{Reader, strict};
-use crate::evidence::Link;
+use crate::evidence::KeyDigest;
 use crate::mask::HIDDEN;
 
 /// Shorter names that are no addresses stand in other words by chance, in letters.
@@ -35,7 +35,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The links of the keys that it may be.
-    pub fn links(&self) -> BTreeSet<Link> {
+    pub fn group_keys(&self) -> BTreeSet<KeyDigest> {
         self.reader.links_of(&self.given)
     }
 

@@ -152,7 +152,7 @@ pub const BY_URGENCY: [Action; 9] = [
 ];
 
 /// What a status says.
-pub fn standing(status: Status) -> &'static str {
+pub fn status_in_words(status: Status) -> &'static str {
     match status {
         Status::Pending => "it is not known yet; the job keeps looking",
         Status::Resolved => "it is known what became of it",
@@ -200,7 +200,7 @@ pub fn because(reason: Reason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::standing::NOT_PRIVOS;
+    use crate::views::NOT_PRIVOS;
 
     #[test]
     fn privo_is_asked_what_it_can_answer_and_nothing_else() {

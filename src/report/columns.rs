@@ -3,7 +3,7 @@
 use super::advice;
 use crate::clock::Moment;
 use crate::mask;
-use crate::standing::{Audience, ReportRow};
+use crate::views::{Audience, ReportRow};
 use crate::words::{Action, Reason};
 
 /// What is shown of a row besides what stands in it.

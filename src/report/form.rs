@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::columns::{Column, Shown};
 use super::page::{Behind, Page};
 use super::table::Table;
-use crate::standing::ReportRow;
+use crate::views::ReportRow;
 
 /// In which form a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]

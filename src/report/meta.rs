@@ -7,11 +7,11 @@ use anyhow::Result;
 use sha2::{Digest, Sha256};
 
 use super::Format;
-use crate::standing::{Audience, Filter, RunFacts};
+use crate::views::{Audience, Filter, RunFacts};
 
 /// What went into a report, known once it is written.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
+pub struct Contents {
     pub rows: u64,
     /// The last verdict that the ledger had.
     pub last_verdict: i64,
@@ -115,7 +115,7 @@ struct DecidedUnder<'a> {
 pub struct Sources<'a> {
     pub ledger: &'a str,
     pub schema_version: i64,
-    pub told: &'a Told,
+    pub contents: &'a Contents,
     pub filter: &'a Filter,
     pub form: Format,
     pub columns: &'a [&'static str],
@@ -132,18 +132,19 @@ pub struct Sources<'a> {
 impl<'a> Meta<'a> {
     /// The meta data of a report.
     pub fn new(sources: &Sources<'a>) -> Meta<'a> {
-        let Sources { ledger, schema_version, told, form, columns, in_full, purpose, pseudonym_key, plan, run, .. } =
-            *sources;
+        let Sources {
+            ledger, schema_version, contents, form, columns, in_full, purpose, pseudonym_key, plan, run, ..
+        } = *sources;
         Meta {
             format: 1,
             tool: "privo-reconcile",
             version: env!("CARGO_PKG_VERSION"),
             ledger,
             schema_version,
-            last_verdict: told.last_verdict,
+            last_verdict: contents.last_verdict,
             report: Report { audience: sources.filter.audience, form, columns, filters: filters(sources.filter) },
-            rows: told.rows,
-            sha256: &told.sha256,
+            rows: contents.rows,
+            sha256: &contents.sha256,
             in_full,
             purpose,
             pseudonym_key,

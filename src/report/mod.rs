@@ -27,7 +27,7 @@ mod table;
 pub use advice::to_do;
 pub use columns::{Asks, Cell, Column, Shown, action, cell, columns, object, reason};
 pub use form::{Format, Output, harmless};
-pub use meta::{Digesting, Meta, Sources, Told, filters};
+pub use meta::{Contents, Digesting, Meta, Sources, filters};
 pub use now::{lines, steps};
 pub use overview::{Overview, overview};
 pub use page::{Behind, Changed};

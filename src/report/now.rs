@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::clock::{Moment, Span};
-use crate::standing::ToDo;
+use crate::views::ToDo;
 
 /// Something to do: what, and the command for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The overview: how many entries stand where, and what to do next.
 
 use super::screen::{Screen, Tone};
-use crate::standing::{Counts, RunFacts};
+use crate::views::{Counts, RunFacts};
 use crate::words::Status;
 
 /// The longest bar, in columns.
@@ -19,8 +19,8 @@ pub struct Overview<'a> {
 }
 
 /// The overview as text.
-pub fn overview(told: &Overview, screen: &Screen) -> String {
-    let counts = told.counts;
+pub fn overview(shown: &Overview, screen: &Screen) -> String {
+    let counts = shown.counts;
     let most = Status::ALL.iter().map(|status| counts.of(*status)).max().unwrap_or(0);
     let mut text = String::new();
     for status in Status::ALL {
@@ -37,7 +37,7 @@ pub fn overview(told: &Overview, screen: &Screen) -> String {
     if let Some(oldest) = counts.oldest_pending {
         push(&mut text, &format!("oldest pending: sent {oldest}"));
     }
-    match told.run {
+    match shown.run {
         Some(run) => {
             let ended = run.ended.as_deref().unwrap_or("not yet (it is still going on, or it was killed)");
             let RunFacts { run: id, started, settled, deferred, .. } = run;
@@ -85,13 +85,13 @@ mod tests {
             (Status::DuplicateRisk, Some(Reason::NoPlan), 300),
         ];
         let counts = Counts { rows, oldest_pending: None };
-        let told = Overview { counts: &counts, run: None };
+        let shown = Overview { counts: &counts, run: None };
         let screen = Screen { width: Some(80), coloured: false };
-        let text = overview(&told, &screen);
+        let text = overview(&shown, &screen);
         let bars: Vec<usize> = text.lines().map(|line| line.matches('█').count()).filter(|bar| *bar > 0).collect();
         assert_eq!(bars, [1, 30, 10]);
-        assert!(!overview(&told, &Screen::PLAIN).contains('█'));
-        let narrow = overview(&told, &Screen { width: Some(40), coloured: false });
+        assert!(!overview(&shown, &Screen::PLAIN).contains('█'));
+        let narrow = overview(&shown, &Screen { width: Some(40), coloured: false });
         assert!(narrow.lines().all(|line| line.chars().count() <= 40), "{narrow}");
     }
 }

@@ -9,7 +9,7 @@ use super::screen::{Screen, Tone, printable};
 use crate::clock::Moment;
 use crate::evidence::{Effect, Look};
 use crate::mask;
-use crate::standing::{Audience, Story, StoryLook, StoryVerdict};
+use crate::views::{Audience, Story, StoryLook, StoryVerdict};
 use crate::words::{Control, Status};
 
 /// Where the values of a story begin.
@@ -20,7 +20,7 @@ const INDENT: usize = 15;
 pub fn story_json(story: &Story, pseudonym: Option<&str>) -> Map<String, Value> {
     let row = &story.row;
     let shown = Shown { pseudonym, ..Shown::default() };
-    let mut told = object(row, &columns(Audience::All, true, false), &shown);
+    let mut shown = object(row, &columns(Audience::All, true, false), &shown);
     let facts = story.facts.as_ref();
     for (name, value) in [
         ("correction", row.correction.into()),
@@ -34,9 +34,9 @@ pub fn story_json(story: &Story, pseudonym: Option<&str>) -> Map<String, Value> 
         ("shares_id_with", story.shares_id_with.iter().map(|id| mask::id(id)).collect()),
         ("removed", json!(story.blanked.as_ref().map(|(at, by)| json!({ "at": at.to_string(), "by": by })))),
     ] {
-        told.insert(name.to_owned(), value);
+        shown.insert(name.to_owned(), value);
     }
-    told
+    shown
 }
 
 fn effects(story: &Story) -> impl Iterator<Item = &Effect> {
@@ -52,8 +52,8 @@ fn effect_json(effect: &Effect) -> Value {
     })
 }
 
-fn look_json(told: &StoryLook) -> Value {
-    let look = &told.look;
+fn look_json(shown: &StoryLook) -> Value {
+    let look = &shown.look;
     let time = |moment: Option<Moment>| moment.map(|moment| moment.to_string());
     let records = look.records.iter().map(|record| {
         let fields = record.fields.iter().map(|(name, compared)| (name.clone(), json!(compared)));
@@ -65,7 +65,7 @@ fn look_json(told: &StoryLook) -> Value {
         })
     });
     json!({
-        "run": told.run,
+        "run": shown.run,
         "effect": look.effect,
         "asked_at": look.asked.to_string(),
         "answered_at": look.answered.to_string(),
@@ -129,8 +129,8 @@ pub fn story_text(story: &Story, pseudonym: Option<&str>, screen: &Screen) -> St
         };
         page.line("effect", &format!("{}, {by}", effect.name), None);
     }
-    for told in &story.looks {
-        page.line("look", &look_text(story, told), Some(Tone::Quiet));
+    for shown in &story.looks {
+        page.line("look", &look_text(story, shown), Some(Tone::Quiet));
     }
     for verdict in &story.verdicts {
         page.verdict(verdict);
@@ -147,8 +147,8 @@ pub fn story_text(story: &Story, pseudonym: Option<&str>, screen: &Screen) -> St
     page.text
 }
 
-fn look_text(story: &Story, told: &StoryLook) -> String {
-    let look = &told.look;
+fn look_text(story: &Story, shown: &StoryLook) -> String {
+    let look = &shown.look;
     let ids: Vec<String> = look.records.iter().filter_map(|record| record.id.as_deref().map(mask::id)).collect();
     let fields = look.records.iter().flat_map(|record| &record.fields);
     let fields: Vec<String> = fields.map(|(name, compared)| format!("{name} {compared}")).collect();
@@ -162,7 +162,7 @@ fn look_text(story: &Story, told: &StoryLook) -> String {
     let what = if what.is_empty() { what } else { format!(" ({what})") };
     let near = if look.near == Control::Missing { String::new() } else { format!(", near key {}", look.near) };
     let controls = format!("controls: known key {}, random key {}{near}", look.known, look.random);
-    format!("{} run {} {}: {}{what} [{controls}]", look.asked, told.run, name_of(story, look), look.seen)
+    format!("{} run {} {}: {}{what} [{controls}]", look.asked, shown.run, name_of(story, look), look.seen)
 }
 
 fn name_of(story: &Story, look: &Look) -> String {

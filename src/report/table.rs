@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::columns::{Column, Shown};
 use super::screen::{pad, printable, width_of, wrap};
-use crate::standing::ReportRow;
+use crate::views::ReportRow;
 
 /// As many rows are seen before the columns' widths are set.
 const SEEN_FIRST: usize = 500;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Moment;
 use crate::decide::{Decision, Deferral, Verdict, decide, lists_settled, operations};
-use crate::evidence::{Attempt, Class, Effect, Kind, Link, Look, Settled, Windows};
+use crate::evidence::{Attempt, Class, Effect, KeyDigest, Kind, Look, Settled, Windows};
 use crate::http::Transport;
-use crate::ledger::{Group, Member, Stored, Told};
+use crate::ledger::{Group, Member, Ruling, Stored};
 use crate::lookup::{Controls, Lookups, Shared, Stop};
 use crate::mask;
 use crate::plan::observe::{self, Sighting};
@@ -109,8 +109,8 @@ impl Turn {
 
     /// The keys to look up, each with the effects that want it. Settled and answered members of a list are compared too,
     /// for they may have made the records; of those with a key of their own it is asked which record they made.
-    fn wanted(&self) -> BTreeMap<Link, Wanted<'_>> {
-        let mut wanted: BTreeMap<Link, Wanted> = BTreeMap::new();
+    fn wanted(&self) -> BTreeMap<KeyDigest, Wanted<'_>> {
+        let mut wanted: BTreeMap<KeyDigest, Wanted> = BTreeMap::new();
         for open in [true, false] {
             for (m, (attempt, probes)) in self.group.case.attempts.iter().zip(&self.probes).enumerate() {
                 // One settled under another plan may have had other effects.
@@ -209,7 +209,7 @@ impl Looked {
         let windows = &self.group.case.windows;
         let ended = self.group.case.attempts.iter().map(|attempt| attempt.facts.ended).max().unwrap_or(now);
         let times = Times { windows, ended, now };
-        let beside: BTreeSet<(&str, Link)> = self.unusable.iter().flat_map(|(l, _)| self.owners(l)).collect();
+        let beside: BTreeSet<(&str, KeyDigest)> = self.unusable.iter().flat_map(|(l, _)| self.owners(l)).collect();
         let beside = |attempt: &Attempt, lookup: &str| {
             let effects = attempt.facts.effects.iter().filter(|effect| effect.kind == Kind::Member);
             effects.filter_map(|effect| effect.key).any(|owner| beside.contains(&(lookup, owner)))
@@ -225,10 +225,10 @@ impl Looked {
             of.get(&attempt.entry).is_some_and(|operation| operations.contains(operation))
         };
         let decisions = naming(&self.group, decide(&self.group.case));
-        let told = self.group.each().zip(&decisions).zip(&self.open);
-        let told = told.map(|(((member, attempt), decision), open)| {
+        let ruling = self.group.each().zip(&decisions).zip(&self.open);
+        let ruling = ruling.map(|(((member, attempt), decision), open)| {
             if !open {
-                return Told::Nothing;
+                return Ruling::Nothing;
             }
             let needs = |lookup: &str| needs(attempt, lookup) || (in_doubt(decision) && beside(attempt, lookup));
             let decision = match self.unusable.iter().find(|(lookup, _)| needs(lookup)) {
@@ -244,21 +244,22 @@ impl Looked {
                 false => of_watched((member, attempt), decision, &times),
             }
         });
-        let mut told: Vec<Told> = told.collect();
-        let fell = told.iter().zip(&self.group.case.attempts).filter(|(told, _)| matches!(told, Told::Verdict { .. }));
+        let mut ruling: Vec<Ruling> = ruling.collect();
+        let fell =
+            ruling.iter().zip(&self.group.case.attempts).filter(|(ruling, _)| matches!(ruling, Ruling::Verdict { .. }));
         let fell: BTreeSet<usize> = fell.filter_map(|(_, attempt)| of.get(&attempt.entry).copied()).collect();
-        for (((told, attempt), decision), open) in
-            told.iter_mut().zip(&self.group.case.attempts).zip(decisions).zip(&self.open)
+        for (((ruling, attempt), decision), open) in
+            ruling.iter_mut().zip(&self.group.case.attempts).zip(decisions).zip(&self.open)
         {
             if !open && of.get(&attempt.entry).is_some_and(|operation| fell.contains(operation)) {
-                *told = with_its_operation(attempt, decision);
+                *ruling = with_its_operation(attempt, decision);
             }
         }
-        Stored::of(self.group, told)
+        Stored::of(self.group, ruling)
     }
 
     /// The lists in which records stand that are looked up by this.
-    fn owners<'a>(&'a self, lookup: &'a str) -> impl Iterator<Item = (&'a str, Link)> {
+    fn owners<'a>(&'a self, lookup: &'a str) -> impl Iterator<Item = (&'a str, KeyDigest)> {
         let effects = self.group.case.attempts.iter().flat_map(|attempt| &attempt.facts.effects);
         let by_it = effects.filter(move |effect| effect.lookup.as_deref() == Some(lookup));
         by_it.filter_map(move |effect| Some((lookup, effect.owner?)))
@@ -279,14 +280,14 @@ fn naming(group: &Group, mut decisions: Vec<Decision>) -> Vec<Decision> {
 }
 
 /// What is not looked at any more (its fields are gone, its watch is over) falls with its operation.
-fn with_its_operation(attempt: &Attempt, decision: Decision) -> Told {
+fn with_its_operation(attempt: &Attempt, decision: Decision) -> Ruling {
     match (&attempt.verdict, decision) {
         (Some(before), Decision::Settle(verdict))
             if before.reason != Reason::Closed && !says_the_same(before, &verdict) =>
         {
-            Told::Verdict { verdict, due: None }
+            Ruling::Verdict { verdict, due: None }
         }
-        _ => Told::Nothing,
+        _ => Ruling::Nothing,
     }
 }
 
@@ -345,15 +346,15 @@ impl Times<'_> {
     }
 }
 
-fn of_pending(decision: Decision, attempt: &Attempt, times: &Times) -> Told {
+fn of_pending(decision: Decision, attempt: &Attempt, times: &Times) -> Ruling {
     match decision {
         Decision::Settle(verdict) => {
             let due = due::of_watched(verdict.outcome, verdict.reason, times.now, times.windows.watch, times.now);
-            Told::Verdict { verdict, due }
+            Ruling::Verdict { verdict, due }
         }
         Decision::Defer(deferral) => {
             let due = times.of_pending(&deferral, attempt);
-            Told::Deferral { deferral, due }
+            Ruling::Deferral { deferral, due }
         }
     }
 }
@@ -370,7 +371,7 @@ struct Others {
 /// A verdict whose group another entry joined is decided again. Where it cannot be said yet, what was to be sent again waits;
 /// what was not applied, if another attempt of it was answered; what is of one operation with an attempt that waits; and
 /// `preexisting`, which was said before the request's window was over. All else stands until more is known.
-fn of_reopened(attempt: &Attempt, decision: Decision, others: Others, times: &Times) -> Told {
+fn of_reopened(attempt: &Attempt, decision: Decision, others: Others, times: &Times) -> Ruling {
     let Some(before) = &attempt.verdict else { return of_pending(decision, attempt, times) };
     let answered = others.answered && before.outcome == Outcome::NotApplied;
     let falls = before.action == Action::Resend || before.reason == Reason::Preexisting || others.wait || answered;
@@ -379,11 +380,11 @@ fn of_reopened(attempt: &Attempt, decision: Decision, others: Others, times: &Ti
         Decision::Settle(verdict)
             if says_the_same(before, &verdict) || (!others.wait && only_vanished(before, &verdict)) =>
         {
-            Told::Stands { due: times.of_watched(before), open: false }
+            Ruling::Stands { due: times.of_watched(before), open: false }
         }
         Decision::Defer(deferral) if !falls => {
             let due = times.of_pending(&deferral, attempt);
-            Told::Stands { due: Some(due), open: true }
+            Ruling::Stands { due: Some(due), open: true }
         }
         decision => of_pending(decision, attempt, times),
     }
@@ -404,25 +405,25 @@ fn only_vanished(before: &Settled, verdict: &Verdict) -> bool {
 }
 
 /// A watched verdict falls only to a record that turned up (or, for a webhook, to another state).
-fn of_watched((member, attempt): (&Member, &Attempt), decision: Decision, times: &Times) -> Told {
+fn of_watched((member, attempt): (&Member, &Attempt), decision: Decision, times: &Times) -> Ruling {
     let Some(before) = &attempt.verdict else {
         return of_pending(decision, attempt, times);
     };
     let due = times.of_watched(before);
-    let stands = Told::Stands { due, open: false };
+    let stands = Ruling::Stands { due, open: false };
     let Decision::Settle(verdict) = decision else {
         // Nothing was learned by this look: the watch does not end with it.
         let (watch, now) = (times.windows.watch, times.now);
         let next = due::of_watched_in_vain(before.outcome, before.reason, before.decided, watch, now);
         // Its own configuration is to look at it: it stays due.
         let elsewhere = attempt.facts.class == Class::OtherEnvironment;
-        return Told::Stands { due: if elsewhere { next.and(member.state.due) } else { next }, open: false };
+        return Ruling::Stands { due: if elsewhere { next.and(member.state.due) } else { next }, open: false };
     };
     if before.reason == Reason::StateFetched && verdict.reason == Reason::StateFetched {
-        return if state_changed(&attempt.looks, before.looks) { Told::Verdict { verdict, due } } else { stands };
+        return if state_changed(&attempt.looks, before.looks) { Ruling::Verdict { verdict, due } } else { stands };
     }
     if before.outcome == Outcome::NotApplied && verdict.turned_up() {
-        return Told::Verdict { verdict, due: None };
+        return Ruling::Verdict { verdict, due: None };
     }
     stands
 }
@@ -430,16 +431,16 @@ fn of_watched((member, attempt): (&Member, &Attempt), decision: Decision, times:
 /// Whether a webhook's consent or account shows another state than when its state was told: the first `known` looks were
 /// stored by then.
 fn state_changed(looks: &[Look], known: usize) -> bool {
-    let mut told = BTreeMap::new();
+    let mut ruling = BTreeMap::new();
     let mut now = BTreeMap::new();
     for (place, look) in looks.iter().enumerate().filter(|(_, look)| look.seen != Seen::Inconclusive) {
         let state = (look.seen, &look.state);
         now.insert(look.effect, state);
         if place < known {
-            told.insert(look.effect, state);
+            ruling.insert(look.effect, state);
         }
     }
-    now.iter().any(|(effect, state)| told.get(effect).is_some_and(|told| told != state))
+    now.iter().any(|(effect, state)| ruling.get(effect).is_some_and(|ruling| ruling != state))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::evidence::Case;
 use crate::exit::Stopped;
 use crate::http::Transport;
-use crate::ledger::{Due, Group, Ledger, News, RunEnd, RunId, RunStart, Stored, Told};
+use crate::ledger::{Due, Group, Ledger, News, Ruling, RunEnd, RunId, RunStart, Stored};
 use crate::lookup::pace::TRIAL_EVERY;
 use crate::lookup::{Lookups, Stop};
 use crate::plan::Reader;
@@ -335,9 +335,9 @@ impl<T: Transport> Run<'_, T> {
             *self.summary.seen.entry(new.look.seen).or_default() += 1;
         }
         for member in &stored.members {
-            match &member.told {
-                Told::Nothing => continue,
-                Told::Verdict { verdict, .. } => {
+            match &member.ruling {
+                Ruling::Nothing => continue,
+                Ruling::Verdict { verdict, .. } => {
                     self.summary.settled += 1;
                     self.summary.settled_duplicate_risk += u64::from(verdict.status == Status::DuplicateRisk);
                     if let Some(request_id) = &member.corrected {
@@ -348,8 +348,8 @@ impl<T: Transport> Run<'_, T> {
                         self.watcher.says("correction", &what);
                     }
                 }
-                Told::Deferral { .. } => self.summary.deferred += 1,
-                Told::Stands { .. } => {}
+                Ruling::Deferral { .. } => self.summary.deferred += 1,
+                Ruling::Stands { .. } => {}
             }
             did += u64::from(member.state.status != Some(Status::DuplicateRisk));
             self.summary.examined += 1;

@@ -100,10 +100,10 @@ impl Reply {
         let Some(document) = honest.then(|| serde_json::from_slice::<Value>(&self.body).ok()).flatten() else {
             return self;
         };
-        let told = document.get("to").unwrap_or(&document);
-        let entity = told.get("service_id").map(|id| {
-            json!({ "serviceId": id, "fullyRegistered": true, "consentMeta": told.get("consent_meta"),
-                    "connectedProfiles": told.get("connected_profiles") })
+        let shown = document.get("to").unwrap_or(&document);
+        let entity = shown.get("service_id").map(|id| {
+            json!({ "serviceId": id, "fullyRegistered": true, "consentMeta": shown.get("consent_meta"),
+                    "connectedProfiles": shown.get("connected_profiles") })
         });
         let envelope = json!({
             "validationErrors": [], "status": "success", "message": "", "resultCount": -1, "totalCount": -1,

@@ -83,12 +83,12 @@ fn list(field: &Field, word: &str, name: impl Fn(u32) -> String) -> String {
             _ => rows.push((value, value)),
         }
     }
-    let told = rows.into_iter().flat_map(|(first, last)| match last - first {
+    let shown = rows.into_iter().flat_map(|(first, last)| match last - first {
         0 => vec![name(first)],
         1 => vec![name(first), name(last)],
         _ => vec![format!("{} to {}", name(first), name(last))],
     });
-    joined(&told.collect::<Vec<_>>(), word)
+    joined(&shown.collect::<Vec<_>>(), word)
 }
 
 /// `a, b and c`.

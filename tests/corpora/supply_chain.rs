@@ -78,8 +78,8 @@ fn the_lock_of_what_is_fuzzed_is_not_stale() {
     for (file, text) in [("src/lib.rs", ""), ("Cargo.toml", &without(&manifest)), ("Cargo.lock", &lock)] {
         std::fs::write(folder.path().join(file), text).unwrap();
     }
-    let told = metadata(folder.path());
-    assert!(told.is_ok(), "run `cargo metadata --offline` in the folder fuzz: {}", told.unwrap_err());
+    let shown = metadata(folder.path());
+    assert!(shown.is_ok(), "run `cargo metadata --offline` in the folder fuzz: {}", shown.unwrap_err());
 }
 
 #[test]
@@ -130,10 +130,10 @@ fn metadata(folder: &Path) -> Result<Value, String> {
 
 /// All packages that are built for this machine, with what they say of themselves.
 fn packages() -> Vec<Value> {
-    let told = metadata(&root()).unwrap();
+    let shown = metadata(&root()).unwrap();
     let built: BTreeSet<&str> =
-        told["resolve"]["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap()).collect();
-    let packages = told["packages"].as_array().unwrap().iter();
+        shown["resolve"]["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap()).collect();
+    let packages = shown["packages"].as_array().unwrap().iter();
     packages.filter(|package| built.contains(package["id"].as_str().unwrap())).cloned().collect()
 }
 

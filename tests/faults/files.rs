@@ -124,8 +124,8 @@ fn newer(stage: &Stage) -> Tally {
     let before = std::fs::read(stage.dir.file("ledger.db")).unwrap();
     let known = privo_reconcile::ledger::VERSION.to_string();
     try_all(stage, &mut tally, "another schema", &|_, ran| {
-        let told = ran.code == 2 && ran.err.contains("version 99") && ran.err.contains(&known);
-        (!told).then(|| (Wrong::Code, format!("{ran:?}")))
+        let shown = ran.code == 2 && ran.err.contains("version 99") && ran.err.contains(&known);
+        (!shown).then(|| (Wrong::Code, format!("{ran:?}")))
     });
     if std::fs::read(stage.dir.file("ledger.db")).unwrap() != before {
         tally.found(Wrong::Torn, "a ledger of another version was changed".to_owned());

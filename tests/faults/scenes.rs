@@ -134,10 +134,10 @@ fn report_is_new(stage: &Stage) -> Vec<(Wrong, String)> {
 
 /// What was told as new is told at least once: in the file of the failed command or in the next.
 fn new_is_told(stage: &Stage) -> Vec<(Wrong, String)> {
-    let told = |name: &str| std::fs::read_to_string(stage.dir.file(name)).unwrap_or_default();
+    let shown = |name: &str| std::fs::read_to_string(stage.dir.file(name)).unwrap_or_default();
     // What is pending has no verdict that could be new.
     let verdicts = stage.dir.count("SELECT count(*) FROM state WHERE status <> 'pending'") as usize;
-    if ["new.csv", "next.csv"].iter().any(|name| whole_csv(&told(name), verdicts)) {
+    if ["new.csv", "next.csv"].iter().any(|name| whole_csv(&shown(name), verdicts)) {
         return Vec::new();
     }
     vec![(Wrong::Lost, "neither report tells what is new".to_owned())]
@@ -169,7 +169,7 @@ fn copy_is_whole(copy: &Path) -> Vec<(Wrong, String)> {
 /// Whatever was answered is durable.
 fn answered_is_there(stage: &Stage, ran: &Ran) -> Vec<(Wrong, String)> {
     let there = stage.entries().unwrap_or_default();
-    let told = ran.out.lines().map(|line| {
+    let shown = ran.out.lines().map(|line| {
         let answer: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
         let ok = answer["ok"] == true;
         if line.starts_with('{') {
@@ -179,7 +179,7 @@ fn answered_is_there(stage: &Stage, ran: &Ran) -> Vec<(Wrong, String)> {
         }
     });
     let lost = |id: &String| !there.iter().any(|entry| entry.starts_with(&format!("{id}|")));
-    told.flatten().filter(lost).map(|id| (Wrong::Lost, format!("{id} was answered and is not there"))).collect()
+    shown.flatten().filter(lost).map(|id| (Wrong::Lost, format!("{id} was answered and is not there"))).collect()
 }
 
 /// The quarantine is whole lines of JSON.

@@ -113,17 +113,17 @@ impl Stage {
     /// The entries, whole, and whether the file is.
     pub fn entries(&self) -> Result<Vec<String>, String> {
         let db = self.dir.db();
-        let told = |error: rusqlite::Error| error.to_string();
-        db.execute_batch("PRAGMA synchronous = OFF").map_err(told)?;
-        let whole: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(told)?;
+        let shown = |error: rusqlite::Error| error.to_string();
+        db.execute_batch("PRAGMA synchronous = OFF").map_err(shown)?;
+        let whole: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(shown)?;
         if whole != "ok" {
             return Err(whole);
         }
         let sql = "SELECT concat_ws('|', request_id, coalesce(operation_id, '-'), direction, method, url, coalesce(body, '-'), sent_at,
                      coalesce(ended_at, '-'), failure, http_status) FROM entries ORDER BY request_id";
-        let mut statement = db.prepare(sql).map_err(told)?;
-        let rows = statement.query_map([], |row| row.get(0)).map_err(told)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(told)
+        let mut statement = db.prepare(sql).map_err(shown)?;
+        let rows = statement.query_map([], |row| row.get(0)).map_err(shown)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(shown)
     }
 }
 

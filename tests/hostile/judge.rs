@@ -268,14 +268,14 @@ impl Line {
 
     /// Takes what came of so many cases.
     pub fn take(&mut self, cases: usize, bound: usize, form: &str, trial: Trial) {
-        let told = |list: Vec<String>| list.into_iter().map(|text| format!("{form}: {text}")).collect::<Vec<_>>();
+        let shown = |list: Vec<String>| list.into_iter().map(|text| format!("{form}: {text}")).collect::<Vec<_>>();
         self.cases += cases;
         self.requests = self.requests.max(trial.requests);
         self.bound = self.bound.max(bound);
-        self.wrong.extend(told(trial.wrong));
-        self.lost.extend(told(trial.lost));
-        self.leaked.extend(told(trial.leaked));
-        self.broken.extend(told(trial.broken));
+        self.wrong.extend(shown(trial.wrong));
+        self.lost.extend(shown(trial.lost));
+        self.leaked.extend(shown(trial.leaked));
+        self.broken.extend(shown(trial.broken));
         self.sees.extend(trial.sees);
     }
 }
@@ -383,8 +383,8 @@ fn dir_of(case: &Case, url: &str) -> Dir {
 
 /// Holds every verdict to the truth, and sees that each entry is there.
 fn judge(case: &Case, dir: &Dir, trial: &mut Trial) -> Vec<Row> {
-    let told = limited_run(dir, &["report"], trial);
-    let rows = rows(&told.out);
+    let shown = limited_run(dir, &["report"], trial);
+    let rows = rows(&shown.out);
     for n in 0..case.entries {
         let id = format!("r{n}");
         match rows.iter().find(|row| row["request_id"] == id) {

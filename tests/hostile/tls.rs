@@ -91,8 +91,8 @@ fn refused(dir: &Dir, servers: &[&Hostile], form: &str) -> Line {
     let ran = limited_run(dir, &["run"], &mut trial);
     trial.sees(&ran);
     trial.check_that(ran.code == 4, || format!("{ran:?}"));
-    let told = ran.err.contains("server.ca_file");
-    trial.check_that(told == names_certificate, || format!("{ran:?}"));
+    let shown = ran.err.contains("server.ca_file");
+    trial.check_that(shown == names_certificate, || format!("{ran:?}"));
     // Nothing of a request is sent before the server has shown who it is.
     let asked: usize = servers.iter().map(|server| server.asked().len()).sum();
     trial.requests = asked;

@@ -280,21 +280,21 @@ impl Stage {
     pub fn row(&mut self, op: usize, number: usize) -> WrittenRow {
         let lean = self.ops[op].attempts[number].lean;
         let sent = self.ops[op].request(lean, &mut self.rng);
-        let wish = &self.ops[op];
-        let first = &wish.attempts[0].request_id;
+        let task = &self.ops[op];
+        let first = &task.attempts[0].request_id;
         // Some clients leave the operation's id out at first; its first attempt's id stands for it.
-        let operation_id = match (&wish.shared_id, op % 8, number) {
+        let operation_id = match (&task.shared_id, op % 8, number) {
             (Some(shared), ..) => Some(shared.clone()),
             (None, 0, 0) => None,
             (None, 0, _) => Some(first.clone()),
-            (None, ..) => Some(wish.operation_id.clone()),
+            (None, ..) => Some(task.operation_id.clone()),
         };
         WrittenRow {
-            request_id: wish.attempts[number].request_id.clone(),
+            request_id: task.attempts[number].request_id.clone(),
             operation_id,
             method: sent.method.to_owned(),
             url: format!("{BASE}{}", sent.path),
-            body: sent.body.map(|body| wish.written(&body)),
+            body: sent.body.map(|body| task.written(&body)),
             sent_at: self.host(op, time::true_ms()),
             ..WrittenRow::default()
         }

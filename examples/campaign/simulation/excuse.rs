@@ -5,7 +5,7 @@ use privo_reconcile::sandbox::{Account, Search, ShownDate};
 use privo_reconcile::words::{Reason, Status};
 
 use super::ops::{Attempt, Kind, Op, Person};
-use super::stage::{Stage, Told};
+use super::stage::{Listed, Stage};
 use super::story::{HOUR, MINUTE, Trouble};
 use super::truth::{Truth, folded, same_fields, what};
 use super::twist::{SHOWN, Twist};
@@ -15,15 +15,15 @@ pub struct Undecided<'a> {
     pub stage: &'a Stage,
     pub truth: &'a Truth,
     pub op: &'a Op,
-    pub told: &'a Told,
+    pub listed: &'a Listed,
 }
 
 impl Undecided<'_> {
     /// Whether it could not be decided.
     pub fn is_excused(&self) -> bool {
-        let (op, told) = (self.op, self.told);
-        let Some(reason) = told.reason else { return false };
-        if told.status == Status::Pending {
+        let (op, listed) = (self.op, self.listed);
+        let Some(reason) = listed.reason else { return false };
+        if listed.status == Status::Pending {
             return self.pending(reason);
         }
         match reason {
@@ -63,7 +63,7 @@ impl Undecided<'_> {
             Reason::Unconfirmed => self.answered_for() || self.stage.story.steps,
             // Every key finds the same record, which shows another key.
             Reason::Inconclusive if habits.search == Search::Ignored => true,
-            Reason::Inconclusive if self.stage.story.steps && self.told.explanation.contains("clock was set") => true,
+            Reason::Inconclusive if self.stage.story.steps && self.listed.explanation.contains("clock was set") => true,
             Reason::Inconclusive => self.answered_for() || self.waits_for_sibling() || self.owner_gone(),
             _ => false,
         }
@@ -79,7 +79,7 @@ impl Undecided<'_> {
 
     /// The ledger knew of it when that was said.
     fn known(&self, attempt: &Attempt) -> bool {
-        self.stage.recorded_at.get(&attempt.request_id).is_some_and(|at| *at <= self.told.from)
+        self.stage.recorded_at.get(&attempt.request_id).is_some_and(|at| *at <= self.listed.from)
     }
 
     /// A row that cannot be read has its id, and may be an attempt of it.
@@ -92,7 +92,7 @@ impl Undecided<'_> {
     /// The ledger can read the request that made the account.
     fn explains(&self, account: &Account) -> bool {
         let maker = self.stage.of_request.get(&account.cause).map(|op| &self.stage.ops[*op]);
-        let recorded = self.stage.recorded_at.get(&account.cause).is_some_and(|at| *at <= self.told.from);
+        let recorded = self.stage.recorded_at.get(&account.cause).is_some_and(|at| *at <= self.listed.from);
         recorded && maker.is_some_and(|maker| !unreadable(maker))
     }
 
@@ -100,13 +100,16 @@ impl Undecided<'_> {
     /// operation, or of another one that asks for one of the same.
     fn told_there(&self) -> bool {
         let several = |op: &Op| op.kind == Kind::Family || op.owner.is_some();
-        let told = |op: &Op| op.attempts.iter().any(|attempt| attempt.answer == Some(208) && self.known(attempt));
+        let listed = |op: &Op| op.attempts.iter().any(|attempt| attempt.answer == Some(208) && self.known(attempt));
         let same = |one: &Person, other: &Person| {
             let keys: Vec<String> = one.keys().into_iter().map(folded).collect();
             other.keys().into_iter().any(|key| keys.contains(&folded(key)))
         };
         let asks = |op: &Op| op.persons.iter().any(|one| self.any(|other| same(one, other)));
-        self.stage.ops.iter().any(|op| (op.operation_id == self.op.operation_id || asks(op)) && several(op) && told(op))
+        self.stage
+            .ops
+            .iter()
+            .any(|op| (op.operation_id == self.op.operation_id || asks(op)) && several(op) && listed(op))
     }
 
     /// Somebody else bears the key, with other fields; or the record shows another date than it was made with.
@@ -283,13 +286,13 @@ impl Undecided<'_> {
         let nobody = |from: i64, to: i64| {
             accounts.iter().all(|account| account.made_ms > to || account.deleted_ms.is_some_and(|gone| gone < from))
         };
-        let there = |account: &Account| self.told.server_id.as_ref() == Some(&account.service_id);
+        let there = |account: &Account| self.listed.server_id.as_ref() == Some(&account.service_id);
         let another = |from: i64, to: i64| {
             let then = |account: &&&Account| account.made_ms < from && account.deleted_ms.is_none_or(|gone| gone > to);
             accounts.iter().filter(then).any(|account| !there(account))
         };
         let looks = self.stage.reports.iter().filter(|report| report.after_run).flat_map(|report| &report.rows);
-        let mut looks = looks.filter(|row| row.request_id == self.told.request_id).filter_map(|row| row.last_checked);
+        let mut looks = looks.filter(|row| row.request_id == self.listed.request_id).filter_map(|row| row.last_checked);
         // A clock that is far off tells no order of what was sent and what was seen.
         !story.steps
             && story.skew.abs() < MINUTE
@@ -324,7 +327,7 @@ impl Undecided<'_> {
 
     /// The record came or went just before the look, so that two spellings asked of lagging replicas got different answers.
     fn replicas_differed(&self, person: &Person) -> bool {
-        let near = |ms: i64| (self.told.from - self.stage.story.windows.replica_lag..=self.told.to).contains(&ms);
+        let near = |ms: i64| (self.listed.from - self.stage.story.windows.replica_lag..=self.listed.to).contains(&ms);
         let came_or_went = |account: &&Account| near(account.made_ms) || account.deleted_ms.is_some_and(near);
         person.keyed() && self.truth.likenesses(self.op, person).iter().any(came_or_went)
     }
@@ -332,7 +335,7 @@ impl Undecided<'_> {
     /// Some of it is there and some is not.
     fn in_part(&self) -> bool {
         // By the contract a part is fulfilled, too, by a record that was there before the first attempt, whatever it shows.
-        let (from, to) = (self.told.from, self.told.to);
+        let (from, to) = (self.listed.from, self.listed.to);
         let there = |person: &&Person| {
             let accounts = self.truth.likenesses(self.op, person);
             let fits = |account: &&Account| person.keyed() || same_fields(person, account);
@@ -342,7 +345,7 @@ impl Undecided<'_> {
         count > 0 && count < self.op.persons.len()
     }
 
-    /// As far as the ledger knew nothing was applied: what is there was made by an attempt that was told so and was not, or
+    /// As far as the ledger knew nothing was applied: what is there was made by an attempt that was answered so and was not, or
     /// not yet, recorded. Unique records show; the others are nobody's that the ledger knows.
     fn never_heard_of(&self) -> bool {
         let made = |attempt: &Attempt| !self.truth.applied(&attempt.request_id).is_empty();
@@ -352,7 +355,7 @@ impl Undecided<'_> {
     /// Another write, the granter's too, had turned off some of the features.
     fn revoked_in_part(&self) -> bool {
         let Some(account) = self.op.target.as_deref().and_then(|id| self.truth.account(id)) else { return false };
-        let features = &account.state_at(self.told.to).features;
+        let features = &account.state_at(self.listed.to).features;
         let off =
             |name: &&String| features.iter().any(|feature| feature.identifier == **name && feature.state == "off");
         let count = self.op.features.iter().filter(off).count();

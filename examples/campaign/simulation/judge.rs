@@ -23,14 +23,14 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use privo_reconcile::standing::{Entries, Filter};
+use privo_reconcile::views::{Entries, Filter};
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
 
 use super::excuse::Undecided;
 use super::figures::Figures;
 use super::play::told_of;
 use super::ruling::Ruling;
-use super::stage::{Stage, Told};
+use super::stage::{Listed, Stage};
 use super::time;
 use super::truth::Truth;
 
@@ -64,8 +64,8 @@ pub fn judge(stage: &mut Stage) -> Result<Figures> {
     let of_request = &stage.of_request;
     let now = time::true_ms();
     let mut last_told = std::collections::HashMap::new();
-    for told in &stage.told {
-        last_told.insert(told.request_id.as_str(), (told.from, told.to));
+    for listed in &stage.listed {
+        last_told.insert(listed.request_id.as_str(), (listed.from, listed.to));
     }
     stage.ledger.each_row(&Filter::default(), Entries::Unread, |row| {
         if let Some(op) = of_request.get(&row.request_id) {
@@ -81,18 +81,18 @@ pub fn judge(stage: &mut Stage) -> Result<Figures> {
     }
     bench.figures.differing = verified.differing;
     bench.figures.verdicts = verified.verdicts;
-    for told in &bench.stage.told.clone() {
-        bench.figures.corrections += u64::from(told.correction);
-        bench.verdict(told, &finals);
+    for listed in &bench.stage.listed.clone() {
+        bench.figures.corrections += u64::from(listed.correction);
+        bench.verdict(listed, &finals);
     }
-    for told in &finals {
-        bench.end(told);
+    for listed in &finals {
+        bench.end(listed);
     }
     if !bench.stage.story.twists.is_empty() {
         // What came into the ledger after a verdict acts when it arrives, so what stands in the end is judged by all of it.
         let last_run = bench.stage.last_run;
-        for told in &finals {
-            bench.verdict(&Told { knew: last_run, ..told.clone() }, &finals);
+        for listed in &finals {
+            bench.verdict(&Listed { knew: last_run, ..listed.clone() }, &finals);
         }
         bench.reports();
     }
@@ -166,80 +166,81 @@ impl Bench<'_> {
     }
 
     /// One verdict, or an advice while pending, at the time it was given.
-    fn verdict(&mut self, told: &Told, finals: &[Told]) {
-        let op = &self.stage.ops[told.op];
+    fn verdict(&mut self, listed: &Listed, finals: &[Listed]) {
+        let op = &self.stage.ops[listed.op];
         let describe = |why: &str| {
-            let words = (told.status, told.outcome, told.reason, told.action);
-            format!("{why}: {:?} {words:?} {:?}", op.kind, told.server_id)
+            let words = (listed.status, listed.outcome, listed.reason, listed.action);
+            format!("{why}: {:?} {words:?} {:?}", op.kind, listed.server_id)
         };
-        if told.action == Some(Action::MayResend) && !op.kind.repeat_blocked() && !op.kind.deletes_by_id() {
-            self.count(UNSAFE_RESEND, &told.request_id, &describe("may-resend where nothing blocks a repeat"));
+        if listed.action == Some(Action::MayResend) && !op.kind.repeat_blocked() && !op.kind.deletes_by_id() {
+            self.count(UNSAFE_RESEND, &listed.request_id, &describe("may-resend where nothing blocks a repeat"));
         }
-        if told.status != Status::Resolved {
+        if listed.status != Status::Resolved {
             return;
         }
-        match told.outcome {
-            Some(Outcome::NotApplied) => match self.not_applied(op, told) {
+        match listed.outcome {
+            Some(Outcome::NotApplied) => match self.not_applied(op, listed) {
                 Ruling::Right => {}
                 Ruling::Unknowable => self.figures.unknowable += 1,
                 Ruling::Wrong(why) if self.stage.story.breaks_windows => {
                     self.figures.late += 1;
-                    let last = finals.iter().find(|last| last.request_id == told.request_id);
+                    let last = finals.iter().find(|last| last.request_id == listed.request_id);
                     let stands = last.is_some_and(|last| last.outcome == Some(Outcome::NotApplied));
-                    if stands && watched(told) {
-                        self.count(MISSED, &told.request_id, &describe(why));
+                    if stands && watched(listed) {
+                        self.count(MISSED, &listed.request_id, &describe(why));
                     }
                 }
                 Ruling::Wrong(why) => {
-                    self.count(FALSE_NOT_APPLIED, &told.request_id, &describe(why));
-                    if told.action == Some(Action::Resend) && op.kind.creates() && !op.kind.repeat_blocked() {
-                        self.count(UNSAFE_RESEND, &told.request_id, &describe(why));
+                    self.count(FALSE_NOT_APPLIED, &listed.request_id, &describe(why));
+                    if listed.action == Some(Action::Resend) && op.kind.creates() && !op.kind.repeat_blocked() {
+                        self.count(UNSAFE_RESEND, &listed.request_id, &describe(why));
                     }
                 }
             },
-            Some(Outcome::Applied | Outcome::Satisfied) => match self.applied(op, told) {
+            Some(Outcome::Applied | Outcome::Satisfied) => match self.applied(op, listed) {
                 Ruling::Right => {}
                 Ruling::Unknowable => self.figures.unknowable += 1,
                 Ruling::Wrong(why) => {
-                    self.count(FALSE_APPLIED, &told.request_id, &describe(why));
+                    self.count(FALSE_APPLIED, &listed.request_id, &describe(why));
                 }
             },
             _ => {}
         }
-        if told.action == Some(Action::Resend) && op.kind.blind() && told.reason != Some(Reason::NeverSent) {
-            self.count(UNSAFE_RESEND, &told.request_id, &describe("nothing can tell whether it was applied"));
+        if listed.action == Some(Action::Resend) && op.kind.blind() && listed.reason != Some(Reason::NeverSent) {
+            self.count(UNSAFE_RESEND, &listed.request_id, &describe("nothing can tell whether it was applied"));
         }
     }
 
     /// Where an entry stands in the end.
-    fn end(&mut self, told: &Told) {
-        let op = &self.stage.ops[told.op];
+    fn end(&mut self, listed: &Listed) {
+        let op = &self.stage.ops[listed.op];
         self.figures.entries += 1;
         let of_kind = self.figures.by_kind.entry(format!("{:?}", op.kind)).or_default();
         of_kind.entries += 1;
-        match (told.status, told.outcome) {
+        match (listed.status, listed.outcome) {
             (Status::Pending, _) => of_kind.pending += 1,
             (Status::DuplicateRisk, _) => of_kind.duplicate_risk += 1,
             (_, Some(Outcome::Applied)) => of_kind.applied += 1,
             (_, Some(Outcome::Satisfied)) => of_kind.satisfied += 1,
             _ => of_kind.not_applied += 1,
         }
-        if told.status == Status::Resolved {
+        if listed.status == Status::Resolved {
             return;
         }
-        let reason = told.reason.map_or("none".to_owned(), |reason| reason.to_string());
-        let undecided = Undecided { stage: self.stage, truth: self.truth, op, told };
+        let reason = listed.reason.map_or("none".to_owned(), |reason| reason.to_string());
+        let undecided = Undecided { stage: self.stage, truth: self.truth, op, listed };
         if undecided.is_excused() {
-            *self.figures.by_reason.entry(format!("{} {reason}", told.status)).or_default() += 1;
+            *self.figures.by_reason.entry(format!("{} {reason}", listed.status)).or_default() += 1;
         } else if !self.stage.story.breaks_windows {
-            let line = format!("{:?} {} {reason} {:?}: {}", op.kind, told.status, told.server_id, told.explanation);
-            self.count(UNDECIDED, &told.request_id, &line);
+            let line =
+                format!("{:?} {} {reason} {:?}: {}", op.kind, listed.status, listed.server_id, listed.explanation);
+            self.count(UNDECIDED, &listed.request_id, &line);
         }
     }
 }
 
 /// The watch looks at it again.
-fn watched(told: &Told) -> bool {
+fn watched(listed: &Listed) -> bool {
     use Reason::{ConfirmedAbsent, NeverSent, NotDeleted, NotUpdated};
-    matches!(told.reason, Some(ConfirmedAbsent | NeverSent | NotDeleted | NotUpdated))
+    matches!(listed.reason, Some(ConfirmedAbsent | NeverSent | NotDeleted | NotUpdated))
 }

@@ -5,10 +5,10 @@
 //! records, [`resender`] sends again by permit, [`stage`] holds the world together, [`net`] is the wire, [`time`] the clocks, [`truth`] what really
 //! happened, [`judge`] the judge, [`excuse`] what nobody could decide.
 
-pub mod cast;
 pub mod client;
 pub mod excuse;
 pub mod figures;
+pub mod fixtures;
 pub mod judge;
 pub mod net;
 pub mod ops;

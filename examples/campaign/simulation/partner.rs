@@ -6,7 +6,7 @@ use privo_reconcile::words::{Action, Status};
 
 use super::client::End;
 use super::ops::{Kind, Op};
-use super::stage::{Event, Stage, Told};
+use super::stage::{Event, Listed, Stage};
 use super::story::{DAY, HOUR, MINUTE, SECOND};
 use super::time;
 use super::twist::{SHOWN, Twist};
@@ -96,15 +96,15 @@ impl Stage {
     }
 
     /// The partner reads a report and acts upon some of it.
-    pub fn act_upon(&mut self, report: &[Told]) {
+    pub fn act_upon(&mut self, report: &[Listed]) {
         // So long before the last run that what was sent again is decided by then.
         if time::true_ms() > time::BEGINNING + 14 * DAY {
             return;
         }
-        for told in report {
-            let op = &self.ops[told.op];
-            let wanted = match told.action {
-                Some(Action::Resend) => told.status == Status::Resolved,
+        for listed in report {
+            let op = &self.ops[listed.op];
+            let wanted = match listed.action {
+                Some(Action::Resend) => listed.status == Status::Resolved,
                 Some(Action::MayResend) => true,
                 _ => false,
             };
@@ -122,10 +122,10 @@ impl Stage {
                 };
                 let gap =
                     if self.wide.bool() { self.wide.i64(SECOND..MINUTE) } else { self.wide.i64(MINUTE..2 * HOUR) };
-                self.at(time::true_ms() + gap, Event::Resend(told.op, how));
+                self.at(time::true_ms() + gap, Event::Resend(listed.op, how));
             }
-            let found = told.status == Status::Resolved && told.action == Some(Action::StoreId);
-            if let (true, Some(id)) = (found && self.story.has(Twist::Vanishing), &told.server_id)
+            let found = listed.status == Status::Resolved && listed.action == Some(Action::StoreId);
+            if let (true, Some(id)) = (found && self.story.has(Twist::Vanishing), &listed.server_id)
                 && self.wide.u8(..40) == 0
             {
                 let id = id.rsplit(['=', ' ']).next().unwrap_or_default().to_owned();
@@ -194,21 +194,21 @@ impl Stage {
 
     /// The partner deletes what an operation made, or whom it belongs to, by a request of its own.
     pub fn delete_made(&mut self, op: usize, removal: Removal) -> Result<()> {
-        let wish = self.ops[op].clone();
-        let person = &wish.persons[0];
+        let task = self.ops[op].clone();
+        let person = &task.persons[0];
         let id = |matches: &dyn Fn(&privo_reconcile::sandbox::Account) -> bool| {
             let world = self.server.world.borrow();
             let found = world.accounts().iter().rfind(|account| account.deleted_ms.is_none() && matches(account));
             found.map(|account| account.service_id.clone())
         };
         let made = |account: &privo_reconcile::sandbox::Account| {
-            wish.attempts.iter().any(|attempt| attempt.request_id == account.cause)
+            task.attempts.iter().any(|attempt| attempt.request_id == account.cause)
         };
-        let owned = |account: &privo_reconcile::sandbox::Account| account.details.email == wish.owner;
+        let owned = |account: &privo_reconcile::sandbox::Account| account.details.email == task.owner;
         let (kind, target) = match removal {
             Removal::RecordById if !self.story.consent => (Kind::DeleteById, id(&made)),
             Removal::OwnerById => (Kind::DeleteById, id(&owned)),
-            Removal::OwnerByKey => (Kind::DeleteByEmail, wish.owner.clone()),
+            Removal::OwnerByKey => (Kind::DeleteByEmail, task.owner.clone()),
             _ if self.story.consent => (Kind::DeleteEid, person.eid.clone()),
             _ => (Kind::DeleteByEmail, person.email.clone()),
         };

@@ -8,13 +8,13 @@ use super::judge::{APPLIED_TWICE, Bench, LOST, UNDECIDED, UNSAFE_PERMIT};
 use super::ops::{Attempt, Op};
 use super::resender::Given;
 use super::ruling::Ruling;
-use super::stage::Told;
+use super::stage::Listed;
 use super::story::{DAY, HOUR, MINUTE, Trouble};
 use super::twist::Twist;
 
 impl Bench<'_> {
     /// Judges every permit, and what became of the operations that had one.
-    pub fn permits(&mut self, finals: &[Told]) {
+    pub fn permits(&mut self, finals: &[Listed]) {
         let mut used = BTreeSet::new();
         for given in &self.stage.resenders.given {
             self.figures.permits += 1;
@@ -41,19 +41,19 @@ impl Bench<'_> {
             return;
         }
         for (op, why) in &self.stage.resenders.refused {
-            let wish = &self.stage.ops[*op];
+            let task = &self.stage.ops[*op];
             // Another's record is like it, which a person must look at.
-            if wish.persons.iter().any(|person| !person.keyed() && !self.truth.likenesses(wish, person).is_empty()) {
+            if task.persons.iter().any(|person| !person.keyed() && !self.truth.likenesses(task, person).is_empty()) {
                 continue;
             }
-            let request = wish.operation_id.clone();
+            let request = task.operation_id.clone();
             self.count(LOST, &request, &format!("it is advised, and gets no permit: {why}"));
         }
     }
 
     /// No row of the ledger is overlooked: each that is no answer is in the report.
-    pub fn all_reported(&mut self, finals: &[Told]) {
-        let reported: BTreeSet<&str> = finals.iter().map(|told| told.request_id.as_str()).collect();
+    pub fn all_reported(&mut self, finals: &[Listed]) {
+        let reported: BTreeSet<&str> = finals.iter().map(|listed| listed.request_id.as_str()).collect();
         for request in &self.stage.in_doubt {
             if self.stage.of_request.contains_key(request) && !reported.contains(request.as_str()) {
                 self.count(UNDECIDED, request, "it is in the ledger and in no report");
@@ -64,7 +64,7 @@ impl Bench<'_> {
     /// Whether it was right to send it again, by what was in the ledger and could be seen then.
     fn permit(&self, op: &Op, given: &Given) -> Ruling {
         let before = given.at - 1;
-        let told = Told {
+        let listed = Listed {
             op: given.op,
             request_id: given.request_id.clone(),
             from: given.asked,
@@ -80,7 +80,7 @@ impl Bench<'_> {
             last_checked: None,
             decided: None,
         };
-        match self.not_applied(op, &told) {
+        match self.not_applied(op, &listed) {
             Ruling::Wrong(why) => Ruling::Wrong(why),
             _ if self.was_there(op, given) => Ruling::Wrong("a look of that moment finds what an attempt made"),
             ruling => ruling,
@@ -122,26 +122,26 @@ impl Bench<'_> {
     }
 
     /// In the end it was applied, or it is advised to be sent again, or a person was told to see to it.
-    fn not_lost(&mut self, op: usize, finals: &[Told]) {
-        let wish = &self.stage.ops[op];
-        let applied = wish.attempts.iter().any(|attempt| !self.truth.applied(&attempt.request_id).is_empty());
+    fn not_lost(&mut self, op: usize, finals: &[Listed]) {
+        let task = &self.stage.ops[op];
+        let applied = task.attempts.iter().any(|attempt| !self.truth.applied(&attempt.request_id).is_empty());
         let refused =
-            wish.attempts.iter().any(|attempt| attempt.answer.is_some_and(|status| status >= 400 || status == 208));
-        if applied || refused || wish.shared_id.is_some() {
+            task.attempts.iter().any(|attempt| attempt.answer.is_some_and(|status| status >= 400 || status == 208));
+        if applied || refused || task.shared_id.is_some() {
             return;
         }
-        let rows: Vec<&Told> = finals.iter().filter(|told| told.op == op).collect();
+        let rows: Vec<&Listed> = finals.iter().filter(|listed| listed.op == op).collect();
         // What stands as undecided is judged by that.
-        let over = |told: &&Told| told.status == Status::Resolved && told.outcome == Some(Outcome::NotApplied);
+        let over = |listed: &&Listed| listed.status == Status::Resolved && listed.outcome == Some(Outcome::NotApplied);
         // Of a delete it may not be known that what is there is what it was about.
-        let taken = |told: &&Told| {
-            let review = told.reason == Some(Reason::NotDeleted) && told.action == Some(Action::Review);
-            told.reason == Some(Reason::Preexisting) || review
+        let taken = |listed: &&Listed| {
+            let review = listed.reason == Some(Reason::NotDeleted) && listed.action == Some(Action::Review);
+            listed.reason == Some(Reason::Preexisting) || review
         };
-        let advised = rows.iter().any(|told| told.action == Some(Action::Resend));
-        if !rows.is_empty() && rows.iter().all(|told| over(told) && !taken(told)) && !advised {
+        let advised = rows.iter().any(|listed| listed.action == Some(Action::Resend));
+        if !rows.is_empty() && rows.iter().all(|listed| over(listed) && !taken(listed)) && !advised {
             let why =
-                format!("{:?} was never applied, and nobody is advised to send it: {:?}", wish.kind, rows[0].reason);
+                format!("{:?} was never applied, and nobody is advised to send it: {:?}", task.kind, rows[0].reason);
             let request = rows[0].request_id.clone();
             self.count(LOST, &request, &why);
         }

@@ -13,14 +13,14 @@ use privo_reconcile::plan::Reader;
 use privo_reconcile::run::halt::Halt;
 use privo_reconcile::run::{Options, run_over};
 use privo_reconcile::sandbox::{Faults, Flapping, NewAccount};
-use privo_reconcile::standing::{Entries, Filter};
+use privo_reconcile::views::{Entries, Filter};
 use privo_reconcile::words::{Action, Status};
 
-use super::cast::{Cast, Seeded};
 use super::figures::Figures;
+use super::fixtures::{Fixtures, Seeded};
 use super::net::{Mode, Net};
 use super::ops::{Kind, Op};
-use super::stage::{Event, Report, Stage, Told, parent_email, parents};
+use super::stage::{Event, Listed, Report, Stage, parent_email, parents};
 use super::story::{DAY, HOUR, MINUTE, Story, Trouble};
 use super::time;
 use super::twist::{self, Twist};
@@ -58,7 +58,7 @@ pub fn play(seed: u64, setting: &Setting, secrets: &Path, tell: bool) -> Result<
         time::set_offset(stage.story.skew);
         let shown = format!("{:?}", stage.story);
         stage.note(|| shown);
-        let end = cast(&mut stage, seeded);
+        let end = fixtures(&mut stage, seeded);
         stage.outage(end).await?;
         stage.aftermath().await?;
         let mut figures = judge::judge(&mut stage)?;
@@ -68,16 +68,16 @@ pub fn play(seed: u64, setting: &Setting, secrets: &Path, tell: bool) -> Result<
 }
 
 /// Draws the operations and what else will happen; says when the last operation is first sent.
-fn cast(stage: &mut Stage, mut seeded: Vec<Seeded>) -> i64 {
+fn fixtures(stage: &mut Stage, mut seeded: Vec<Seeded>) -> i64 {
     let story = stage.story.clone();
     let parents: Vec<String> = (0..parents(&story)).map(parent_email).collect();
     let mut rng = stage.rng.fork();
-    let mut cast = Cast { rng: &mut rng, seeded: &mut seeded, parents: &parents, ops: Vec::new() };
+    let mut fixtures = Fixtures { rng: &mut rng, seeded: &mut seeded, parents: &parents, ops: Vec::new() };
     for _ in 0..story.operations {
-        let op = cast.draw(&story);
-        cast.ops.push(op);
+        let op = fixtures.draw(&story);
+        fixtures.ops.push(op);
     }
-    stage.ops = cast.ops;
+    stage.ops = fixtures.ops;
     let length = rng.i64(10 * MINUTE..HOUR);
     let mut first_sent = Vec::new();
     for op in 0..stage.ops.len() {
@@ -179,7 +179,7 @@ impl Stage {
         }
     }
 
-    /// All windows close; whatever was wrong is mended; the watch goes on and ends.
+    /// All windows close; whatever was wrong is corrected; the watch goes on and ends.
     async fn aftermath(&mut self) -> Result<()> {
         let w = self.story.windows;
         let first = time::true_ms();
@@ -351,30 +351,30 @@ impl Stage {
     /// Takes down what a run said; without a run, what is said of pending entries.
     pub fn listen(&mut self, run: Option<i64>, from: i64, to: i64) -> Result<()> {
         self.heed()?;
-        let mut told = Vec::new();
+        let mut listed = Vec::new();
         let of_request = &self.of_request;
         self.ledger.each_row(&run.map(Filter::of_run).unwrap_or_default(), Entries::Unread, |row| {
             let wanted = run.is_some() || (row.status == Status::Pending && row.action == Some(Action::MayResend));
             if let (true, Some(op)) = (wanted, of_request.get(&row.request_id)) {
-                told.push(told_of(*op, row, from, to));
+                listed.push(told_of(*op, row, from, to));
             }
             Ok(())
         })?;
-        for told in told {
+        for listed in listed {
             self.note(|| {
                 format!(
                     "{} is {} {:?} {:?} {:?} {:?}: {}",
-                    told.request_id,
-                    told.status,
-                    told.outcome,
-                    told.reason,
-                    told.action,
-                    told.server_id,
-                    told.explanation
+                    listed.request_id,
+                    listed.status,
+                    listed.outcome,
+                    listed.reason,
+                    listed.action,
+                    listed.server_id,
+                    listed.explanation
                 )
             });
-            self.follow(&told);
-            self.told.push(told);
+            self.follow(&listed);
+            self.listed.push(listed);
         }
         Ok(())
     }
@@ -392,7 +392,7 @@ impl Stage {
     }
 
     /// Reads the report on every entry, as it is at this moment.
-    fn report(&mut self, after_run: bool) -> Result<Vec<Told>> {
+    fn report(&mut self, after_run: bool) -> Result<Vec<Listed>> {
         if self.story.twists.is_empty() {
             return Ok(Vec::new());
         }
@@ -411,21 +411,21 @@ impl Stage {
     }
 
     /// A client that follows the advice to resend.
-    fn follow(&mut self, told: &Told) {
-        let resend = told.status == Status::Resolved && told.action == Some(Action::Resend);
-        let op = &self.ops[told.op];
+    fn follow(&mut self, listed: &Listed) {
+        let resend = listed.status == Status::Resolved && listed.action == Some(Action::Resend);
+        let op = &self.ops[listed.op];
         if self.story.follows && resend && op.attempts.len() < 6 && (op.kind.creates() || op.kind.deletes()) {
             let gap = self.rng.i64(MINUTE..2 * HOUR);
             if self.rng.u8(..10) < 4 {
-                self.at(time::true_ms() + gap, Event::Send(told.op, 0));
+                self.at(time::true_ms() + gap, Event::Send(listed.op, 0));
             }
         }
     }
 }
 
 /// A row of the report, as the judge keeps it.
-pub fn told_of(op: usize, row: privo_reconcile::standing::ReportRow, from: i64, to: i64) -> Told {
-    Told {
+pub fn told_of(op: usize, row: privo_reconcile::views::ReportRow, from: i64, to: i64) -> Listed {
+    Listed {
         op,
         request_id: row.request_id,
         from,

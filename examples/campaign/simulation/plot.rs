@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use privo_reconcile::sandbox::{Account, Feature, NewAccount};
 
-use super::cast::Seeded;
+use super::fixtures::Seeded;
 use super::ops::{Kind, Op, Person};
 use super::partner::{How, Removal};
 use super::stage::{Event, Stage};
@@ -285,8 +285,8 @@ impl Turn<'_> {
                 let account = NewAccount { email: Some(email.clone()), ..NewAccount::default() };
                 self.stage.at(time::BEGINNING + SECOND, Event::Foreign(Box::new(account)));
                 let raw_plus = self.rng.bool();
-                let wish = &mut self.stage.ops[self.op];
-                (wish.kind, wish.target, wish.raw_plus) = (Kind::DeleteByEmail, Some(email), raw_plus);
+                let task = &mut self.stage.ops[self.op];
+                (task.kind, task.target, task.raw_plus) = (Kind::DeleteByEmail, Some(email), raw_plus);
             }
             _ => {}
         }
@@ -373,8 +373,8 @@ impl Turn<'_> {
         match self.rng.u8(..4) {
             0 => {
                 let other = self.stage.add(self.op);
-                let wish = &mut self.stage.ops[other].persons[0];
-                (wish.external, wish.display, wish.eid) = (external, display, eid);
+                let task = &mut self.stage.ops[other].persons[0];
+                (task.external, task.display, task.eid) = (external, display, eid);
                 let at = self.sent + self.rng.i64(0..HOUR);
                 self.stage.at(at, Event::Send(other, 1));
             }

@@ -9,16 +9,16 @@ use privo_reconcile::words::{Action, Outcome, Reason, Status};
 use super::judge::{Bench, FALSE_APPLIED, FALSE_NOT_APPLIED, SPLIT, UNSAFE_RESEND};
 use super::ops::{Attempt, Kind, Op, Person};
 use super::ruling::Ruling;
-use super::stage::{Report, Told};
+use super::stage::{Listed, Report};
 use super::story::SECOND;
 
 impl Bench<'_> {
     /// Judges every report.
     pub fn reports(&mut self) {
         let mut looked: HashMap<&str, (i64, i64)> = HashMap::new();
-        let mut told = self.stage.told.iter().peekable();
+        let mut listed = self.stage.listed.iter().peekable();
         for report in &self.stage.reports {
-            while let Some(one) = told.next_if(|one| one.to <= report.at) {
+            while let Some(one) = listed.next_if(|one| one.to <= report.at) {
                 looked.insert(one.request_id.as_str(), (one.from, one.to));
             }
             self.report(report, &looked);
@@ -26,7 +26,7 @@ impl Bench<'_> {
     }
 
     fn report(&mut self, report: &Report, looked: &HashMap<&str, (i64, i64)>) {
-        let mut by_op: BTreeMap<usize, Vec<&Told>> = BTreeMap::new();
+        let mut by_op: BTreeMap<usize, Vec<&Listed>> = BTreeMap::new();
         for row in report.rows.iter().filter(|row| row.reason != Some(Reason::BadRow)) {
             by_op.entry(row.op).or_default().push(row);
         }
@@ -37,7 +37,7 @@ impl Bench<'_> {
             for row in rows.iter().filter(|row| advises(row)) {
                 let (from, to) = looked.get(row.request_id.as_str()).copied().unwrap_or((report.at, report.at));
                 // What came in the instant of the report came after it.
-                self.advice(&Told { from, to, knew: report.at - 1, ..(*row).clone() }, report.at, &by_op);
+                self.advice(&Listed { from, to, knew: report.at - 1, ..(*row).clone() }, report.at, &by_op);
             }
             for row in rows {
                 self.last_look(row);
@@ -46,13 +46,13 @@ impl Bench<'_> {
     }
 
     /// All rows of an operation carry its one verdict and advice.
-    fn one_verdict(&mut self, rows: &[&Told]) {
-        let said = |row: &Told| match row.status {
+    fn one_verdict(&mut self, rows: &[&Listed]) {
+        let said = |row: &Listed| match row.status {
             Status::Pending => (row.status, None, None, row.action),
             _ => (row.status, row.outcome, row.reason, row.action),
         };
         // A row that no run has looked at yet says nothing; that no advice stands against it is judged apart.
-        let rows: Vec<&&Told> = rows.iter().filter(|row| row.action.is_some()).collect();
+        let rows: Vec<&&Listed> = rows.iter().filter(|row| row.action.is_some()).collect();
         let Some(first) = rows.first() else { return };
         let Some(other) = rows.iter().find(|row| said(row) != said(first)) else { return };
         let op = &self.stage.ops[first.op];
@@ -72,7 +72,7 @@ impl Bench<'_> {
     }
 
     /// An advice to send again, as it stands at this moment.
-    fn advice(&mut self, row: &Told, at: i64, by_op: &BTreeMap<usize, Vec<&Told>>) {
+    fn advice(&mut self, row: &Listed, at: i64, by_op: &BTreeMap<usize, Vec<&Listed>>) {
         let op = &self.stage.ops[row.op];
         let describe = |why: &str| {
             let at = privo_reconcile::clock::Moment(at);
@@ -83,15 +83,15 @@ impl Bench<'_> {
             return self.count(figure, &row.request_id, &describe(why));
         }
         for (other, rows) in by_op {
-            let wish = &self.stage.ops[*other];
-            let same_id = *other != row.op && op.shared_id.is_some() && wish.shared_id == op.shared_id;
-            if same_id && self.corrects(op, wish, row) {
-                let why = format!("{} bears its id, and may be its correction", wish.operation_id);
+            let task = &self.stage.ops[*other];
+            let same_id = *other != row.op && op.shared_id.is_some() && task.shared_id == op.shared_id;
+            if same_id && self.corrects(op, task, row) {
+                let why = format!("{} bears its id, and may be its correction", task.operation_id);
                 return self.count(UNSAFE_RESEND, &row.request_id, &describe(&why));
             }
             // That nothing of an operation was ever sent is true whatever becomes of others that ask for the same.
             // Whose body cannot be read asks for nothing that anybody knows.
-            let same = same_wish(op, wish) && row.reason != Some(Reason::NeverSent) && wish.doubled.is_none();
+            let same = same_wish(op, task) && row.reason != Some(Reason::NeverSent) && task.doubled.is_none();
             if *other != row.op && !same_id && !same {
                 continue;
             }
@@ -104,10 +104,10 @@ impl Bench<'_> {
     }
 
     /// What is not unique is not sent again where its id is another's, too; nor is anything else once that was applied.
-    fn corrects(&self, op: &Op, wish: &Op, row: &Told) -> bool {
-        let recorded = |wish: &&Op| wish.attempts.iter().any(|attempt| self.known(&attempt.request_id, row));
+    fn corrects(&self, op: &Op, task: &Op, row: &Listed) -> bool {
+        let recorded = |task: &&Op| task.attempts.iter().any(|attempt| self.known(&attempt.request_id, row));
         if !op.persons.iter().all(Person::keyed) {
-            return recorded(&wish);
+            return recorded(&task);
         }
         // What somebody removed whom the ledger does not know was never there for anybody who looks.
         let removed = |account: &Account| {
@@ -122,11 +122,11 @@ impl Bench<'_> {
                 applied.map(|one| self.truth.account(&one.record).or_else(|| self.truth.asked_of(&one.record)));
             about.any(|account| account.is_none_or(|account| account.details.kind != Role::Granter && !gone(account)))
         };
-        wish.attempts.iter().any(|attempt| self.known(&attempt.request_id, row) && done(attempt))
+        task.attempts.iter().any(|attempt| self.known(&attempt.request_id, row) && done(attempt))
     }
 
     /// A pending row's attempt may still become applied, or was since the look that an advice rests on.
-    fn open(&self, row: &Told, looked: i64, at: i64) -> bool {
+    fn open(&self, row: &Listed, looked: i64, at: i64) -> bool {
         let mut attempts = self.stage.ops[row.op].attempts.iter();
         let attempt = attempts.find(|attempt| attempt.request_id == row.request_id);
         attempt.is_some_and(|attempt| {
@@ -136,7 +136,7 @@ impl Bench<'_> {
     }
 
     /// A report shows the looks that a verdict rests on: not one at which its record was gone.
-    fn last_look(&mut self, row: &Told) {
+    fn last_look(&mut self, row: &Listed) {
         let op = &self.stage.ops[row.op];
         let fulfilled = matches!(row.outcome, Some(Outcome::Applied | Outcome::Satisfied)) && op.kind.creates();
         let (true, Some(id), Some(checked)) = (fulfilled, &row.server_id, row.last_checked) else { return };
@@ -153,7 +153,7 @@ impl Bench<'_> {
 }
 
 /// It says to send again, where nothing but the ledger's word makes that safe.
-fn advises(row: &Told) -> bool {
+fn advises(row: &Listed) -> bool {
     row.status == Status::Resolved && row.action == Some(Action::Resend)
 }
 

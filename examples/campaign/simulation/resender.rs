@@ -194,11 +194,11 @@ impl Stage {
         if self.resenders.calls[call].ended {
             return Ok(());
         }
-        let mended = self.resenders.calls[call].quiet;
-        let bad = !mended && asked < self.mended_from || self.story.trouble == Trouble::WrongControls;
-        self.server.mode.set(if mended || asked >= self.mended_from { Mode::Honest } else { self.trouble_mode() });
+        let corrected = self.resenders.calls[call].quiet;
+        let bad = !corrected && asked < self.mended_from || self.story.trouble == Trouble::WrongControls;
+        self.server.mode.set(if corrected || asked >= self.mended_from { Mode::Honest } else { self.trouble_mode() });
         self.ledger.reopen()?;
-        let stepped = !mended && self.clock_is_set();
+        let stepped = !corrected && self.clock_is_set();
         self.resenders.busy = true;
         let answered = self.answer(call, bad, stepped).await;
         self.resenders.busy = false;

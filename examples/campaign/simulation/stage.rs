@@ -16,7 +16,7 @@ use privo_reconcile::store::sqlite::Simulated;
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
 use serde_json::{Value, json};
 
-use super::cast::Seeded;
+use super::fixtures::Seeded;
 use super::net::{Mode, Server};
 use super::ops::{Op, SERVICE};
 use super::partner::{How, Removal};
@@ -78,7 +78,7 @@ pub enum Event {
 
 /// What a run said of one entry.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct Listed {
     pub op: usize,
     pub request_id: String,
     /// The run's beginning and end, by the true clock.
@@ -104,7 +104,7 @@ pub struct Report {
     pub at: i64,
     /// A run has just ended.
     pub after_run: bool,
-    pub rows: Vec<Told>,
+    pub rows: Vec<Listed>,
 }
 
 pub struct Stage {
@@ -122,7 +122,7 @@ pub struct Stage {
     /// When each row came into the ledger, by the true clock.
     pub recorded_at: BTreeMap<String, i64>,
     pub events: BTreeMap<(i64, u64), Event>,
-    pub told: Vec<Told>,
+    pub listed: Vec<Listed>,
     /// Reports before and after each run, in worlds with twists.
     pub reports: Vec<Report>,
     /// When the last run began.
@@ -188,7 +188,7 @@ impl Stage {
             of_request: BTreeMap::new(),
             recorded_at: BTreeMap::new(),
             events: BTreeMap::new(),
-            told: Vec::new(),
+            listed: Vec::new(),
             reports: Vec::new(),
             last_run: time::BEGINNING,
             mended_from: i64::MAX,

@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::findings::Findings;
 use crate::clock::Moment;
 use crate::config::Config;
-use crate::decide::told_apart;
-use crate::evidence::{Class, Facts, Link};
+use crate::decide::distinct_requests;
+use crate::evidence::{Class, Facts, KeyDigest};
 use crate::ledger::Ledger;
 
 /// How many of the newest entries are read.
@@ -51,7 +51,7 @@ pub fn check(config: &Config, ledger: &Ledger, findings: &mut Findings) -> Resul
     }
     for (why, count) in sample.unreadable.iter().take(LISTED) {
         findings.note(format!(
-            "{}: {why} (mend the writer, and correct the rows by UPDATE)",
+            "{}: {why} (repair the writer, and correct the rows by UPDATE)",
             of_entries(*count, "bad-row")
         ))?;
     }
@@ -97,9 +97,9 @@ pub fn check(config: &Config, ledger: &Ledger, findings: &mut Findings) -> Resul
 
 /// How many operation ids several requests bear.
 fn shared_ids(facts: Vec<Facts>) -> usize {
-    let ids: Vec<Link> = facts.iter().map(|facts| facts.identity).collect();
-    let mut operations: BTreeMap<Link, BTreeSet<usize>> = BTreeMap::new();
-    for (id, operation) in ids.into_iter().zip(told_apart(facts)) {
+    let ids: Vec<KeyDigest> = facts.iter().map(|facts| facts.identity).collect();
+    let mut operations: BTreeMap<KeyDigest, BTreeSet<usize>> = BTreeMap::new();
+    for (id, operation) in ids.into_iter().zip(distinct_requests(facts)) {
         operations.entry(id).or_default().insert(operation);
     }
     operations.values().filter(|operations| operations.len() > 1).count()

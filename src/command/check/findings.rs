@@ -15,7 +15,7 @@ pub enum Weight {
     Ok,
     /// Worth knowing; the job can do its work.
     Note,
-    /// To be mended.
+    /// To be corrected.
     Bad,
 }
 
@@ -48,13 +48,13 @@ impl Findings {
         self.add(Weight::Note, &text.into())
     }
 
-    /// To be mended.
+    /// To be corrected.
     pub fn bad(&mut self, text: impl Into<String>) -> Result<()> {
         self.code = self.code.max(exit::FAILED);
         self.add(Weight::Bad, &text.into())
     }
 
-    /// To be mended; a mistake in the configuration or refused credentials make the exit code 2.
+    /// To be corrected; a mistake in the configuration or refused credentials make the exit code 2.
     pub fn failed(&mut self, error: &anyhow::Error) -> Result<()> {
         self.code = self.code.max(of_error(error));
         self.bad(format!("{error:#}"))
@@ -68,8 +68,8 @@ impl Findings {
     /// The document, if one was asked for; gives the exit code, that of the worst.
     pub fn end(self) -> Result<u8> {
         if let Some(findings) = self.json {
-            let told = json!({ "findings": findings, "run_would_work": self.bad == 0 });
-            document::print("check", self.code, &told)?;
+            let shown = json!({ "findings": findings, "run_would_work": self.bad == 0 });
+            document::print("check", self.code, &shown)?;
             return Ok(self.code);
         }
         match self.bad {

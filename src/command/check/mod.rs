@@ -59,7 +59,8 @@ fn configuration(cli: &Cli, findings: &mut Findings) -> Result<Option<Config>> {
             return Ok(None);
         }
     };
-    let order = if places.named { "named by --config".to_owned() } else { format!("in this order: {}", places.told()) };
+    let order =
+        if places.named { "named by --config".to_owned() } else { format!("in this order: {}", places.shown()) };
     findings.good(format!(
         "configuration {}: plan {}, server {} ({order})",
         config.file.display(),

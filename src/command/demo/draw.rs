@@ -3,8 +3,8 @@
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use super::cast::Cast;
-use super::want::{Errand, Key, Person, Want, Wish, typed};
+use super::fixtures::Fixtures;
+use super::task::{Key, Person, Series, Task, Want, typed};
 use crate::sandbox::Generation;
 
 const NAMES: [&str; 23] = [
@@ -17,17 +17,17 @@ const AGAIN: u32 = 8;
 
 /// The errands before, in and after the outage.
 pub struct Script {
-    pub before: Vec<Errand>,
-    pub outage: Vec<Errand>,
-    pub after: Vec<Errand>,
+    pub before: Vec<Series>,
+    pub outage: Vec<Series>,
+    pub after: Vec<Series>,
 }
 
 /// Draws the whole story.
-pub fn script(registrations: u32, cast: &Cast, service: &str, rng: &mut Rng) -> Script {
-    let mut draw = Draw { cast, service: format!("/s2s/api/v1.0/{service}"), rng, count: 0 };
+pub fn script(registrations: u32, fixtures: &Fixtures, service: &str, rng: &mut Rng) -> Script {
+    let mut draw = Draw { fixtures, service: format!("/s2s/api/v1.0/{service}"), rng, count: 0 };
     let third = registrations / 3;
     let before = (0..third).map(|_| draw.registration()).collect();
-    let mut outage: Vec<Errand> = (third..registrations - third).map(|_| draw.registration()).collect();
+    let mut outage: Vec<Series> = (third..registrations - third).map(|_| draw.registration()).collect();
     outage.extend(draw.other_requests());
     draw.rng.shuffle(&mut outage);
     let after = (0..third).map(|_| draw.registration()).collect();
@@ -35,14 +35,14 @@ pub fn script(registrations: u32, cast: &Cast, service: &str, rng: &mut Rng) -> 
 }
 
 struct Draw<'a> {
-    cast: &'a Cast,
+    fixtures: &'a Fixtures,
     service: String,
     rng: &'a mut Rng,
     count: usize,
 }
 
 impl Draw<'_> {
-    fn registration(&mut self) -> Errand {
+    fn registration(&mut self) -> Series {
         self.count += 1;
         match self.rng.u8(..100) {
             0..48 => self.adult(Key::Email),
@@ -61,34 +61,38 @@ impl Draw<'_> {
     }
 
     /// What a partner sends that registers nobody.
-    fn other_requests(&mut self) -> Vec<Errand> {
-        let cast = self.cast;
-        let mut errands: Vec<Errand> = cast.leaving.iter().map(|(id, email)| self.delete(id, email)).collect();
-        for (n, member) in cast.members.iter().enumerate() {
-            errands.push(match n % 3 {
+    fn other_requests(&mut self) -> Vec<Series> {
+        let fixtures = self.fixtures;
+        let mut all_series: Vec<Series> = fixtures.leaving.iter().map(|(id, email)| self.delete(id, email)).collect();
+        for (n, member) in fixtures.members.iter().enumerate() {
+            all_series.push(match n % 3 {
                 0 => self.revoke(&member.sid, &member.granter),
                 1 => self.assure(&member.sid),
                 _ => self.delete_member(&member.eid, &member.sid),
             });
         }
-        for n in 0..cast.leaving.len() {
-            errands.push(self.read(n));
+        for n in 0..fixtures.leaving.len() {
+            all_series.push(self.read(n));
         }
-        for _ in 0..cast.leaving.len() / 4 + 1 {
-            let child = &cast.canary.child;
-            errands.push(self.mail());
-            errands.push(self.unseen("GET", &format!("/api/consent/resend?requesterServiceId={child}"), "mail sent"));
-            errands.push(self.unseen("PUT", &format!("/api/consent/{child}/"), "consent granted"));
-            errands.push(self.unseen("DELETE", &format!("/api/consent/{child}"), "consent revoked"));
-            errands.push(self.session());
+        for _ in 0..fixtures.leaving.len() / 4 + 1 {
+            let child = &fixtures.canary.child;
+            all_series.push(self.mail());
+            all_series.push(self.unseen(
+                "GET",
+                &format!("/api/consent/resend?requesterServiceId={child}"),
+                "mail sent",
+            ));
+            all_series.push(self.unseen("PUT", &format!("/api/consent/{child}/"), "consent granted"));
+            all_series.push(self.unseen("DELETE", &format!("/api/consent/{child}"), "consent revoked"));
+            all_series.push(self.session());
         }
-        errands
+        all_series
     }
 
-    fn wish(&mut self, method: &'static str, path: &str, body: Option<Value>, wants: Vec<Want>) -> Wish {
+    fn task(&mut self, method: &'static str, path: &str, body: Option<Value>, wants: Vec<Want>) -> Task {
         self.count += 1;
         let unique = |want: &Want| !matches!(want, Want::Unseen(_) | Want::There(Person { key: None, .. }));
-        Wish {
+        Task {
             operation: format!("op-{}", self.count),
             method,
             path: path.to_owned(),
@@ -100,17 +104,17 @@ impl Draw<'_> {
         }
     }
 
-    fn once(first: Wish) -> Errand {
-        Errand { first, again: None }
+    fn once(first: Task) -> Series {
+        Series { first, again: None }
     }
 
     /// Now and then the person will send it again as another operation.
-    fn maybe_again(&mut self, first: Wish) -> Errand {
+    fn maybe_again(&mut self, first: Task) -> Series {
         let again = (self.rng.u32(..100) < AGAIN).then(|| {
             self.count += 1;
-            Wish { operation: format!("op-{}", self.count), seed: self.rng.u64(..), ..first.clone() }
+            Task { operation: format!("op-{}", self.count), seed: self.rng.u64(..), ..first.clone() }
         });
-        Errand { first, again }
+        Series { first, again }
     }
 
     fn birth(&self, first_year: usize) -> String {
@@ -134,35 +138,35 @@ impl Draw<'_> {
         }
     }
 
-    fn adult(&mut self, key: Key) -> Errand {
+    fn adult(&mut self, key: Key) -> Series {
         let person = self.person(Some(key), 1970);
         let body = self.body_of(&person, "adult");
-        let wish = self.wish("POST", "/api/v1.0/account", Some(body), vec![Want::There(person)]);
-        self.maybe_again(wish)
+        let task = self.task("POST", "/api/v1.0/account", Some(body), vec![Want::There(person)]);
+        self.maybe_again(task)
     }
 
     /// A customer registers anew, as the same person or as another one with the same email.
-    fn returning(&mut self, same: bool) -> Errand {
-        let customer = &self.cast.customers[self.rng.usize(..self.cast.customers.len())];
+    fn returning(&mut self, same: bool) -> Series {
+        let customer = &self.fixtures.customers[self.rng.usize(..self.fixtures.customers.len())];
         let mut person = customer.clone();
         if !same {
             person.name = "Someone".to_owned();
         }
         let body = self.body_of(&person, "adult");
-        Draw::once(self.wish("POST", "/api/v1.0/account", Some(body), vec![Want::There(person)]))
+        Draw::once(self.task("POST", "/api/v1.0/account", Some(body), vec![Want::There(person)]))
     }
 
-    fn child(&mut self, key: Option<Key>) -> Errand {
-        let under = self.cast.parents[self.rng.usize(..self.cast.parents.len())].clone();
+    fn child(&mut self, key: Option<Key>) -> Series {
+        let under = self.fixtures.parents[self.rng.usize(..self.fixtures.parents.len())].clone();
         let person = Person { under: Some(under.clone()), ..self.person(key, 2012) };
         let mut body = self.body_of(&person, "child");
         body["parentEmail"] = typed(&under, self.rng).into();
         let path = if self.rng.bool() { "/api/account" } else { "/api/account/" };
-        let wish = self.wish("POST", path, Some(body), vec![Want::There(person)]);
-        self.maybe_again(wish)
+        let task = self.task("POST", path, Some(body), vec![Want::There(person)]);
+        self.maybe_again(task)
     }
 
-    fn family(&mut self) -> Errand {
+    fn family(&mut self) -> Series {
         let parent = self.person(Some(Key::Email), 1970);
         let under = parent.key.as_ref().map(|(_, email)| email.clone());
         let mut body = self.body_of(&parent, "parent");
@@ -176,16 +180,16 @@ impl Draw<'_> {
             wants.push(Want::There(child));
         }
         body["minor_registrations"] = children.into();
-        let wish = self.wish("POST", "/api/v1.0/account/parent", Some(body), wants);
-        self.maybe_again(wish)
+        let task = self.task("POST", "/api/v1.0/account/parent", Some(body), wants);
+        self.maybe_again(task)
     }
 
-    fn shadow(&mut self) -> Errand {
+    fn shadow(&mut self) -> Series {
         let body = json!({ "roleIdentifier": "shadow" });
-        Draw::once(self.wish("POST", "/api/account/shadow", Some(body), vec![Want::Unseen("account made")]))
+        Draw::once(self.task("POST", "/api/account/shadow", Some(body), vec![Want::Unseen("account made")]))
     }
 
-    fn consent(&mut self, with_eid: bool) -> Errand {
+    fn consent(&mut self, with_eid: bool) -> Series {
         let person = Person { generation: Generation::Consent, ..self.person(with_eid.then_some(Key::Eid), 2012) };
         let body = json!({
             "locale": "en_US",
@@ -199,68 +203,68 @@ impl Draw<'_> {
         });
         let want = if with_eid { Want::There(person) } else { Want::Unseen("consent requested") };
         let path = format!("{}/requests", self.service);
-        let wish = self.wish("POST", &path, Some(body), vec![want]);
+        let task = self.task("POST", &path, Some(body), vec![want]);
         // A repeat mails the parent again.
-        Draw::once(Wish { generation: Generation::Consent, repeatable: false, ..wish })
+        Draw::once(Task { generation: Generation::Consent, repeatable: false, ..task })
     }
 
     /// By its email: of a delete by an id nothing in the ledger would tell whose it was.
-    fn delete(&mut self, id: &str, email: &str) -> Errand {
+    fn delete(&mut self, id: &str, email: &str) -> Series {
         let path = format!("/api/v1.0/account?email={email}");
-        Draw::once(self.wish("DELETE", &path, None, vec![Want::Gone(id.to_owned())]))
+        Draw::once(self.task("DELETE", &path, None, vec![Want::Gone(id.to_owned())]))
     }
 
-    fn delete_member(&mut self, eid: &str, sid: &str) -> Errand {
+    fn delete_member(&mut self, eid: &str, sid: &str) -> Series {
         let path = format!("{}/accounts/eid/{eid}", self.service);
-        let wish = self.wish("DELETE", &path, None, vec![Want::Gone(sid.to_owned())]);
-        Draw::once(Wish { generation: Generation::Consent, ..wish })
+        let task = self.task("DELETE", &path, None, vec![Want::Gone(sid.to_owned())]);
+        Draw::once(Task { generation: Generation::Consent, ..task })
     }
 
-    fn revoke(&mut self, sid: &str, granter: &str) -> Errand {
+    fn revoke(&mut self, sid: &str, granter: &str) -> Series {
         let features: &[&str] = if self.rng.bool() { &["chat"] } else { &["chat", "photos"] };
         let off = |feature: &&str| Want::Off { sid: sid.to_owned(), feature: (*feature).to_owned() };
         let wants = features.iter().map(off).collect();
         let path = format!("{}/accounts/sid/{sid}/{granter}/features/revoke", self.service);
         // A bare array; an earlier version of partners' code sent it within an object.
         let body = if self.rng.bool() { json!(features) } else { json!({ "features": features }) };
-        let wish = self.wish("POST", &path, Some(body), wants);
-        Draw::once(Wish { generation: Generation::Consent, ..wish })
+        let task = self.task("POST", &path, Some(body), wants);
+        Draw::once(Task { generation: Generation::Consent, ..task })
     }
 
-    fn assure(&mut self, sid: &str) -> Errand {
+    fn assure(&mut self, sid: &str) -> Series {
         let path = format!("{}/accounts/sid/{sid}/attributes/nick/ial", self.service);
         let want = Want::Assured { sid: sid.to_owned(), attribute: "nick".to_owned(), ial: "2".to_owned() };
-        let wish = self.wish("PATCH", &path, Some(json!({ "ial": 2 })), vec![want]);
-        Draw::once(Wish { generation: Generation::Consent, ..wish })
+        let task = self.task("PATCH", &path, Some(json!({ "ial": 2 })), vec![want]);
+        Draw::once(Task { generation: Generation::Consent, ..task })
     }
 
-    fn read(&mut self, n: usize) -> Errand {
+    fn read(&mut self, n: usize) -> Series {
         if n.is_multiple_of(3) {
             let body = json!({ "email": format!("person{n}@mail.example") });
-            return Draw::once(self.wish("POST", "/api/v1.0/account/check/email", Some(body), vec![Want::Nothing]));
+            return Draw::once(self.task("POST", "/api/v1.0/account/check/email", Some(body), vec![Want::Nothing]));
         }
         let path = format!("/api/v1.0/account/lookup?email=person{n}%40mail.example");
-        Draw::once(self.wish("GET", &path, None, vec![Want::Nothing]))
+        Draw::once(self.task("GET", &path, None, vec![Want::Nothing]))
     }
 
-    fn mail(&mut self) -> Errand {
+    fn mail(&mut self) -> Series {
         let body = json!({
-            "requester_service_id": self.cast.canary.child,
-            "approver_service_id": self.cast.canary.service_id,
+            "requester_service_id": self.fixtures.canary.child,
+            "approver_service_id": self.fixtures.canary.service_id,
         });
-        Draw::once(self.wish("POST", "/api/v1.0/consent/resend", Some(body), vec![Want::Unseen("mail sent")]))
+        Draw::once(self.task("POST", "/api/v1.0/consent/resend", Some(body), vec![Want::Unseen("mail sent")]))
     }
 
     /// What no answer shows.
-    fn unseen(&mut self, method: &'static str, path: &str, what: &'static str) -> Errand {
-        Draw::once(self.wish(method, path, None, vec![Want::Unseen(what)]))
+    fn unseen(&mut self, method: &'static str, path: &str, what: &'static str) -> Series {
+        Draw::once(self.task(method, path, None, vec![Want::Unseen(what)]))
     }
 
     /// A link to the verification of a consent.
-    fn session(&mut self) -> Errand {
-        let path = format!("{}/consents/{}/verification/session", self.service, self.cast.canary.consent);
-        let wish = self.wish("POST", &path, None, vec![Want::Unseen("session opened")]);
-        Draw::once(Wish { generation: Generation::Consent, ..wish })
+    fn session(&mut self) -> Series {
+        let path = format!("{}/consents/{}/verification/session", self.service, self.fixtures.canary.consent);
+        let task = self.task("POST", &path, None, vec![Want::Unseen("session opened")]);
+        Draw::once(Task { generation: Generation::Consent, ..task })
     }
 
     /// A registration's body, now and then in the spelling of older partners.

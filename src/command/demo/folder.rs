@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::cast::{CANARY, CANARY_EMAIL, CHICK, Canary, VERIFIED};
+use super::fixtures::{CANARY, CANARY_EMAIL, CHICK, Canary, VERIFIED};
 use crate::config::{Config, Database, Place};
 use crate::exit::Refused;
 use crate::ledger::Ledger;

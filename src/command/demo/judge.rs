@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use super::partner::Played;
 use super::real::{Facts, Happened, Real};
-use super::want::{Person, Want};
+use super::task::{Person, Want};
 use crate::sandbox::{Generation, Truth};
-use crate::standing::ReportRow;
+use crate::views::ReportRow;
 use crate::words::{Action, Failure, Outcome, Reason, Status};
 
 /// One entry's verdict beside the truth.
@@ -60,11 +60,11 @@ impl<'a> Judge<'a> {
             let request_id = row.request_id.clone();
             return Finding { request_id, happened: Happened::Never, outcome, reason, of_consent: false, fault };
         };
-        let reals: Vec<Real> = played.wish.wants.iter().map(|want| self.facts.real(played, want)).collect();
+        let reals: Vec<Real> = played.task.wants.iter().map(|want| self.facts.real(played, want)).collect();
         let happened = self.facts.happened(played, &reals);
         let case = Case { row, played, reals, reason };
         let fault = self.weigh(&case, outcome).err();
-        let of_consent = played.wish.generation == Generation::Consent;
+        let of_consent = played.task.generation == Generation::Consent;
         Finding { request_id: row.request_id.clone(), happened, outcome, reason, of_consent, fault }
     }
 
@@ -88,7 +88,7 @@ impl<'a> Judge<'a> {
         };
         // That a later delivery was taken is the partner's own word, also where no state can be looked up.
         let taken = self.facts.happened(case.played, &case.reals) == Happened::Taken;
-        if taken || case.played.wish.wants.iter().any(of_a_state) {
+        if taken || case.played.task.wants.iter().any(of_a_state) {
             return self.state_told(case);
         }
         wrong_if(case.reals.iter().any(|real| !real.holds), "it is not as wanted on the server")?;
@@ -98,7 +98,7 @@ impl<'a> Judge<'a> {
 
     fn not_applied(&self, case: &Case) -> Judgement {
         if case.reason == Reason::NoEffect {
-            return wrong_if(case.played.wish.wants != [Want::Nothing], "this was no read");
+            return wrong_if(case.played.task.wants != [Want::Nothing], "this was no read");
         }
         wrong_if(case.reals.iter().any(|real| real.times > 0), "an attempt was applied")?;
         wrong_if(self.facts.is_upcoming(case.played), "an attempt will still be applied")?;
@@ -115,11 +115,11 @@ impl<'a> Judge<'a> {
             let taken = case.played.attempts.iter().any(|attempt| attempt.failure == Failure::Answered);
             return wrong_if(!taken, "no delivery was taken");
         }
-        let told = case.row.explanation.as_deref().unwrap_or_default();
-        wrong_if(!told.starts_with("as of "), "it does not say of when the state is")?;
-        for want in &case.played.wish.wants {
+        let shown = case.row.explanation.as_deref().unwrap_or_default();
+        wrong_if(!shown.starts_with("as of "), "it does not say of when the state is")?;
+        for want in &case.played.task.wants {
             let parts = self.state_of(want);
-            wrong_if(parts.is_empty() || parts.iter().any(|part| !told.contains(part)), "this is not the state")?;
+            wrong_if(parts.is_empty() || parts.iter().any(|part| !shown.contains(part)), "this is not the state")?;
         }
         wrong_if(case.row.action != Some(Action::ApplyState), "the state should be applied")
     }
@@ -165,7 +165,7 @@ impl Case<'_> {
 
     fn unknown(&self) -> Judgement {
         let any = |is: &dyn Fn(&Real, &Want) -> bool| {
-            self.reals.iter().zip(&self.played.wish.wants).any(|(real, want)| is(real, want))
+            self.reals.iter().zip(&self.played.task.wants).any(|(real, want)| is(real, want))
         };
         let listed = |want: &Want| matches!(want, Want::There(Person { key: None, .. }));
         let cannot_be_known = match self.reason {
@@ -183,10 +183,10 @@ impl Case<'_> {
 
     /// Each id that is told is that of the account that was wanted, and none is missing where it is to be stored.
     fn ids_are_right(&self) -> Judgement {
-        let told = self.ids();
-        for ((place, want), real) in self.played.wish.wants.iter().enumerate().zip(&self.reals) {
+        let shown = self.ids();
+        for ((place, want), real) in self.played.task.wants.iter().enumerate().zip(&self.reals) {
             let Want::There(person) = want else { continue };
-            let Some((_, id)) = told.iter().find(|(of, _)| *of == place) else {
+            let Some((_, id)) = shown.iter().find(|(of, _)| *of == place) else {
                 wrong_if(self.row.action == Some(Action::StoreId), "an id to store is missing")?;
                 continue;
             };
@@ -201,7 +201,7 @@ impl Case<'_> {
     /// The ids of the report by the place of what was wanted.
     fn ids(&self) -> Vec<(usize, &str)> {
         let text = self.row.server_id.as_deref().unwrap_or_default();
-        if self.played.wish.wants.len() == 1 {
+        if self.played.task.wants.len() == 1 {
             return if text.is_empty() { Vec::new() } else { vec![(0, text)] };
         }
         let place = |name: &str| match name.strip_prefix("child ") {

@@ -10,15 +10,15 @@
 //! | what really happened, and whether the verdicts say so | [`real`], [`judge`] |
 //! | the table | [`table`] |
 
-mod cast;
 mod draw;
+mod fixtures;
 mod folder;
 mod judge;
 mod outage;
 mod partner;
 mod real;
 mod table;
-mod want;
+mod task;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -39,8 +39,8 @@ use crate::exit;
 use crate::ledger::{Ledger, NewEntry};
 use crate::run::{self, Options};
 use crate::sandbox::{Sandbox, World};
-use crate::standing::{Entries, Filter, ReportRow};
-use cast::{Cast, locked};
+use crate::views::{Entries, Filter, ReportRow};
+use fixtures::{Fixtures, locked};
 use folder::Job;
 use judge::{Finding, Judge};
 use partner::{Partner, Played};
@@ -65,14 +65,14 @@ pub async fn demo(args: &DemoArgs, json: bool) -> Result<u8> {
     let sandbox = Sandbox::start(settings(listen, args.seed, outage::calm(dated))).await?;
     let world = sandbox.world();
     let partner = Partner::enter(&sandbox.url(), CLIENT, CLIENT).await?;
-    let cast = Cast::assemble(&world, &partner, args.registrations, &mut rng).await?;
-    let script = draw::script(args.registrations, &cast, CLIENT, &mut rng);
+    let fixtures = Fixtures::assemble(&world, &partner, args.registrations, &mut rng).await?;
+    let script = draw::script(args.registrations, &fixtures, CLIENT, &mut rng);
     let bar = sending(script.before.len() + script.outage.len() + script.after.len());
-    let played = outage::play(&world, &partner, &cast, script, dated, &mut rng, &|| bar.inc(1)).await;
+    let played = outage::play(&world, &partner, &fixtures, script, dated, &mut rng, &|| bar.inc(1)).await;
     bar.finish_and_clear();
     let mut jobs = Vec::new();
     for job in made {
-        let config = job.configure(&sandbox.url(), CLIENT, &cast.canary)?;
+        let config = job.configure(&sandbox.url(), CLIENT, &fixtures.canary)?;
         record(&job, &partner, &played)?;
         jobs.push((job, config));
     }
@@ -91,7 +91,7 @@ pub async fn demo(args: &DemoArgs, json: bool) -> Result<u8> {
 /// operations, both do: a record may be either's.
 fn record(job: &Job, partner: &Partner, played: &[Played]) -> Result<()> {
     let mut writer = Ledger::open(&job.ledger)?;
-    let recorded = played.iter().filter(|p| p.wish.generation == job.generation);
+    let recorded = played.iter().filter(|p| p.task.generation == job.generation);
     let recorded: Vec<&Played> = recorded.filter(|p| p.in_doubt() || p.sibling_in_doubt).collect();
     let urls: Vec<String> = recorded.iter().map(|played| url_of(played, partner)).collect();
     let entries = recorded.iter().zip(&urls).flat_map(|(played, url)| entries_of(played, url));
@@ -100,19 +100,19 @@ fn record(job: &Job, partner: &Partner, played: &[Played]) -> Result<()> {
 
 fn url_of(played: &Played, partner: &Partner) -> String {
     match played.direction {
-        crate::words::Direction::Inbound => played.wish.path.clone(),
-        crate::words::Direction::Outbound => partner.url_of(&played.wish.path),
+        crate::words::Direction::Inbound => played.task.path.clone(),
+        crate::words::Direction::Outbound => partner.url_of(&played.task.path),
     }
 }
 
 fn entries_of<'a>(played: &'a Played, url: &'a str) -> impl Iterator<Item = NewEntry<'a>> {
     played.attempts.iter().map(move |attempt| NewEntry {
         request_id: &attempt.request_id,
-        operation_id: Some(&played.wish.operation),
+        operation_id: Some(&played.task.operation),
         direction: played.direction,
-        method: played.wish.method,
+        method: played.task.method,
         url,
-        body: played.wish.body.as_deref(),
+        body: played.task.body.as_deref(),
         sent_at: attempt.sent,
         ended_at: attempt.ended,
         failure: attempt.failure,
@@ -160,8 +160,8 @@ fn tell_json(args: &DemoArgs, findings: &[Finding], took: Span) -> Result<u8> {
     Ok(code)
 }
 
-fn sending(errands: usize) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(errands as u64), ProgressDrawTarget::stderr());
+fn sending(all_series: usize) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(all_series as u64), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} sent by the partner") {
         bar.set_style(style);
     }

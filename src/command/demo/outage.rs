@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use super::cast::{Asked, Cast, locked};
 use super::draw::Script;
+use super::fixtures::{Asked, Fixtures, locked};
 use super::partner::{Attempt, Partner, Played};
-use super::want::{Want, Wish};
+use super::task::{Task, Want};
 use crate::clock::Moment;
 use crate::sandbox::{Faults, Generation, World};
 use crate::words::{Direction, Failure};
@@ -46,7 +46,7 @@ fn incident(dated: bool) -> Faults {
 pub async fn play(
     world: &Arc<Mutex<World>>,
     partner: &Partner,
-    cast: &Cast,
+    fixtures: &Fixtures,
     script: Script,
     dated: bool,
     rng: &mut Rng,
@@ -55,9 +55,9 @@ pub async fn play(
     let mut all = partner.go(script.before, did).await;
     locked(world).set_faults(incident(dated));
     let in_outage = partner.go(script.outage, did).await;
-    all.extend(missed_webhooks(world, &cast.asked, rng));
+    all.extend(missed_webhooks(world, &fixtures.asked, rng));
     all.extend(
-        (0..cast.asked.len() / 4 + 1).flat_map(|n| [missed_verification(world, n, rng), missed_decision(n, rng)]),
+        (0..fixtures.asked.len() / 4 + 1).flat_map(|n| [missed_verification(world, n, rng), missed_decision(n, rng)]),
     );
     locked(world).set_faults(calm(dated));
     let after = partner.go(script.after, did).await;
@@ -109,7 +109,7 @@ fn missed(world: &Arc<Mutex<World>>, n: usize, asked: &Asked, rng: &mut Rng) -> 
 
 /// A webhook that the partner's endpoint answers with an error, up to three times; now and then it is taken at last.
 fn undelivered(operation: String, generation: Generation, event: Value, wants: Vec<Want>, rng: &mut Rng) -> Played {
-    let wish = Wish {
+    let task = Task {
         operation: operation.clone(),
         method: "POST",
         path: "/webhooks/privo".to_owned(),
@@ -119,7 +119,7 @@ fn undelivered(operation: String, generation: Generation, event: Value, wants: V
         repeatable: true,
         seed: 0,
     };
-    let mut played = Played::new(wish, Direction::Inbound);
+    let mut played = Played::new(task, Direction::Inbound);
     let deliveries = rng.usize(1..=3);
     let taken = rng.u8(..5) == 0;
     for delivery in 1..=deliveries {

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
-use super::want::{Errand, Wish};
+use super::task::{Series, Task};
 use crate::clock::{Moment, Span};
 use crate::http::{Http, Outgoing, Settings, Transport};
 use crate::sandbox::CAUSE_HEADER;
@@ -40,7 +40,7 @@ pub struct Attempt {
 /// A wish with what came of it for its sender.
 #[derive(Clone, Debug)]
 pub struct Played {
-    pub wish: Wish,
+    pub task: Task,
     pub direction: Direction,
     pub attempts: Vec<Attempt>,
     /// Of another operation of the same errand that ended in doubt.
@@ -66,8 +66,8 @@ impl Attempt {
 
 impl Played {
     /// A wish of which nothing was sent yet.
-    pub fn new(wish: Wish, direction: Direction) -> Played {
-        Played { wish, direction, attempts: Vec::new(), sibling_in_doubt: false, later: false }
+    pub fn new(task: Task, direction: Direction) -> Played {
+        Played { task, direction, attempts: Vec::new(), sibling_in_doubt: false, later: false }
     }
 
     /// Some attempt has no definite answer, so the operation goes into the ledger.
@@ -131,19 +131,19 @@ impl Partner {
     }
 
     /// Goes on many errands, some at once, telling `did` of each. Those left for after the outage come back unfinished.
-    pub async fn go(&self, errands: Vec<Errand>, did: &dyn Fn()) -> Vec<Played> {
-        let errands = stream::iter(errands).map(|errand| async move {
-            let played = self.go_on(errand).await;
+    pub async fn go(&self, all_series: Vec<Series>, did: &dyn Fn()) -> Vec<Played> {
+        let all_series = stream::iter(all_series).map(|series| async move {
+            let played = self.go_on(series).await;
             did();
             played
         });
-        errands.buffer_unordered(CONCURRENCY).flat_map(stream::iter).collect().await
+        all_series.buffer_unordered(CONCURRENCY).flat_map(stream::iter).collect().await
     }
 
-    async fn go_on(&self, errand: Errand) -> Vec<Played> {
-        let mut first = Played::new(errand.first, Direction::Outbound);
+    async fn go_on(&self, series: Series) -> Vec<Played> {
+        let mut first = Played::new(series.first, Direction::Outbound);
         self.try_for(&mut first, true).await;
-        match errand.again {
+        match series.again {
             Some(again) if first.in_doubt() => {
                 let mut again = Played::new(again, Direction::Outbound);
                 self.try_for(&mut again, true).await;
@@ -166,11 +166,11 @@ impl Partner {
     }
 
     async fn try_for(&self, played: &mut Played, outage: bool) {
-        let mut rng = Rng::with_seed(played.wish.seed ^ played.attempts.len() as u64);
+        let mut rng = Rng::with_seed(played.task.seed ^ played.attempts.len() as u64);
         while played.attempts.len() < ATTEMPTS {
-            let request_id = format!("{}-{}", played.wish.operation, played.attempts.len() + 1);
-            let attempt = self.attempt(&played.wish, request_id, outage, &mut rng).await;
-            let next = after(&attempt, played.wish.repeatable, outage, &mut rng);
+            let request_id = format!("{}-{}", played.task.operation, played.attempts.len() + 1);
+            let attempt = self.attempt(&played.task, request_id, outage, &mut rng).await;
+            let next = after(&attempt, played.task.repeatable, outage, &mut rng);
             played.attempts.push(attempt);
             match next {
                 Next::Done => return,
@@ -183,7 +183,7 @@ impl Partner {
         }
     }
 
-    async fn attempt(&self, wish: &Wish, request_id: String, outage: bool, rng: &mut Rng) -> Attempt {
+    async fn attempt(&self, task: &Task, request_id: String, outage: bool, rng: &mut Rng) -> Attempt {
         let sent = Moment::now();
         let mishap = if outage { rng.u8(..100) } else { 100 };
         let crashed = Attempt {
@@ -202,10 +202,10 @@ impl Partner {
         };
         let headers = [(CAUSE_HEADER, request_id.as_str())];
         let outgoing = Outgoing {
-            method: wish.method,
-            path_and_query: &wish.path,
+            method: task.method,
+            path_and_query: &task.path,
             token: Some(&self.token),
-            json: wish.body.as_deref(),
+            json: task.body.as_deref(),
             headers: &headers,
             ..Outgoing::default()
         };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::partner::Played;
-use super::want::{Person, Want};
+use super::task::{Person, Want};
 use crate::sandbox::{Account, Applied, Truth, Way};
 use crate::words::{Direction, Failure};
 
@@ -103,7 +103,7 @@ impl<'a> Facts<'a> {
 
     /// What became of an operation as a whole.
     pub fn happened(&self, played: &Played, reals: &[Real]) -> Happened {
-        if played.wish.wants == [Want::Nothing] {
+        if played.task.wants == [Want::Nothing] {
             return Happened::Read;
         }
         if played.direction == Direction::Inbound {
@@ -161,7 +161,7 @@ impl<'a> Facts<'a> {
     fn wanting(&self, want: &Want) -> usize {
         let Want::There(person) = want else { return 1 };
         let same = |other: &Want| matches!(other, Want::There(other) if other.is_the_same(person));
-        self.played.iter().filter(|played| played.wish.wants.iter().any(same)).count()
+        self.played.iter().filter(|played| played.task.wants.iter().any(same)).count()
     }
 
     fn applied(&self, played: &Played) -> impl Iterator<Item = &'a Applied> {
@@ -208,14 +208,14 @@ fn simple<'a>(applied: &[&Applied], holds: bool) -> Real<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::want::Wish;
+    use super::super::task::Task;
     use super::*;
     use crate::sandbox::Generation;
 
     /// What nobody can look up is as wanted once the server did it, and not before.
     #[test]
     fn what_nobody_can_look_up_is_as_wanted_once_it_happened() {
-        let wish = Wish {
+        let task = Task {
             operation: "op-1".to_owned(),
             method: "POST",
             path: "/api/account/shadow".to_owned(),
@@ -225,7 +225,7 @@ mod tests {
             repeatable: false,
             seed: 0,
         };
-        let mut played = Played::new(wish, Direction::Outbound);
+        let mut played = Played::new(task, Direction::Outbound);
         played.attempts.push(super::super::partner::Attempt {
             request_id: "op-1-1".to_owned(),
             sent: crate::clock::Moment(0),
@@ -238,7 +238,7 @@ mod tests {
         for (journal, holds) in [(Vec::new(), false), (vec![made], true)] {
             let truth = Truth { per_request: [("op-1-1".to_owned(), journal)].into(), ..Truth::default() };
             let played = [played.clone()];
-            assert_eq!(Facts::new(&truth, &played).real(&played[0], &played[0].wish.wants[0]).holds, holds);
+            assert_eq!(Facts::new(&truth, &played).real(&played[0], &played[0].task.wants[0]).holds, holds);
         }
     }
 }

@@ -157,9 +157,9 @@ pub fn next(out: &mut impl Write, args: &DemoArgs, findings: &[Finding]) -> Resu
             job.page.display()
         )?;
     }
-    let told = findings.iter().find(|finding| finding.happened == Happened::Late).or(findings.first());
+    let shown = findings.iter().find(|finding| finding.happened == Happened::Late).or(findings.first());
     writeln!(out, "\nTry:\n  cd {FOLDER}\n  privo-reconcile status")?;
-    if let Some(finding) = told {
+    if let Some(finding) = shown {
         let consent = if finding.of_consent { "--config consent.toml " } else { "" };
         writeln!(out, "  privo-reconcile {consent}show {}", finding.request_id)?;
     }

@@ -39,7 +39,7 @@ pub struct Ending {
 }
 
 /// What a form is read with.
-pub struct Clerk<'a> {
+pub struct FormContext<'a> {
     pub reader: &'a Reader<'a>,
     pub full_body: bool,
     /// When the form came in.
@@ -96,7 +96,7 @@ impl Order {
     }
 }
 
-impl Clerk<'_> {
+impl FormContext<'_> {
     /// Reads one line of the long-lived form.
     pub fn line(&self, text: &str) -> Result<Order, Wrong> {
         let Fields(whole) = Fields::read(text)?;

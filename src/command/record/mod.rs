@@ -24,7 +24,7 @@ use crate::exit::{self, Refused};
 use crate::ledger::Ledger;
 use crate::ledger::journal::{Became, Step};
 use crate::plan::Reader;
-use form::{Clerk, Order, Wrong};
+use form::{FormContext, Order, Wrong};
 
 /// The longest line, and the longest form of one command, in bytes.
 const LONGEST_LINE: u64 = 1024 * 1024;
@@ -38,17 +38,17 @@ pub fn record(config: &Config, args: &RecordArgs, json: bool) -> Result<u8> {
     ledger.check_writable()?;
     let salt = ledger.salt().to_owned();
     let reader = config.reader(&salt);
-    let mut desk = Desk { ledger: &mut ledger, reader: &reader, full_body: args.full_body, json };
+    let mut handler = Handler { ledger: &mut ledger, reader: &reader, full_body: args.full_body, json };
     match (&args.form, args.stdin) {
-        (Some(RecordForm::Begin), false) => desk.one(|clerk, text| clerk.begin(text), true),
-        (Some(RecordForm::End { request_id }), false) => desk.one(|clerk, text| clerk.end(request_id, text), false),
-        (None, true) => desk.serve(),
+        (Some(RecordForm::Begin), false) => handler.one(|form, text| form.begin(text), true),
+        (Some(RecordForm::End { request_id }), false) => handler.one(|form, text| form.end(request_id, text), false),
+        (None, true) => handler.serve(),
         _ => bail!(Refused("say one of `record begin`, `record end REQUEST_ID` and `record --stdin`".to_owned())),
     }
 }
 
 /// Where forms are handed in.
-struct Desk<'a> {
+struct Handler<'a> {
     ledger: &'a mut Ledger,
     reader: &'a Reader<'a>,
     full_body: bool,
@@ -68,21 +68,21 @@ enum Taken {
     Failed(String),
 }
 
-impl Desk<'_> {
-    fn read(&self, read: impl FnOnce(&Clerk) -> Result<Order, Wrong>) -> Result<Order, Wrong> {
+impl Handler<'_> {
+    fn read(&self, read: impl FnOnce(&FormContext) -> Result<Order, Wrong>) -> Result<Order, Wrong> {
         let fresh_id = || Ok(self.ledger.fresh_id());
-        read(&Clerk { reader: self.reader, full_body: self.full_body, now: Moment::now(), fresh_id: &fresh_id })
+        read(&FormContext { reader: self.reader, full_body: self.full_body, now: Moment::now(), fresh_id: &fresh_id })
     }
 
     /// One form, from the whole of standard input.
-    fn one(&mut self, read: impl FnOnce(&Clerk, &str) -> Result<Order, Wrong>, tells: bool) -> Result<u8> {
+    fn one(&mut self, read: impl FnOnce(&FormContext, &str) -> Result<Order, Wrong>, tells: bool) -> Result<u8> {
         let mut text = String::new();
         let input = std::io::stdin().lock().take(LONGEST_LINE + 1).read_to_string(&mut text);
         input.map_err(|_| Refused("standard input is not UTF-8".to_owned()))?;
         if text.len() as u64 > LONGEST_LINE {
             bail!(Refused(too_long()));
         }
-        let order = self.read(|clerk| read(clerk, &text)).map_err(Refused)?;
+        let order = self.read(|form| read(form, &text)).map_err(Refused)?;
         let Some(taken) = self.take(vec![Ok(order)]).pop() else { return Ok(exit::FAILED) };
         match taken {
             Taken::Ok { request_id, became } => {
@@ -93,8 +93,8 @@ impl Desk<'_> {
                     );
                 }
                 if self.json {
-                    let told = json!({ "request_id": request_id, "became": became_text(became) });
-                    document::print("record", exit::DONE, &told)?;
+                    let shown = json!({ "request_id": request_id, "became": became_text(became) });
+                    document::print("record", exit::DONE, &shown)?;
                 } else if tells {
                     writeln!(std::io::stdout(), "{request_id}")?;
                 }
@@ -114,7 +114,7 @@ impl Desk<'_> {
         let mut code = exit::DONE;
         while let Some(batch) = next_batch(&lines) {
             let orders =
-                batch.into_iter().map(|line| line.and_then(|line| self.read(|clerk| clerk.line(&line)))).collect();
+                batch.into_iter().map(|line| line.and_then(|line| self.read(|form| form.line(&line)))).collect();
             let mut answers = String::new();
             for taken in self.take(orders) {
                 code = code.max(taken.code());

@@ -70,7 +70,7 @@ pub async fn each(
         bail!(Refused(why));
     }
     if json {
-        let told = json!({
+        let shown = json!({
             "ledger": handing.identity,
             "run": handing.run_id(),
             "permitted": handing.given,
@@ -78,7 +78,7 @@ pub async fn each(
             "stopped": handing.stopped(),
             "why": why,
         });
-        document::print("resend", code, &told)?;
+        document::print("resend", code, &shown)?;
     } else {
         let (given, succeeded) = (handing.given, handing.succeeded);
         // What it stopped for was said when it did.

@@ -10,7 +10,7 @@ use super::list::List;
 use crate::cli::ResendArgs;
 use crate::clock::{Moment, Span, tick};
 use crate::command::opened;
-use crate::command::record::form::{Clerk, Ending, Order, Wrong};
+use crate::command::record::form::{Ending, FormContext, Order, Wrong};
 use crate::config::Config;
 use crate::exit::{self, Held, Refused};
 use crate::ledger::journal::Became;
@@ -222,9 +222,9 @@ impl<'a> Handing<'a> {
 
     fn read(&self, line: &str) -> Result<Ending, Wrong> {
         let fresh_id = || Err("an end has the permit's `request_id`".to_owned());
-        let clerk = Clerk { reader: self.reader, full_body: false, now: Moment::now(), fresh_id: &fresh_id };
+        let form = FormContext { reader: self.reader, full_body: false, now: Moment::now(), fresh_id: &fresh_id };
         let is_an_end = serde_json::from_str::<Value>(line).is_ok_and(|said| said.get("end").is_some());
-        match clerk.line(line) {
+        match form.line(line) {
             Ok(Order::End(ending)) => Ok(ending),
             Err(wrong) if is_an_end => Err(wrong),
             Ok(Order::Attempt(_)) | Err(_) => Err(r#"a line is {"next":{}} or {"end":{…}}"#.to_owned()),

@@ -13,8 +13,8 @@ use crate::schedule::{Shift, Start};
 
 pub fn check(config: &Config, scheduled: &Scheduled, now: Moment, count: usize, json: bool) -> Result<u8> {
     if json {
-        let told = told(config, scheduled, now, count);
-        document::print("schedule", exit::DONE, &told)?;
+        let shown = shown(config, scheduled, now, count);
+        document::print("schedule", exit::DONE, &shown)?;
         return Ok(exit::DONE);
     }
     let starts = &scheduled.starts;
@@ -38,7 +38,7 @@ pub fn check(config: &Config, scheduled: &Scheduled, now: Moment, count: usize, 
     Ok(exit::DONE)
 }
 
-fn told(config: &Config, scheduled: &Scheduled, now: Moment, count: usize) -> serde_json::Value {
+fn shown(config: &Config, scheduled: &Scheduled, now: Moment, count: usize) -> serde_json::Value {
     let starts = &scheduled.starts;
     let seconds = |span: Span| span.0 / 1000;
     let start = |start: Start| {

@@ -103,17 +103,17 @@ fn age_of_an_older_record_in_a_slow_look_is_unknown() {
 /// What was absent after an attempt was sent, and is there later, was made after it: no clock is needed for that.
 #[test]
 fn age_by_looks_needs_no_clock() {
-    let told = |looks: [Look; 2]| said([attempt(Kind::Create).saw(looks)])[0].clone();
+    let verdict = |looks: [Look; 2]| said([attempt(Kind::Create).saw(looks)])[0].clone();
     for server in [Some(at(9)), None] {
         let found = |minute| Look { server: server.map(|_| at(minute)), ..present_at(minute, undated("a")) };
-        assert_eq!(told([absent_at(1), found(14)]), "resolved applied created store-id");
+        assert_eq!(verdict([absent_at(1), found(14)]), "resolved applied created store-id");
         // There only after its window.
-        assert_eq!(told([absent_at(1), found(16)]), "resolved satisfied present store-id");
+        assert_eq!(verdict([absent_at(1), found(16)]), "resolved satisfied present store-id");
     }
     // Absent before it was sent, or without a control, says nothing of that.
-    assert_eq!(told([absent_at(-1), present_at(14, undated("a"))]), "resolved satisfied present store-id");
+    assert_eq!(verdict([absent_at(-1), present_at(14, undated("a"))]), "resolved satisfied present store-id");
     let void = absent_at(1).known(Control::Missing);
-    assert_eq!(told([void, present_at(14, undated("a"))]), "resolved satisfied present store-id");
+    assert_eq!(verdict([void, present_at(14, undated("a"))]), "resolved satisfied present store-id");
     // A replica may not have shown it yet.
     let lag = Windows { replica_lag: Span::seconds(120), ..Windows::default() };
     let entry = || attempt(Kind::Create).saw([absent_at(1), present_at(14, undated("a"))]);
@@ -124,11 +124,11 @@ fn age_by_looks_needs_no_clock() {
 /// nobody knows which, so neither says when it was made.
 #[test]
 fn age_is_unknown_when_an_absence_contradicts_the_time() {
-    let told =
+    let verdict =
         |made: i64| said([attempt(Kind::Create).saw([absent_at(6), present_at(14, record("a", made))])])[0].clone();
-    assert_eq!(told(7), "resolved applied created store-id");
+    assert_eq!(verdict(7), "resolved applied created store-id");
     for made in [-9, 1, 4] {
-        assert_eq!(told(made), "resolved satisfied present store-id", "made in minute {made}");
+        assert_eq!(verdict(made), "resolved satisfied present store-id", "made in minute {made}");
     }
     // Not there yet before it was sent, and older by its time, too: before in either case.
     let older = [absent_at(-3), present_at(14, record("a", -9))];

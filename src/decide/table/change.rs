@@ -21,13 +21,13 @@ fn delete_absent_is_deleted() {
 
 #[test]
 fn delete_absent_beside_a_create_in_doubt_waits_for_it() {
-    let told = |looks: &[i64]| {
-        let deleting = delete().told(|a| a.looks = looks.iter().map(|m| absent_at(*m)).collect());
+    let verdict = |looks: &[i64]| {
+        let deleting = delete().with(|a| a.looks = looks.iter().map(|m| absent_at(*m)).collect());
         said([deleting, attempt(Kind::Create).op(2)])[0].clone()
     };
-    assert_eq!(told(&[1]), "pending unsettled wait");
-    assert_eq!(told(&[16]), "pending unconfirmed wait");
-    assert_eq!(told(&CONFIRMED), DELETED);
+    assert_eq!(verdict(&[1]), "pending unsettled wait");
+    assert_eq!(verdict(&[16]), "pending unconfirmed wait");
+    assert_eq!(verdict(&CONFIRMED), DELETED);
     let made_for_sure = [delete().saw([absent_at(1)]), attempt(Kind::Create).op(2).answered(201)];
     assert_eq!(said(made_for_sure)[0], DELETED);
 }
@@ -41,12 +41,12 @@ fn delete_absent_may_be_a_replica_that_lags() {
 
 #[test]
 fn delete_present_the_same_by_creation_time() {
-    let told = |looks: &[i64]| {
-        said([delete().told(|a| a.looks = looks.iter().map(|m| present_at(*m, record("a", -9))).collect())])[0].clone()
+    let verdict = |looks: &[i64]| {
+        said([delete().with(|a| a.looks = looks.iter().map(|m| present_at(*m, record("a", -9))).collect())])[0].clone()
     };
-    assert_eq!(told(&[15]), "pending unsettled wait");
-    assert_eq!(told(&[16]), "pending unconfirmed wait");
-    assert_eq!(told(&CONFIRMED), "resolved not-applied not-deleted resend");
+    assert_eq!(verdict(&[15]), "pending unsettled wait");
+    assert_eq!(verdict(&[16]), "pending unconfirmed wait");
+    assert_eq!(verdict(&CONFIRMED), "resolved not-applied not-deleted resend");
 }
 
 #[test]
@@ -71,43 +71,43 @@ fn delete_present_not_known_to_be_the_same() {
 #[test]
 fn delete_present_with_another_id_than_before_it_was_sent_is_ambiguous() {
     let earlier = attempt(Kind::Update).op(2).saw([present_at(-5, undated("a"))]);
-    let told = |minute| said([delete().saw([present_at(minute, undated("b"))]), earlier.clone()])[0].clone();
-    assert_eq!(told(9), "pending unsettled wait");
-    assert_eq!(told(16), "duplicate-risk unknown ambiguous-match review");
+    let verdict = |minute| said([delete().saw([present_at(minute, undated("b"))]), earlier.clone()])[0].clone();
+    assert_eq!(verdict(9), "pending unsettled wait");
+    assert_eq!(verdict(16), "duplicate-risk unknown ambiguous-match review");
 }
 
 #[test]
 fn delete_present_with_another_id_than_after_it_was_sent_is_recreated() {
-    let told =
+    let verdict =
         |minute| said([delete().saw([present_at(2, undated("a")), present_at(minute, undated("b"))])])[0].clone();
-    assert_eq!(told(9), "pending unsettled wait");
-    assert_eq!(told(16), "resolved satisfied recreated do-not-resend");
+    assert_eq!(verdict(9), "pending unsettled wait");
+    assert_eq!(verdict(16), "resolved satisfied recreated do-not-resend");
 }
 
 #[test]
 fn delete_present_and_absent_once_since_it_was_sent_is_recreated() {
-    let told = |attempts: [Attempt; 2]| said(attempts)[0].clone();
+    let verdict = |attempts: [Attempt; 2]| said(attempts)[0].clone();
     let created = attempt(Kind::Create).op(2).sent(-1).http();
     let seen = |minute| delete().saw([absent_at(1), present_at(minute, undated("b"))]);
-    assert_eq!(told([seen(9), created.clone()]), "pending unsettled wait");
-    assert_eq!(told([seen(DAY + 16), created.clone()]), "resolved satisfied recreated do-not-resend");
+    assert_eq!(verdict([seen(9), created.clone()]), "pending unsettled wait");
+    assert_eq!(verdict([seen(DAY + 16), created.clone()]), "resolved satisfied recreated do-not-resend");
     // By another entry's look, too; but not by one from before it was sent.
     let other = |minute| created.clone().saw([absent_at(minute)]);
     let late = delete().saw([present_at(DAY + 16, undated("b"))]);
-    assert_eq!(told([late.clone(), other(1)]), "resolved satisfied recreated do-not-resend");
-    assert_eq!(told([late, other(-2)]), "duplicate-risk unknown ambiguous-match review");
+    assert_eq!(verdict([late.clone(), other(1)]), "resolved satisfied recreated do-not-resend");
+    assert_eq!(verdict([late, other(-2)]), "duplicate-risk unknown ambiguous-match review");
 }
 
 /// A delete by the server's own id can be repeated while it waits: no other record ever bears the id.
 #[test]
 fn delete_by_the_servers_own_id_may_be_sent_again_while_it_waits() {
-    let told = |looks: &[i64]| {
+    let verdict = |looks: &[i64]| {
         let its = |minute: &i64| present_at(*minute, Record { is_key: true, ..undated("a") });
-        said([delete().told(|a| a.looks = looks.iter().map(its).collect())])[0].clone()
+        said([delete().with(|a| a.looks = looks.iter().map(its).collect())])[0].clone()
     };
-    assert_eq!(told(&[9]), "pending unsettled may-resend");
-    assert_eq!(told(&[16]), "pending unconfirmed may-resend");
-    assert_eq!(told(&CONFIRMED), "resolved not-applied not-deleted resend");
+    assert_eq!(verdict(&[9]), "pending unsettled may-resend");
+    assert_eq!(verdict(&[16]), "pending unconfirmed may-resend");
+    assert_eq!(verdict(&CONFIRMED), "resolved not-applied not-deleted resend");
 }
 
 #[test]
@@ -173,37 +173,37 @@ fn update_equal_and_changed_within_the_window_is_updated() {
 
 #[test]
 fn update_equal_beside_another_write_is_overwritten() {
-    let told = |other: Attempt| said([update().saw([present_at(19, record("a", -99))]), other])[0].clone();
-    assert_eq!(told(update().op(2).sent(3)), OVERWRITTEN);
-    assert_eq!(told(update().op(2).sent(3).answered(200)), OVERWRITTEN);
+    let verdict = |other: Attempt| said([update().saw([present_at(19, record("a", -99))]), other])[0].clone();
+    assert_eq!(verdict(update().op(2).sent(3)), OVERWRITTEN);
+    assert_eq!(verdict(update().op(2).sent(3).answered(200)), OVERWRITTEN);
     let equivalent = "resolved satisfied equivalent none";
-    assert_eq!(told(update().op(2).sent(3).answered(400)), equivalent);
-    assert_eq!(told(update().op(2).sent(3).not_sent()), equivalent);
-    assert_eq!(told(update().op(2).sent(3).changed(|e| e.targets = vec![link(221)])), equivalent);
-    assert_eq!(told(update().sent(3)), equivalent);
+    assert_eq!(verdict(update().op(2).sent(3).answered(400)), equivalent);
+    assert_eq!(verdict(update().op(2).sent(3).not_sent()), equivalent);
+    assert_eq!(verdict(update().op(2).sent(3).changed(|e| e.targets = vec![link(221)])), equivalent);
+    assert_eq!(verdict(update().sent(3)), equivalent);
 }
 
 #[test]
 fn update_still_the_values_of_before_by_a_field_of_two_states() {
-    let told = |looks: &[i64]| {
+    let verdict = |looks: &[i64]| {
         let looks = looks.iter().map(|m| present_at(*m, before(record("a", -99)))).collect();
-        said([update().told(|a| a.looks = looks)])[0].clone()
+        said([update().with(|a| a.looks = looks)])[0].clone()
     };
-    assert_eq!(told(&[15]), "pending unsettled wait");
-    assert_eq!(told(&[16]), "pending unconfirmed wait");
-    assert_eq!(told(&CONFIRMED), "resolved not-applied not-updated resend");
+    assert_eq!(verdict(&[15]), "pending unsettled wait");
+    assert_eq!(verdict(&[16]), "pending unconfirmed wait");
+    assert_eq!(verdict(&CONFIRMED), "resolved not-applied not-updated resend");
 }
 
 /// Who changed it may have written over what was sent.
 #[test]
 fn update_values_of_before_in_a_record_changed_since_prove_nothing() {
-    let told = |minute| {
+    let verdict = |minute| {
         let record = || before(Record { changed: Some(at(minute) + Span(500)), ..record("a", -99) });
-        said([update().told(|a| a.looks = CONFIRMED.map(|m| present_at(m, record())).into())])[0].clone()
+        said([update().with(|a| a.looks = CONFIRMED.map(|m| present_at(m, record())).into())])[0].clone()
     };
-    assert_eq!(told(-3), "resolved not-applied not-updated resend");
+    assert_eq!(verdict(-3), "resolved not-applied not-updated resend");
     for since in [3, 12] {
-        assert_eq!(told(since), OVERWRITTEN);
+        assert_eq!(verdict(since), OVERWRITTEN);
     }
 }
 
@@ -228,12 +228,12 @@ fn update_a_void_look_shows_no_values_of_before() {
 
 #[test]
 fn update_still_as_before_with_a_later_write_known_is_overwritten() {
-    let told = |other: Attempt| {
+    let verdict = |other: Attempt| {
         let looks = [19, 30].map(|m| present_at(m, before(record("a", -99))));
         said([update().saw(looks), other])[0].clone()
     };
-    assert_eq!(told(update().op(2).sent(3)), OVERWRITTEN);
-    assert_eq!(told(update().op(2).sent(-3).answered(200)), "resolved not-applied not-updated resend");
+    assert_eq!(verdict(update().op(2).sent(3)), OVERWRITTEN);
+    assert_eq!(verdict(update().op(2).sent(-3).answered(200)), "resolved not-applied not-updated resend");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn delete_an_older_record_is_no_proof_where_another_id_was_seen() {
     assert_eq!(said([delete().saw(looks), earlier])[0], "duplicate-risk unknown ambiguous-match review");
 }
 
-/// The same without creation times: the ledger itself knows the create that made `b` (told so at -20).
+/// The same without creation times: the ledger itself knows the create that made `b` (answered so at -20).
 #[test]
 fn delete_another_id_that_a_known_create_explains_is_not_recreated() {
     let earlier = attempt(Kind::Update).op(2).sent(-99).answered(200).saw([present_at(-50, undated("a"))]);
@@ -310,7 +310,7 @@ fn delete_made_after_a_refused_attempt_is_not_recreated() {
     assert_eq!(said([delete().saw(looks), turned])[0], "resolved not-applied not-deleted resend");
 }
 
-/// The retry was told that it succeeded: it explains the change.
+/// The retry was answered with success: it explains the change.
 #[test]
 fn update_an_answered_retry_explains_the_change() {
     let changed = Record { changed: Some(at(3)), ..record("a", -99) };
@@ -362,15 +362,15 @@ fn update_a_webhook_of_the_same_account_has_no_window() {
 /// A success tells that the key was free only where the server blocks a repeat, of a request with one effect.
 #[test]
 fn delete_a_success_that_needs_no_free_key_does_not_say_that_it_was_made_anew() {
-    let told =
+    let verdict =
         |create: Attempt| said([delete().saw(CONFIRMED.map(|m| present_at(m, undated("a")))), create])[0].clone();
     let create = || attempt(Kind::Create).op(2).sent(5).answered(201);
-    let blocked = |attempt: Attempt| attempt.told(|a| a.facts.repeat_blocked = true);
-    assert_eq!(told(blocked(create())), "resolved satisfied recreated do-not-resend");
+    let blocked = |attempt: Attempt| attempt.with(|a| a.facts.repeat_blocked = true);
+    assert_eq!(verdict(blocked(create())), "resolved satisfied recreated do-not-resend");
     let family = create().effects([effect(Kind::Create), Effect { key: Some(link(202)), ..effect(Kind::Create) }]);
-    let unreadable = blocked(create()).told(|a| a.facts.http_status = None);
+    let unreadable = blocked(create()).with(|a| a.facts.http_status = None);
     for create in [create(), blocked(family), unreadable] {
-        assert_eq!(told(create), "duplicate-risk unknown ambiguous-match review");
+        assert_eq!(verdict(create), "duplicate-risk unknown ambiguous-match review");
     }
 }
 
@@ -380,8 +380,8 @@ fn delete_what_was_seen_before_a_create_was_sent_is_not_its_work() {
     let a = |m| present_at(m, undated("a"));
     let watched = delete().saw(CONFIRMED.map(a)).settled(27, Outcome::NotApplied, Reason::NotDeleted, Some("a"));
     let create = attempt(Kind::Create).op(2).sent(100).saw([a(200)]);
-    let told = |m| decided(&Windows::default(), [watched.clone().saw([a(m)]), create.clone()]).remove(0);
-    assert!(!is_loud(&told(110)), "{:?}", told(110));
+    let verdict = |m| decided(&Windows::default(), [watched.clone().saw([a(m)]), create.clone()]).remove(0);
+    assert!(!is_loud(&verdict(110)), "{:?}", verdict(110));
     let confirmed = delete().saw([16, 27, 200, 211].map(a));
     assert_eq!(said([confirmed, create.clone()])[0], "resolved not-applied not-deleted review");
 }
@@ -425,7 +425,7 @@ fn delete_of_a_record_by_its_own_id_is_of_the_same_record() {
     assert_eq!(said([delete().saw(looks)]), ["resolved not-applied not-deleted resend"]);
 }
 
-/// The retry was told that it succeeded, and a record is there whose age nobody knows.
+/// The retry was answered with success, and a record is there whose age nobody knows.
 #[test]
 fn delete_that_was_told_to_be_done_is_not_said_to_be_not_applied() {
     let looks = CONFIRMED.map(|m| present_at(m, undated("a")));
@@ -436,12 +436,12 @@ fn delete_that_was_told_to_be_done_is_not_said_to_be_not_applied() {
 /// A create was sent a minute before the delete and answered two minutes after it.
 #[test]
 fn delete_an_answered_create_that_was_under_way_may_have_made_it_since() {
-    let create = attempt(Kind::Create).op(2).sent(-1).answered(201).told(|a| a.facts.ended = at(2));
+    let create = attempt(Kind::Create).op(2).sent(-1).answered(201).with(|a| a.facts.ended = at(2));
     let looks = CONFIRMED.map(|m| present_at(m, undated("b")));
     assert_eq!(said([delete().saw(looks), create])[0], "duplicate-risk unknown ambiguous-match review");
 }
 
-/// The retry was told that it succeeded; somebody switched it back since.
+/// The retry was answered with success; somebody switched it back since.
 #[test]
 fn update_that_was_told_to_be_done_is_not_said_to_be_not_applied() {
     let before = || Record { as_before: true, ..with_field(record("a", -99), Compared::Differs) };
@@ -470,7 +470,7 @@ fn another(values: u8) -> Record {
 fn upsert_is_made_replaced_or_neither() {
     let upsert = || attempt(Kind::Upsert);
     let absent = |minutes: &[i64]| {
-        said([upsert().told(|a| a.looks = minutes.iter().map(|m| absent_at(*m)).collect())])[0].clone()
+        said([upsert().with(|a| a.looks = minutes.iter().map(|m| absent_at(*m)).collect())])[0].clone()
     };
     assert_eq!(absent(&[1]), "pending unsettled wait");
     assert_eq!(absent(&[16]), "pending unconfirmed wait");

@@ -33,7 +33,7 @@ fn create_unique_made_after_the_window_is_present() {
 #[test]
 fn create_unique_made_at_an_unknown_time_is_present() {
     assert_eq!(said([create().saw([present_at(1, undated("a"))])]), ["resolved satisfied present store-id"]);
-    let ahead = create().told(|a| a.facts.sent_ahead = true).saw([present_at(1, record("a", 0))]);
+    let ahead = create().with(|a| a.facts.sent_ahead = true).saw([present_at(1, record("a", 0))]);
     assert_eq!(said([ahead]), ["resolved satisfied present store-id"]);
 }
 
@@ -98,12 +98,12 @@ fn create_unique_preexisting_is_measured_from_the_first_attempt() {
 /// The delete may yet be applied, and then the create: before the windows are over nothing is sure.
 #[test]
 fn create_unique_preexisting_beside_a_delete_in_doubt_waits_for_the_windows() {
-    let told = |minute| {
+    let verdict = |minute| {
         let look = present_at(minute, record("a", -2));
         said([attempt(Kind::Delete).op(2).sent(-1), create().saw([look])])[1].clone()
     };
-    assert_eq!(told(9), "pending unsettled wait");
-    assert_eq!(told(16), "resolved not-applied preexisting do-not-resend");
+    assert_eq!(verdict(9), "pending unsettled wait");
+    assert_eq!(verdict(16), "resolved not-applied preexisting do-not-resend");
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn create_unique_removed_since_an_answered_success() {
     assert_eq!(said(refused)[0], "resolved not-applied confirmed-absent resend");
 }
 
-/// Another operation was told that it made this key, so the key was there once.
+/// Another operation was answered that it made this key, so the key was there once.
 #[test]
 fn create_unique_removed_since_another_operations_success() {
     let two = [create().saw(CONFIRMED.map(absent_at)), create().op(2).sent(1).answered(201)];
@@ -244,15 +244,15 @@ fn create_unique_removed_since_another_operations_success() {
 #[test]
 fn create_unique_absent_just_after_an_answered_success_waits_for_the_replicas() {
     let lag = Windows { replica_lag: Span::seconds(3600), ..Windows::default() };
-    let told = |looks| said_under(&lag, [create().saw(looks), create().sent(120).answered(201)])[0].clone();
-    assert_eq!(told([absent_at(121), absent_at(132)]), "pending unsettled wait");
-    assert_eq!(told([absent_at(181), absent_at(192)]), "duplicate-risk unknown removed-since review");
+    let verdict = |looks| said_under(&lag, [create().saw(looks), create().sent(120).answered(201)])[0].clone();
+    assert_eq!(verdict([absent_at(121), absent_at(132)]), "pending unsettled wait");
+    assert_eq!(verdict([absent_at(181), absent_at(192)]), "duplicate-risk unknown removed-since review");
 }
 
 /// Sent a minute before the create and answered two minutes after it.
 #[test]
 fn create_unique_an_answered_delete_that_was_under_way_may_have_removed_it() {
-    let delete = attempt(Kind::Delete).op(2).sent(-1).answered(204).told(|a| a.facts.ended = at(2));
+    let delete = attempt(Kind::Delete).op(2).sent(-1).answered(204).with(|a| a.facts.ended = at(2));
     let two = [create().saw(CONFIRMED.map(absent_at)), delete];
     assert_eq!(said(two)[0], "duplicate-risk unknown removed-since review");
 }
@@ -297,7 +297,7 @@ fn create_made_between_the_windows_of_two_attempts_is_not_created() {
     assert!(!said[0].starts_with("resolved applied") && !said[1].starts_with("resolved applied"), "{said:?}");
 }
 
-/// A delete was told that it succeeded; the replica that answers may be an hour behind, and shows what was deleted.
+/// A delete was answered with success; the replica that answers may be an hour behind, and shows what was deleted.
 #[test]
 fn create_what_a_lagging_replica_shows_after_a_known_delete_is_not_preexisting() {
     let lag = Windows { replica_lag: Span::seconds(3600), ..Windows::default() };
@@ -312,8 +312,8 @@ fn create_deleted_meanwhile_is_not_to_be_sent_again() {
     let deleted = attempt(Kind::Delete).op(2).sent(5).answered(200);
     let said = said([create().blocked().saw([absent_at(9)]), deleted])[0].clone();
     assert_eq!(said, "pending unsettled wait");
-    let told = create().sent(3).answered(201);
-    let said = super::said([create().blocked().saw([absent_at(9)]), told])[0].clone();
+    let verdict = create().sent(3).answered(201);
+    let said = super::said([create().blocked().saw([absent_at(9)]), verdict])[0].clone();
     assert_eq!(said, "pending unsettled wait");
 }
 

@@ -36,12 +36,12 @@ fn no_plan() {
 
 #[test]
 fn the_rows_own_words_come_before_not_sent_and_before_any_look() {
-    let told = |class| attempt(Kind::Create).not_sent().class(class).saw([present_at(1, record("a", 0))]);
-    assert_eq!(said([told(bad())]), ["duplicate-risk unknown bad-row review"]);
-    assert_eq!(said([told(Class::OtherEnvironment)]), ["pending other-environment review"]);
-    assert_eq!(said([told(Class::Read)]), ["resolved not-applied no-effect none"]);
-    assert_eq!(said([told(Class::NoPlan)]), ["duplicate-risk unknown no-plan review"]);
-    assert_eq!(said([told(Class::Planned)]), ["resolved not-applied never-sent resend"]);
+    let verdict = |class| attempt(Kind::Create).not_sent().class(class).saw([present_at(1, record("a", 0))]);
+    assert_eq!(said([verdict(bad())]), ["duplicate-risk unknown bad-row review"]);
+    assert_eq!(said([verdict(Class::OtherEnvironment)]), ["pending other-environment review"]);
+    assert_eq!(said([verdict(Class::Read)]), ["resolved not-applied no-effect none"]);
+    assert_eq!(said([verdict(Class::NoPlan)]), ["duplicate-risk unknown no-plan review"]);
+    assert_eq!(said([verdict(Class::Planned)]), ["resolved not-applied never-sent resend"]);
 }
 
 #[test]

@@ -49,8 +49,8 @@ fn member_none_match_but_one_did_once() {
     let removed = "duplicate-risk unknown removed-since review";
     let looks = [list_at(9, [record("a", 2)]), absent_at(SETTLED), absent_at(SETTLED + 11)];
     assert_eq!(said([member().saw(looks)]), [removed]);
-    let told = [member().saw(CONFIRMED.map(absent_at)), member().sent(1).answered(201)];
-    assert_eq!(said(told)[0], removed);
+    let verdict = [member().saw(CONFIRMED.map(absent_at)), member().sent(1).answered(201)];
+    assert_eq!(said(verdict)[0], removed);
     let seen_by_the_retry = [
         member().saw([absent_at(SETTLED + 1), absent_at(SETTLED + 13)]),
         member().sent(1).saw([list_at(9, [record("a", 2)])]),
@@ -180,16 +180,16 @@ fn member_an_old_or_void_look_of_a_sibling_excludes_nothing() {
     let void = [absent_at(SETTLED + 20).known(Control::Contradicted)];
     let inconclusive_first = [absent_at(2), inconclusive_at(SETTLED + 20)];
     for twin in [member().op(2).saw(early), member().op(2).saw(void), member().op(2).saw(inconclusive_first)] {
-        let told = said([member().saw([found()]), twin]);
-        assert!(!told[0].starts_with("resolved"), "{told:?}");
+        let verdict = said([member().saw([found()]), twin]);
+        assert!(!verdict[0].starts_with("resolved"), "{verdict:?}");
     }
 }
 
-/// A sibling that was told of success, and is never looked for, made one of the new records and not the old one.
+/// A sibling that was answered with success, and is never looked for, made one of the new records and not the old one.
 #[test]
 fn member_an_older_record_takes_up_no_answered_sibling() {
     let look = list_at(SETTLED, [record("old", -2), record("a", 0)]);
-    let two = [member().saw([look]), member().op(2).answered(201).told(|a| a.facts.ended = at(1))];
+    let two = [member().saw([look]), member().op(2).answered(201).with(|a| a.facts.ended = at(1))];
     assert_eq!(said(two)[0], "duplicate-risk unknown underdetermined review");
 }
 
@@ -198,9 +198,9 @@ fn member_an_older_record_takes_up_no_answered_sibling() {
 fn member_that_cannot_have_been_applied_is_confirmed_absent() {
     let looks = CONFIRMED.map(|m| list_at(m, [record("a", 0)]));
     let attempts = [member().not_sent().saw(looks.clone()), member().answered(400), member().op(2).saw(looks)];
-    let told = said(attempts);
-    assert_eq!(told[0], "resolved not-applied never-sent review");
-    assert_eq!(told[2], "resolved applied created store-id");
+    let verdict = said(attempts);
+    assert_eq!(verdict[0], "resolved not-applied never-sent review");
+    assert_eq!(verdict[2], "resolved applied created store-id");
 }
 
 /// Between the windows of its two attempts neither can have made the record, so it is the sibling's.
@@ -209,12 +209,12 @@ fn member_made_between_the_windows_of_two_attempts_is_the_siblings() {
     let (made, late) = (DAY + 60, 2 * DAY);
     let new = || record("new", made);
     let end = 4 * DAY;
-    let told = said([
+    let verdict = said([
         member().saw([list_at(end, [new()])]),
         member().sent(late).saw([list_at(end, [new()])]),
         member().op(2).sent(DAY).saw([list_at(end, [new(), undated("old")])]),
     ]);
-    assert!(told[..2].iter().all(|told| !told.starts_with("resolved")), "{told:?}");
+    assert!(verdict[..2].iter().all(|verdict| !verdict.starts_with("resolved")), "{verdict:?}");
 }
 
 /// "b" may be the work of the retry that followed the verdict, so it is nobody else's for sure.
@@ -227,9 +227,9 @@ fn member_tried_again_after_its_verdict_may_have_made_another() {
         let absent = member().op(2).sent(5).saw(seen());
         absent.settled(SETTLED, Outcome::NotApplied, Reason::ConfirmedAbsent, None)
     };
-    let told = said([made(), member().sent(again).saw(seen()), twin()]);
-    assert_eq!(told[1], "duplicate-risk duplicated duplicated ask-privo");
-    assert_eq!(told[2], "duplicate-risk unknown ambiguous-match review");
+    let verdict = said([made(), member().sent(again).saw(seen()), twin()]);
+    assert_eq!(verdict[1], "duplicate-risk duplicated duplicated ask-privo");
+    assert_eq!(verdict[2], "duplicate-risk unknown ambiguous-match review");
     for retry in [member().sent(again).answered(201), member().sent(again).saw(seen()).closed(again + 60)] {
         assert_eq!(said([made(), retry, twin()])[2], "duplicate-risk unknown ambiguous-match review");
     }
@@ -243,8 +243,8 @@ fn member_settled_by_a_record_leaves_the_others_to_its_siblings() {
     let made = member().saw(seen()).settled(SETTLED + 1, Outcome::Satisfied, Reason::Present, Some("a"));
     let retries = [member().sent(1).answered(201), member().sent(1).saw(seen()).closed(SETTLED + 2)];
     for retry in retries {
-        let told = said([made.clone(), retry, member().op(2).sent(15).saw(seen())]);
-        assert_eq!(told[2], "resolved applied created store-id");
+        let verdict = said([made.clone(), retry, member().op(2).sent(15).saw(seen())]);
+        assert_eq!(verdict[2], "resolved applied created store-id");
     }
 }
 
@@ -276,7 +276,8 @@ fn a_few_hundred_members_that_look_the_same_are_decided_at_once() {
         let mut attempt = member().saw([look(SETTLED, Seen::Several, records)]);
         attempt.entry = n;
         let n = u8::try_from(n % 256).unwrap();
-        attempt.facts.identity = Link([n, n / 3, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, u8::from(attempt.entry > 255)]);
+        attempt.facts.identity =
+            KeyDigest([n, n / 3, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, u8::from(attempt.entry > 255)]);
         attempt
     });
     let case = Case { windows: Windows::default(), attempts: attempts.collect(), removals: vec![] };
@@ -289,14 +290,14 @@ fn member_forced_only_if_an_older_record_is_somebodys_is_ambiguous() {
     let end = DAY + 60;
     let unshown = |id: &str| with_field(record(id, 1), Compared::NotShown);
     let (one, two) = (unshown("new1"), unshown("new2"));
-    let told = said([
+    let verdict = said([
         member().saw([list_at(end, [undated("a"), undated("older"), one.clone(), two.clone()])]),
         member().op(2).saw([list_at(end, [undated("b"), one.clone(), two.clone()])]),
         member().op(3).answered(201),
         member().op(4).saw([list_at(end, [one.clone(), two.clone()])]),
         member().op(4).sent(1).saw([list_at(end, [one, two])]),
     ]);
-    assert_eq!(told[1], "duplicate-risk unknown ambiguous-match review");
+    assert_eq!(verdict[1], "duplicate-risk unknown ambiguous-match review");
 }
 
 /// Pinned by a verdict under a plan that named records otherwise: the record is the settled operation's all the same.
@@ -315,7 +316,7 @@ fn member_a_record_of_a_settled_operation_is_nobody_elses_under_another_plan() {
 }
 
 /// A child of the same parent, with a user name.
-fn keyed_child(n: u8) -> Attempt {
+fn child_with_key(n: u8) -> Attempt {
     attempt(Kind::Create).op(n).changed(|e| (e.key, e.owner) = (Some(link(210)), Some(link(200))))
 }
 
@@ -324,8 +325,8 @@ fn keyed_child(n: u8) -> Attempt {
 fn member_a_record_that_a_keyed_create_can_have_made_is_not_the_keyless_ones() {
     for found in [record("a", 5), undated("a")] {
         let list = CONFIRMED.map(|m| list_at(m, [found.clone()]));
-        let keyed = keyed_child(2).saw(CONFIRMED.map(|m| present_at(m, found.clone())));
-        assert_eq!(said([member().saw(list), keyed])[0], "resolved not-applied confirmed-absent resend");
+        let with_key = child_with_key(2).saw(CONFIRMED.map(|m| present_at(m, found.clone())));
+        assert_eq!(said([member().saw(list), with_key])[0], "resolved not-applied confirmed-absent resend");
     }
 }
 
@@ -335,12 +336,12 @@ fn member_a_record_that_a_keyed_create_can_have_made_is_not_the_keyless_ones() {
 fn member_a_record_that_no_keyed_create_can_have_made_may_be_the_keyless_ones() {
     let end = 2 * DAY;
     let list = || member().saw([end, end + 11].map(|m| list_at(m, [record("a", 5)])));
-    let older = keyed_child(2).sent(60).saw([end, end + 11].map(|m| present_at(m, record("a", 5))));
+    let older = child_with_key(2).sent(60).saw([end, end + 11].map(|m| present_at(m, record("a", 5))));
     let differs = with_field(record("a", 5), Compared::Differs);
-    let taken = keyed_child(2).saw([end, end + 11].map(|m| present_at(m, differs.clone())));
-    for (keyed, reason) in [(older, Reason::Preexisting), (taken, Reason::KeyTaken)] {
-        assert_eq!(said([list(), keyed.clone()])[0], "resolved applied created store-id");
-        let settled = keyed.settled(end, Outcome::Unknown, reason, Some("a"));
+    let taken = child_with_key(2).saw([end, end + 11].map(|m| present_at(m, differs.clone())));
+    for (with_key, reason) in [(older, Reason::Preexisting), (taken, Reason::KeyTaken)] {
+        assert_eq!(said([list(), with_key.clone()])[0], "resolved applied created store-id");
+        let settled = with_key.settled(end, Outcome::Unknown, reason, Some("a"));
         assert_eq!(said([list(), settled])[0], "resolved applied created store-id");
     }
 }
@@ -349,17 +350,17 @@ fn member_a_record_that_no_keyed_create_can_have_made_may_be_the_keyless_ones() 
 #[test]
 fn member_a_record_that_was_seen_before_a_keyed_create_may_be_the_keyless_ones() {
     let end = 3 * DAY;
-    let keyed = keyed_child(2).sent(60).saw([present_at(end, undated("a"))]);
+    let with_key = child_with_key(2).sent(60).saw([present_at(end, undated("a"))]);
     let member = member().saw([30, end].map(|m| list_at(m, [undated("a")])));
-    assert_eq!(said([member, keyed])[0], "resolved satisfied present store-id");
+    assert_eq!(said([member, with_key])[0], "resolved satisfied present store-id");
 }
 
 /// Made after the windows of the keyed create: which of the two made it cannot be known.
 #[test]
 fn member_a_record_made_after_the_windows_of_a_keyed_create_is_nobodys_for_sure() {
     let list = member().saw([list_at(SETTLED, [record("a", 60)])]);
-    let keyed = keyed_child(2).saw([present_at(SETTLED, record("a", 60))]);
-    assert_eq!(said([list, keyed])[0], "duplicate-risk unknown underdetermined review");
+    let with_key = child_with_key(2).saw([present_at(SETTLED, record("a", 60))]);
+    assert_eq!(said([list, with_key])[0], "duplicate-risk unknown underdetermined review");
 }
 
 /// It was not looked at again since the plan names records otherwise, so its old look says nothing of what it made.
@@ -368,8 +369,8 @@ fn member_a_sibling_that_was_not_looked_at_under_this_plan_may_have_made_any_rec
     let end = 2 * DAY;
     let old = list_at(DAY + 20, [record("old-1", 3)]).seeing(|l| l.current = false);
     let settled = member().op(2).saw([old]).settled(DAY + 20, Outcome::Applied, Reason::Created, Some("old-1"));
-    let told = said([member().saw([list_at(end, [record("new-1", 3)])]), settled]);
-    assert_eq!(told[0], "duplicate-risk unknown underdetermined review");
+    let verdict = said([member().saw([list_at(end, [record("new-1", 3)])]), settled]);
+    assert_eq!(verdict[0], "duplicate-risk unknown underdetermined review");
 }
 
 /// One operation's first attempt named no key, its retry did: the record in the list may be its, and is not the twin's for
@@ -378,10 +379,10 @@ fn member_a_sibling_that_was_not_looked_at_under_this_plan_may_have_made_any_rec
 fn member_an_operation_whose_retry_named_a_key_may_have_made_it_without() {
     let end = [2 * DAY, 2 * DAY + 11];
     let a = || end.map(|minute| list_at(minute, [record("a", 5)]));
-    let keyed = || keyed_child(1).sent(1).saw(end.map(absent_at));
+    let with_key = || child_with_key(1).sent(1).saw(end.map(absent_at));
     let underdetermined = "duplicate-risk unknown underdetermined review";
-    assert_eq!(said([member().saw(a()), keyed(), member().op(3).saw(a())]), [underdetermined; 3]);
-    assert_eq!(said([member().saw(a()), keyed()]), ["resolved applied created store-id"; 2]);
+    assert_eq!(said([member().saw(a()), with_key(), member().op(3).saw(a())]), [underdetermined; 3]);
+    assert_eq!(said([member().saw(a()), with_key()]), ["resolved applied created store-id"; 2]);
 }
 
 /// What one attempt did not make, another of the same operation did or may have done; what both made is there twice.
@@ -390,13 +391,13 @@ fn member_an_operation_is_not_applied_only_if_no_body_of_it_was() {
     let end = [2 * DAY, 2 * DAY + 11];
     let list = |id: &str| member().saw(end.map(|m| list_at(m, [record(id, 5)])));
     let nothing = || member().saw(end.map(absent_at));
-    let found = |id: &str| keyed_child(1).sent(1).saw(end.map(|m| present_at(m, record(id, 5))));
-    let lost = || keyed_child(1).sent(1).saw(end.map(absent_at));
+    let found = |id: &str| child_with_key(1).sent(1).saw(end.map(|m| present_at(m, record(id, 5))));
+    let lost = || child_with_key(1).sent(1).saw(end.map(absent_at));
     assert_eq!(said([list("a"), lost()]), ["resolved applied created store-id"; 2]);
     assert_eq!(said([list("a"), found("a")]), ["resolved applied created store-id"; 2]);
     assert_eq!(said([nothing(), lost()]), ["resolved not-applied confirmed-absent resend"; 2]);
     assert_eq!(said([list("a"), found("b")]), ["duplicate-risk duplicated duplicated ask-privo"; 2]);
-    let another_key = || keyed_child(1).changed(|e| e.key = Some(link(211)));
+    let another_key = || child_with_key(1).changed(|e| e.key = Some(link(211)));
     let unknown = "duplicate-risk unknown ambiguous-match review";
     assert_eq!(said([another_key().closed(30), lost()])[1], unknown);
     assert_eq!(said([another_key(), lost()])[1], "pending inconclusive wait");
@@ -408,34 +409,34 @@ fn member_a_keyed_child_that_was_not_looked_at_under_this_plan_may_have_made_any
     let end = 2 * DAY;
     let list = member().saw([list_at(end, [record("a", 5)])]);
     let old = present_at(20, record("a", 5)).seeing(|l| l.current = false);
-    let keyed = keyed_child(2).saw([old]).settled(20, Outcome::Applied, Reason::Created, Some("a"));
-    assert_eq!(said([list.clone(), keyed.clone()])[0], "duplicate-risk unknown underdetermined review");
-    let again = keyed.saw([present_at(end, record("b", 5))]);
+    let with_key = child_with_key(2).saw([old]).settled(20, Outcome::Applied, Reason::Created, Some("a"));
+    assert_eq!(said([list.clone(), with_key.clone()])[0], "duplicate-risk unknown underdetermined review");
+    let again = with_key.saw([present_at(end, record("b", 5))]);
     assert_eq!(said([list, again])[0], "resolved applied created store-id");
 }
 
 /// It was settled by a look within the windows, and is not looked at again: the server keeps its key unique.
 #[test]
 fn member_an_early_look_tells_what_a_keyed_child_made() {
-    let early = keyed_child(2).saw([present_at(6, record("b", 5))]);
-    let keyed = early.settled(6, Outcome::Applied, Reason::Created, Some("b"));
+    let early = child_with_key(2).saw([present_at(6, record("b", 5))]);
+    let with_key = early.settled(6, Outcome::Applied, Reason::Created, Some("b"));
     let list = || member().saw([9, 2 * DAY].map(|m| list_at(m, [record("a", 5), record("b", 5)])));
-    assert_eq!(said([list(), keyed.clone()])[0], "resolved applied created store-id");
-    let dated_ahead = keyed.clone().told(|a| a.facts.ended = at(7));
+    assert_eq!(said([list(), with_key.clone()])[0], "resolved applied created store-id");
+    let dated_ahead = with_key.clone().with(|a| a.facts.ended = at(7));
     assert_eq!(said([list(), dated_ahead])[0], "resolved applied created store-id");
-    let again = keyed_child(2).sent(30).answered(201);
-    assert_eq!(said([list(), keyed, again])[0], "duplicate-risk unknown underdetermined review");
+    let again = child_with_key(2).sent(30).answered(201);
+    assert_eq!(said([list(), with_key, again])[0], "duplicate-risk unknown underdetermined review");
 }
 
 /// What it made may be told by its next look (I4). Once its fields are gone there is none, and nobody waits for it.
 #[test]
 fn member_waits_for_a_keyed_siblings_look_that_told_nothing() {
     let list = |minutes: [i64; 2]| member().saw(minutes.map(|m| list_at(m, [record("a", 0)])));
-    let keyed = || keyed_child(2).answered(201).told(|a| a.facts.ended = at(1)).saw([inconclusive_at(SETTLED)]);
-    assert_eq!(said([list([9, SETTLED]), keyed()])[0], "pending inconclusive wait");
-    let told = keyed().saw([present_at(SETTLED + 9, record("b", 0))]);
-    assert_eq!(said([list([SETTLED, SETTLED + 9]), told])[0], "resolved applied created store-id");
-    let blank = said([list([SETTLED, SETTLED + 9]), keyed()]);
+    let with_key = || child_with_key(2).answered(201).with(|a| a.facts.ended = at(1)).saw([inconclusive_at(SETTLED)]);
+    assert_eq!(said([list([9, SETTLED]), with_key()])[0], "pending inconclusive wait");
+    let verdict = with_key().saw([present_at(SETTLED + 9, record("b", 0))]);
+    assert_eq!(said([list([SETTLED, SETTLED + 9]), verdict])[0], "resolved applied created store-id");
+    let blank = said([list([SETTLED, SETTLED + 9]), with_key()]);
     assert_eq!(blank[0], "duplicate-risk unknown underdetermined review");
 }
 
@@ -443,10 +444,10 @@ fn member_waits_for_a_keyed_siblings_look_that_told_nothing() {
 #[test]
 fn member_waits_for_an_answered_siblings_look_that_told_nothing() {
     let list = |minutes: [i64; 2]| member().saw(minutes.map(|m| list_at(m, [record("a", 0)])));
-    let sibling = || member().op(2).answered(201).told(|a| a.facts.ended = at(1)).saw([inconclusive_at(SETTLED)]);
+    let sibling = || member().op(2).answered(201).with(|a| a.facts.ended = at(1)).saw([inconclusive_at(SETTLED)]);
     assert_eq!(said([list([9, SETTLED]), sibling()])[0], "pending inconclusive wait");
-    let told = sibling().saw([list_at(SETTLED + 9, [with_field(record("a", 0), Compared::Differs)])]);
-    assert_eq!(said([list([SETTLED, SETTLED + 9]), told])[0], "resolved applied created store-id");
+    let verdict = sibling().saw([list_at(SETTLED + 9, [with_field(record("a", 0), Compared::Differs)])]);
+    assert_eq!(said([list([SETTLED, SETTLED + 9]), verdict])[0], "resolved applied created store-id");
     let blank = said([list([SETTLED, SETTLED + 9]), sibling()]);
     assert_eq!(blank[0], "duplicate-risk unknown underdetermined review");
 }
@@ -457,16 +458,16 @@ fn member_absent_beside_a_record_that_is_nearly_it_is_ambiguous() {
     let differing = vec![("given_name".into(), Compared::Equal), ("birth_date".into(), Compared::Differs)];
     let near = Record { fields: differing, ..undated("near") };
     let beside = |record: &Record| CONFIRMED.map(|minute| look(minute, Seen::Absent, vec![record.clone()]));
-    let told = |looks: [Look; 2]| said([member().saw(looks)])[0].clone();
+    let verdict = |looks: [Look; 2]| said([member().saw(looks)])[0].clone();
     let (ambiguous, absent) =
         ("duplicate-risk unknown ambiguous-match review", "resolved not-applied confirmed-absent resend");
-    assert_eq!(told(beside(&near)), ambiguous);
-    assert_eq!(told(beside(&Record { made: record("near", 2).made, ..near.clone() })), ambiguous);
+    assert_eq!(verdict(beside(&near)), ambiguous);
+    assert_eq!(verdict(beside(&Record { made: record("near", 2).made, ..near.clone() })), ambiguous);
     // It is surely older; or every comparison is proved; or it shows nothing in common.
-    assert_eq!(told(beside(&Record { made: record("near", -2).made, ..near.clone() })), absent);
-    assert_eq!(told(beside(&near).map(|look| Look { fields: Control::Held, ..look })), absent);
-    assert_eq!(told(beside(&near).map(|look| Look { fields: Control::Unanswered, ..look })), ambiguous);
-    assert_eq!(told(beside(&with_field(undated("near"), Compared::Differs))), absent);
+    assert_eq!(verdict(beside(&Record { made: record("near", -2).made, ..near.clone() })), absent);
+    assert_eq!(verdict(beside(&near).map(|look| Look { fields: Control::Held, ..look })), absent);
+    assert_eq!(verdict(beside(&near).map(|look| Look { fields: Control::Unanswered, ..look })), ambiguous);
+    assert_eq!(verdict(beside(&with_field(undated("near"), Compared::Differs))), absent);
     // It was listed before the request was sent; or another operation asked for just that.
     let earlier = member().op(2).answered(201).sent(-9).saw([look(-5, Seen::Absent, vec![near.clone()])]);
     assert_eq!(said([member().saw(beside(&near)), earlier])[0], absent);
@@ -496,15 +497,19 @@ fn member_absent_after_a_recorded_delete_of_its_owner_or_by_an_id_is_removed_sin
     let removed = "duplicate-risk unknown removed-since review";
     assert_eq!(said([owned(), delete(5).answered(200)])[0], removed);
     assert_eq!(said([owned(), delete(-5).answered(200)])[0], "resolved not-applied confirmed-absent resend");
-    let told = |from: i64, until: i64| {
+    let verdict = |from: i64, until: i64| {
         let mut attempt = owned();
         attempt.entry = 1;
         let removals = vec![(at(from), at(until))];
         text(&decide(&Case { windows: Windows::default(), attempts: vec![attempt], removals })[0])
     };
-    assert_eq!(told(5, 20), removed);
-    assert_eq!(told(-20, -5), "resolved not-applied confirmed-absent resend", "nobody knew its id yet");
-    assert_eq!(told(SETTLED + 5, SETTLED + 6), "resolved not-applied confirmed-absent resend", "it was absent before");
+    assert_eq!(verdict(5, 20), removed);
+    assert_eq!(verdict(-20, -5), "resolved not-applied confirmed-absent resend", "nobody knew its id yet");
+    assert_eq!(
+        verdict(SETTLED + 5, SETTLED + 6),
+        "resolved not-applied confirmed-absent resend",
+        "it was absent before"
+    );
 }
 
 /// "There already" says something only of a request for one record with one key of its own: of a child without one it may be
@@ -514,7 +519,7 @@ fn member_there_already_may_be_the_answer_to_what_was_made() {
     let there = |attempt: Attempt| {
         attempt
             .answered(208)
-            .told(|a| (a.facts.already_there, a.facts.key_is_there) = (true, a.facts.effects[0].kind == Kind::Create))
+            .with(|a| (a.facts.already_there, a.facts.key_is_there) = (true, a.facts.effects[0].kind == Kind::Create))
     };
     let absent = [member().saw(CONFIRMED.map(absent_at)), there(member().sent(1))];
     assert_eq!(said(absent)[0], "duplicate-risk unknown removed-since review");
@@ -525,12 +530,12 @@ fn member_there_already_may_be_the_answer_to_what_was_made() {
     let found = [member().not_sent().saw([list_at(SETTLED + 1, [made.clone()])]), there(member().sent(1))];
     assert_eq!(said(found)[0], "resolved satisfied present store-id");
     // What it may have made is not another's.
-    let sibling = there(member().op(2)).told(|a| a.facts.ended = at(3));
+    let sibling = there(member().op(2)).with(|a| a.facts.ended = at(3));
     let sibling = [member().saw([list_at(SETTLED + 1, [made])]), sibling];
     assert_eq!(said(sibling)[0], "duplicate-risk unknown underdetermined review");
     // With one key of its own, it is there.
-    let keyed = [attempt(Kind::Create).saw([absent_at(16), absent_at(27)]), there(attempt(Kind::Create).sent(1))];
-    assert_eq!(said(keyed)[0], "duplicate-risk unknown removed-since review");
+    let with_key = [attempt(Kind::Create).saw([absent_at(16), absent_at(27)]), there(attempt(Kind::Create).sent(1))];
+    assert_eq!(said(with_key)[0], "duplicate-risk unknown removed-since review");
 }
 
 /// An attempt that was recorded after the verdict may have made a record that the verdict did not count.
@@ -539,9 +544,9 @@ fn member_an_attempt_that_came_after_the_verdict_may_have_made_another() {
     let end = 2 * DAY;
     let seen = || [list_at(end, [record("a", 1), record("b", 0)])];
     let settled = || member().sent(1).saw(seen()).settled(SETTLED + 3, Outcome::Satisfied, Reason::Present, Some("a"));
-    let came = |minute: i64| member().saw(seen()).told(|a| a.facts.arrived = Some(at(minute)));
+    let came = |minute: i64| member().saw(seen()).with(|a| a.facts.arrived = Some(at(minute)));
     assert_eq!(said([settled(), came(end - 1)])[0], "duplicate-risk duplicated duplicated ask-privo");
-    let answered = member().answered(201).told(|a| a.facts.arrived = Some(at(end - 1)));
+    let answered = member().answered(201).with(|a| a.facts.arrived = Some(at(end - 1)));
     assert_eq!(said([settled(), answered])[0], "duplicate-risk duplicated duplicated ask-privo");
 }
 

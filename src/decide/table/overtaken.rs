@@ -3,7 +3,7 @@
 use super::*;
 
 fn overtaken(attempt: Attempt) -> Attempt {
-    attempt.told(|a| a.facts.overtaken = true)
+    attempt.with(|a| a.facts.overtaken = true)
 }
 
 const CONFIRMED: [i64; 2] = [16, 27];
@@ -45,7 +45,7 @@ fn overtaken_an_update_is_neither_proved_nor_disproved() {
 }
 
 fn sealed(attempt: Attempt) -> Attempt {
-    attempt.told(|a| a.facts.sealed = Some(at(40)))
+    attempt.with(|a| a.facts.sealed = Some(at(40)))
 }
 
 /// Who else asked for the same is known no more once the fields of an attempt are gone, and another comes.
@@ -79,7 +79,7 @@ fn overtaken_what_was_not_applied_waits_for_nothing_when_it_is_tried_again() {
     for kind in [Kind::Create, Kind::Member] {
         let again = 9 * DAY;
         let lost = || attempt(kind).saw([DAY + 60, DAY + 90].map(absent_at));
-        let told = Settled {
+        let verdict = Settled {
             decided: at(DAY + 90),
             status: Status::Resolved,
             outcome: Outcome::NotApplied,
@@ -93,7 +93,7 @@ fn overtaken_what_was_not_applied_waits_for_nothing_when_it_is_tried_again() {
                 effect.key = Some(link(90));
                 effect.values = vec![("email".into(), link(91))];
             });
-            renamed.told(|a| a.told = Some(told.clone()))
+            renamed.with(|a| a.prior = Some(verdict.clone()))
         };
         let answered = said([first(), attempt(kind).sent(again).answered(201)]);
         assert_eq!(answered[0], "resolved satisfied present none", "{kind:?}");

@@ -56,7 +56,7 @@ fn requests_with_a_key_or_a_field_more_or_less_are_one_operation() {
     assert_eq!(parted([ann(), fewer(), more()]), [0, 0, 0]);
     assert_eq!(parted([ann(), ann().not_sent(), ann().answered(412)]), [0, 0, 0]);
     // Another operation of the plan is another request.
-    assert_eq!(parted([ann(), ann().told(|a| a.facts.operation = Some("another".into()))]), [0, 1]);
+    assert_eq!(parted([ann(), ann().with(|a| a.facts.operation = Some("another".into()))]), [0, 1]);
 }
 
 #[test]
@@ -118,14 +118,14 @@ fn requests_for_what_is_not_unique_are_reviewed_under_a_shared_id() {
 
 #[test]
 fn requests_a_bare_row_is_an_attempt_of_each() {
-    let told = said([lost(ann()), lost(bob()), bare().answered(201)]);
-    assert_eq!(told[..2], [REMOVED, REMOVED]);
+    let verdict = said([lost(ann()), lost(bob()), bare().answered(201)]);
+    assert_eq!(verdict[..2], [REMOVED, REMOVED]);
     // In doubt, its window counts for each.
-    let told = said([lost(ann()), lost(bob()), bare().sent(DAY)]);
-    assert_eq!(told[..2], ["pending unsettled wait", "pending unsettled wait"]);
+    let verdict = said([lost(ann()), lost(bob()), bare().sent(DAY)]);
+    assert_eq!(verdict[..2], ["pending unsettled wait", "pending unsettled wait"]);
     // It was in doubt, so it is not the case that no byte of either left.
-    let told = said([ann().not_sent(), bob().not_sent(), bare()]);
-    assert!(told[..2].iter().all(|said| said != "resolved not-applied never-sent resend"), "{told:?}");
+    let verdict = said([ann().not_sent(), bob().not_sent(), bare()]);
+    assert!(verdict[..2].iter().all(|said| said != "resolved not-applied never-sent resend"), "{verdict:?}");
 }
 
 /// Rows that each fit a third one and not each other.
@@ -165,7 +165,7 @@ fn requests_that_write_nothing_in_common_or_hold_another_number_of_parts_are_two
         targets: vec![link(target)],
         ..effect(Kind::Update)
     };
-    let revoke = |effects: Vec<Effect>| attempt(Kind::Update).told(|a| a.facts.effects = effects);
+    let revoke = |effects: Vec<Effect>| attempt(Kind::Update).with(|a| a.facts.effects = effects);
     let chat = || revoke(vec![feature(1, 1)]);
     assert_eq!(parted([chat(), revoke(vec![feature(1, 2)]), chat()]), [0, 1, 0]);
     assert_eq!(parted([chat(), revoke(vec![feature(1, 1), feature(2, 2)])]), [0, 1]);
@@ -196,7 +196,7 @@ fn requests_read_in_two_ways_are_told_from_a_third() {
 #[test]
 fn requests_made_after_a_row_that_may_be_anybodys_is_not_made_by_each() {
     let made = || [present_at(20, record("a", 3))];
-    let before = bare().told(|a| (a.facts.sent, a.facts.ended) = (Some(at(-2)), at(-2)));
+    let before = bare().with(|a| (a.facts.sent, a.facts.ended) = (Some(at(-2)), at(-2)));
     let late = ann().sent(9);
     assert_eq!(said([before.clone(), late.clone().saw(made()), bob()])[1], "resolved satisfied present store-id");
     assert_eq!(said([before.clone(), late.clone().saw(made())])[1], "resolved satisfied present store-id");

@@ -41,19 +41,19 @@ fn several_all_applied() {
 
 #[test]
 fn several_all_fulfilled_is_satisfied() {
-    let told = |first: [Look; 1], second: [Look; 1]| said([two().saw(first).saw(second)])[0].clone();
-    assert_eq!(told(applied(0, "p"), satisfied(1)), "resolved satisfied present store-id");
-    assert!(told(applied(0, "p"), preexisting(1)).starts_with("resolved satisfied "));
-    assert!(told(preexisting(0), satisfied(1)).starts_with("resolved satisfied "));
-    assert_eq!(told(preexisting(0), preexisting(1)), "resolved satisfied preexisting do-not-resend");
+    let verdict = |first: [Look; 1], second: [Look; 1]| said([two().saw(first).saw(second)])[0].clone();
+    assert_eq!(verdict(applied(0, "p"), satisfied(1)), "resolved satisfied present store-id");
+    assert!(verdict(applied(0, "p"), preexisting(1)).starts_with("resolved satisfied "));
+    assert!(verdict(preexisting(0), satisfied(1)).starts_with("resolved satisfied "));
+    assert_eq!(verdict(preexisting(0), preexisting(1)), "resolved satisfied preexisting do-not-resend");
 }
 
 #[test]
 fn several_any_pending() {
-    let told = |looks: [Look; 1]| said([two().blocked().saw(applied(0, "p")).saw(looks)])[0].clone();
-    assert_eq!(told([absent_at(9).of(1)]), "pending unsettled wait");
-    assert_eq!(told([absent_at(20).of(1)]), "pending unconfirmed wait");
-    assert_eq!(told([inconclusive_at(20).of(1)]), "pending inconclusive wait");
+    let verdict = |looks: [Look; 1]| said([two().blocked().saw(applied(0, "p")).saw(looks)])[0].clone();
+    assert_eq!(verdict([absent_at(9).of(1)]), "pending unsettled wait");
+    assert_eq!(verdict([absent_at(20).of(1)]), "pending unconfirmed wait");
+    assert_eq!(verdict([inconclusive_at(20).of(1)]), "pending inconclusive wait");
     assert_eq!(said([two().saw(taken(0))]), ["pending inconclusive wait"]);
 }
 
@@ -157,9 +157,9 @@ fn after_not_applied_an_answered_resend_explains_a_record_as_old_as_the_verdict(
     let made = |ms: i64| {
         let record = Record { made: Some(at(40) + Span(ms)), ..record("a", 0) };
         let look = Look { made_error: Span(2000), ..present_at(99, record) };
-        let told = |attempts| is_loud(&one(attempts));
+        let verdict = |attempts| is_loud(&one(attempts));
         let found = || not_applied().saw([look.clone()]);
-        (is_loud(&alone(found())), told([found(), attempt(Kind::Create).sent(40).answered(201)]))
+        (is_loud(&alone(found())), verdict([found(), attempt(Kind::Create).sent(40).answered(201)]))
     };
     assert_eq!(made(500), (true, false));
     assert_eq!(made(-60_000), (true, true));
@@ -227,14 +227,14 @@ fn after_not_deleted_a_create_explains_no_absence() {
 fn several_a_childs_record_is_not_its_siblings() {
     let end = DAY + 10;
     let two = || {
-        let keyed = Effect { key: Some(link(230)), ..effect(Kind::Create) };
-        attempt(Kind::Create).effects([keyed, effect(Kind::Member)])
+        let with_key = Effect { key: Some(link(230)), ..effect(Kind::Create) };
+        attempt(Kind::Create).effects([with_key, effect(Kind::Member)])
     };
     let silent = || with_field(record("sue", 2), Compared::NotShown);
     let other = || with_field(record("tim", 3), Compared::NotShown);
     let looks = |minute| [present_at(minute, silent()), list_at(minute, [silent()]).of(1)];
-    let told = said([two().saw(looks(end)).saw(looks(end + 11))]);
-    assert_eq!(told, ["duplicate-risk partly-applied partly-applied review"]);
+    let verdict = said([two().saw(looks(end)).saw(looks(end + 11))]);
+    assert_eq!(verdict, ["duplicate-risk partly-applied partly-applied review"]);
     let both = [present_at(end, silent()), list_at(end, [silent(), other()]).of(1)];
     let decision = &decided(&Windows::default(), [two().saw(both)])[0];
     assert!(matches!(decision, Decision::Settle(v) if v.server_id.as_deref() == Some("account=sue; account=tim")));

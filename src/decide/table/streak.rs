@@ -10,8 +10,8 @@ const UNSETTLED: &str = "pending unsettled wait";
 const UNCONFIRMED: &str = "pending unconfirmed wait";
 const CONFIRMED: &str = "resolved not-applied confirmed-absent resend";
 
-fn told(looks: &[Look]) -> String {
-    said([create().told(|a| a.looks = looks.to_vec())])[0].clone()
+fn verdict(looks: &[Look]) -> String {
+    said([create().with(|a| a.looks = looks.to_vec())])[0].clone()
 }
 
 /// The first minute (of whole minutes) in which an absence counts.
@@ -30,7 +30,7 @@ fn windows_network_server_error_and_intent() {
     let windows = Windows::default();
     assert_eq!(settles(&windows, &[create()]), 16);
     assert_eq!(settles(&windows, &[create().http()]), DAY + 1);
-    let given_up_later = create().told(|a| a.facts.ended = at(3));
+    let given_up_later = create().with(|a| a.facts.ended = at(3));
     assert_eq!(settles(&windows, &[given_up_later]), 19);
 }
 
@@ -65,13 +65,13 @@ fn windows_of_every_maybe_sent_attempt_of_the_group() {
 
 #[test]
 fn confirmed_takes_two_absences_and_the_time_between() {
-    assert_eq!(told(&[absent_at(16)]), UNCONFIRMED);
-    assert_eq!(told(&[absent_at(16), absent_at(25)]), UNCONFIRMED);
-    assert_eq!(told(&[absent_at(16), absent_at(26)]), UNCONFIRMED, "less than ten minutes after the first answer");
-    assert_eq!(told(&[absent_at(16), absent_at(27)]), CONFIRMED);
-    assert_eq!(told(&[absent_at(16), absent_at(20), absent_at(27)]), CONFIRMED);
-    assert_eq!(told(&[absent_at(9), absent_at(27)]), UNCONFIRMED, "both after the group was settled");
-    assert_eq!(told(&[absent_at(16), absent_at(16)]), UNCONFIRMED);
+    assert_eq!(verdict(&[absent_at(16)]), UNCONFIRMED);
+    assert_eq!(verdict(&[absent_at(16), absent_at(25)]), UNCONFIRMED);
+    assert_eq!(verdict(&[absent_at(16), absent_at(26)]), UNCONFIRMED, "less than ten minutes after the first answer");
+    assert_eq!(verdict(&[absent_at(16), absent_at(27)]), CONFIRMED);
+    assert_eq!(verdict(&[absent_at(16), absent_at(20), absent_at(27)]), CONFIRMED);
+    assert_eq!(verdict(&[absent_at(9), absent_at(27)]), UNCONFIRMED, "both after the group was settled");
+    assert_eq!(verdict(&[absent_at(16), absent_at(16)]), UNCONFIRMED);
 }
 
 #[test]
@@ -85,42 +85,42 @@ fn the_streak_is_broken_by_anything_else() {
         absent_at(20).known(Control::Contradicted),
     ];
     for look in between {
-        assert_eq!(told(&[absent_at(16), look.clone(), absent_at(27)]), UNCONFIRMED, "{look:?}");
+        assert_eq!(verdict(&[absent_at(16), look.clone(), absent_at(27)]), UNCONFIRMED, "{look:?}");
     }
     let begun_again = [absent_at(16), inconclusive_at(20), absent_at(27), absent_at(38)];
-    assert_eq!(told(&begun_again), CONFIRMED);
+    assert_eq!(verdict(&begun_again), CONFIRMED);
 }
 
 #[test]
 fn looks_under_another_plan_do_not_count() {
     let old = |minute| absent_at(minute).seeing(|l| l.current = false);
-    assert_eq!(told(&[old(16), absent_at(27)]), UNCONFIRMED);
-    assert!(told(&[old(16), old(27)]).starts_with("pending "));
-    assert_eq!(told(&[old(16), absent_at(27), absent_at(38)]), CONFIRMED);
+    assert_eq!(verdict(&[old(16), absent_at(27)]), UNCONFIRMED);
+    assert!(verdict(&[old(16), old(27)]).starts_with("pending "));
+    assert_eq!(verdict(&[old(16), absent_at(27), absent_at(38)]), CONFIRMED);
 }
 
 #[test]
 fn a_job_clock_that_ran_ahead_does_not_count() {
     let ahead = |minute, truly| absent_at(minute).seeing(|l| l.server = Some(at(truly)));
-    assert_eq!(told(&[ahead(16, 3), ahead(27, 4)]), UNSETTLED);
-    assert_eq!(told(&[absent_at(16), ahead(27, 17)]), UNCONFIRMED);
-    assert_eq!(told(&[absent_at(16), absent_at(27)]), CONFIRMED);
+    assert_eq!(verdict(&[ahead(16, 3), ahead(27, 4)]), UNSETTLED);
+    assert_eq!(verdict(&[absent_at(16), ahead(27, 17)]), UNCONFIRMED);
+    assert_eq!(verdict(&[absent_at(16), absent_at(27)]), CONFIRMED);
 }
 
 #[test]
 fn a_job_clock_that_was_set_back_confirms_nothing() {
-    assert_eq!(told(&[absent_at(40), absent_at(17)]), UNCONFIRMED);
+    assert_eq!(verdict(&[absent_at(40), absent_at(17)]), UNCONFIRMED);
 }
 
 #[test]
 fn without_a_date_the_jobs_clock_counts() {
     let undated = |minute| absent_at(minute).seeing(|l| l.server = None);
-    assert_eq!(told(&[undated(16), undated(27)]), CONFIRMED);
+    assert_eq!(verdict(&[undated(16), undated(27)]), CONFIRMED);
 }
 
 #[test]
 fn looks_at_another_effect_do_not_count() {
-    assert_eq!(told(&[absent_at(16), absent_at(27).of(1)]), UNCONFIRMED);
+    assert_eq!(verdict(&[absent_at(16), absent_at(27).of(1)]), UNCONFIRMED);
 }
 
 /// The job's clock was an hour ahead. What one answer lacks, the other answers of the run said.
@@ -154,9 +154,9 @@ fn a_clock_that_was_set_forward_ends_no_window() {
 /// A writer whose clock is behind writes its intent before it sends.
 #[test]
 fn the_window_of_an_intent_begins_when_it_came() {
-    let came = |minute: i64| create().intent().told(|attempt| attempt.facts.arrived = Some(at(minute)));
+    let came = |minute: i64| create().intent().with(|attempt| attempt.facts.arrived = Some(at(minute)));
     assert_eq!(settles(&Windows::default(), &[came(120)]), 120 + 30 + 1);
     assert_eq!(settles(&Windows::default(), &[came(-10)]), 30 + 1);
-    let imported = came(120).told(|attempt| attempt.facts.clock_error = Some(Span::seconds(60)));
+    let imported = came(120).with(|attempt| attempt.facts.clock_error = Some(Span::seconds(60)));
     assert_eq!(settles(&Windows::default(), &[imported]), 30 + 1, "it came long after");
 }

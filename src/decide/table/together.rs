@@ -87,9 +87,9 @@ fn together_the_answers_of_all_that_left_say_it() {
 /// What stands before the server may have sent it twice: the second answer says that something is there already.
 #[test]
 fn together_what_is_said_to_be_there_is_looked_up() {
-    let there = || create().sent(1).answered(412).told(|a| a.facts.already_there = true);
+    let there = || create().sent(1).answered(412).with(|a| a.facts.already_there = true);
     let saw = |looks: &[Look]| {
-        let seen = |attempt: Attempt| attempt.told(|a| a.looks = looks.to_vec());
+        let seen = |attempt: Attempt| attempt.with(|a| a.looks = looks.to_vec());
         said([seen(create().not_sent()), seen(there())])[0].clone()
     };
     assert_eq!(saw(&[present_at(3, record("a", 1))]), "resolved satisfied present store-id");
@@ -102,8 +102,8 @@ fn together_what_is_said_to_be_there_is_looked_up() {
 fn together_a_state_that_was_fetched_is_applied() {
     let event = |minute| attempt(Kind::Inbound).sent(minute);
     let state = |minute| present_at(minute, undated("c")).seeing(|look| look.state = Some("state on".into()));
-    let told = said([event(0).saw([state(20)]), event(9).saw([state(20)]), event(5).answered(200)]);
-    assert_eq!([&told[0], &told[1]], ["resolved satisfied state-fetched apply-state"; 2]);
+    let verdict = said([event(0).saw([state(20)]), event(9).saw([state(20)]), event(5).answered(200)]);
+    assert_eq!([&verdict[0], &verdict[1]], ["resolved satisfied state-fetched apply-state"; 2]);
 }
 
 /// Another operation with the same key that is not decided yet may change the advice: whoever followed it would act on half

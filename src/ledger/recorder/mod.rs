@@ -266,7 +266,7 @@ impl Recorder {
 
     /// [`Recorder::end`] without waiting. A crash before it is written leaves the intent, which is on the safe side.
     pub fn end_later(&self, request_id: &str, end: &End, trouble: impl FnOnce(Unwritten) + Send + 'static) {
-        let answer = Box::new(|told: Result<Done, Unwritten>| told.map_or_else(trouble, |_| ()));
+        let answer = Box::new(|written: Result<Done, Unwritten>| written.map_or_else(trouble, |_| ()));
         self.shared.queue.later(self.ending(request_id, end), answer);
     }
 

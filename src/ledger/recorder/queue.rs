@@ -83,10 +83,10 @@ impl Done {
     }
 }
 
-type Told = Result<Done, Unwritten>;
+type Written = Result<Done, Unwritten>;
 
 /// Tells a caller. It runs on the writer's thread and must be quick.
-type Answer = Box<dyn FnOnce(Told) + Send>;
+type Answer = Box<dyn FnOnce(Written) + Send>;
 
 struct Job {
     change: Change,
@@ -126,19 +126,19 @@ impl Queue {
         }
     }
 
-    pub async fn written(&self, change: Change) -> Told {
-        let (tell, told) = oneshot::channel();
+    pub async fn written(&self, change: Change) -> Written {
+        let (tell, written) = oneshot::channel();
         // A caller that went away needs no answer.
         let answer = Box::new(move |result| drop(tell.send(result)));
         self.send(Job { change, answer, awaited: true });
-        told.await.unwrap_or_else(|_| Err(gone()))
+        written.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    pub fn written_blocking(&self, change: Change) -> Told {
-        let (tell, told) = mpsc::sync_channel(1);
+    pub fn written_blocking(&self, change: Change) -> Written {
+        let (tell, written) = mpsc::sync_channel(1);
         let answer = Box::new(move |result| drop(tell.send(result)));
         self.send(Job { change, answer, awaited: true });
-        told.recv().unwrap_or_else(|_| Err(gone()))
+        written.recv().unwrap_or_else(|_| Err(gone()))
     }
 }
 
@@ -174,16 +174,16 @@ fn batch(first: Job, waiting: &Receiver<Job>) -> Vec<Job> {
 fn work(mut ledger: Ledger, waiting: &Receiver<Job>) {
     while let Ok(first) = waiting.recv() {
         let jobs = batch(first, waiting);
-        let told = write(&mut ledger, &jobs);
-        for (job, told) in jobs.into_iter().zip(told) {
+        let written = write(&mut ledger, &jobs);
+        for (job, written) in jobs.into_iter().zip(written) {
             // A caller's own code may run here; if it panics, the others must still be heard.
-            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| (job.answer)(told)));
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| (job.answer)(written)));
         }
     }
 }
 
 /// One transaction. A change that is refused leaves the others.
-fn write(ledger: &mut Ledger, jobs: &[Job]) -> Vec<Told> {
+fn write(ledger: &mut Ledger, jobs: &[Job]) -> Vec<Written> {
     let steps: Vec<Step> = jobs.iter().filter_map(|job| job.change.step()).collect();
     let mut became = match steps.is_empty() {
         true => Vec::new().into_iter(),
@@ -192,11 +192,11 @@ fn write(ledger: &mut Ledger, jobs: &[Job]) -> Vec<Told> {
             Err(error) => return vec![Err(error.into()); jobs.len()],
         },
     };
-    let told = |job: &Job| match job.change {
+    let written = |job: &Job| match job.change {
         Change::Nothing => Ok(Done::Written),
-        _ => job.change.told(became.next().ok_or_else(gone)??),
+        _ => job.change.written(became.next().ok_or_else(gone)??),
     };
-    jobs.iter().map(told).collect()
+    jobs.iter().map(written).collect()
 }
 
 impl Change {
@@ -210,7 +210,7 @@ impl Change {
         }
     }
 
-    fn told(&self, became: Became) -> Told {
+    fn written(&self, became: Became) -> Written {
         match self {
             // Its end could not be told from the other's.
             Change::Begin(_) if became != Became::Recorded => Err(Unwritten::taken()),

@@ -4,9 +4,9 @@ use crate::clock::Span;
 use crate::words::Failure;
 
 use super::picture::{self, Picture};
-use super::tally::{KINDS, Kind, Tally};
 use super::text;
 use super::times::{Times, total};
+use super::totals::{KINDS, Kind, Totals};
 
 /// Failures over time: the picture for screens and phones, its legend, its words, and its numbers as a table.
 pub struct Chart {
@@ -31,12 +31,12 @@ pub struct TimeLine {
 
 impl Chart {
     /// The chart of what was sent.
-    pub fn of(tally: &Tally, times: &Times) -> Chart {
-        let present: Vec<usize> = (0..KINDS.len()).filter(|at| tally.failed(KINDS[*at]) > 0).collect();
+    pub fn of(totals: &Totals, times: &Times) -> Chart {
+        let present: Vec<usize> = (0..KINDS.len()).filter(|at| totals.failed(KINDS[*at]) > 0).collect();
         let kind = |at: &usize| KindLine {
             word: picture::word(KINDS[*at]),
             says: failed_how(KINDS[*at]),
-            requests: text::number(tally.failed(KINDS[*at])),
+            requests: text::number(totals.failed(KINDS[*at])),
         };
         let line = |(at, column): (usize, &[u64; KINDS.len()])| TimeLine {
             when: text::from_to(times.begins(at), times.begins(at + 1), times.step),
@@ -47,8 +47,8 @@ impl Chart {
                 .collect(),
         };
         Chart {
-            says: happened(tally, times),
-            caption: caption(tally, times),
+            says: happened(totals, times),
+            caption: caption(totals, times),
             kinds: present.iter().map(kind).collect(),
             wide: Picture::of(times, 960, 300, 8),
             narrow: Picture::of(times, 360, 250, 4),
@@ -58,11 +58,11 @@ impl Chart {
 }
 
 /// What happened, in a sentence or two.
-fn happened(tally: &Tally, times: &Times) -> String {
-    let (Some(first), Some(last)) = (tally.sent.iter().min(), tally.sent.iter().max()) else { return String::new() };
+fn happened(totals: &Totals, times: &Times) -> String {
+    let (Some(first), Some(last)) = (totals.sent.iter().min(), totals.sent.iter().max()) else { return String::new() };
     let (from, to) = (text::second(first.0), text::second(last.0));
     let period = if from == to { format!("at {from}") } else { text::from_to(first.0, last.0, Span(1_000)) };
-    let mut says = format!("{} ended in doubt, sent {period} UTC.", text::count(tally.rows, "request", "requests"));
+    let mut says = format!("{} ended in doubt, sent {period} UTC.", text::count(totals.rows, "request", "requests"));
     for outage in &times.outages {
         says.push_str(&format!(
             " {} of them fell into an outage of {}: {}.",
@@ -89,7 +89,7 @@ pub fn picture_says(times: &Times) -> String {
     says
 }
 
-fn caption(tally: &Tally, times: &Times) -> String {
+fn caption(totals: &Totals, times: &Times) -> String {
     let mut says = format!("Times are UTC; a column is {} wide.", text::lasting(times.step));
     if !times.outages.is_empty() {
         says.push_str(
@@ -100,7 +100,7 @@ fn caption(tally: &Tally, times: &Times) -> String {
     for (requests, what) in [
         (times.before, "sent before the time shown"),
         (times.after, "sent after the time shown"),
-        (tally.untimed, "without a readable time"),
+        (totals.untimed, "without a readable time"),
     ] {
         if requests > 0 {
             says.push_str(&format!(" Not in the picture: {} {what}.", text::count(requests, "request", "requests")));

@@ -1,8 +1,8 @@
 //! What stands behind a page: enough for an auditor to decide again.
 
-use crate::standing::RunFacts;
+use crate::views::RunFacts;
 
-use super::tally::Tally;
+use super::totals::Totals;
 use super::view::asked_for;
 use super::{Behind, text};
 
@@ -19,12 +19,12 @@ pub struct ControlLine {
 }
 
 /// Tool, ledger, run, plan and windows.
-pub fn facts(tally: &Tally, behind: &Behind) -> Vec<Fact> {
+pub fn facts(totals: &Totals, behind: &Behind) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut fact = |name: &str, value: String| facts.push(Fact { name: name.to_owned(), value });
     fact("Tool", format!("privo-reconcile {}", env!("CARGO_PKG_VERSION")));
     fact("Ledger", behind.ledger.to_owned());
-    fact("Entries", text::number(tally.rows));
+    fact("Entries", text::number(totals.rows));
     fact("Subjects and ids", if behind.in_full { "in full" } else { "masked" }.to_owned());
     if let Some(purpose) = behind.purpose {
         fact("Shown in full for", text::visible(purpose));

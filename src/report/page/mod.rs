@@ -10,9 +10,9 @@ mod chart;
 mod foot;
 mod picture;
 mod shares;
-mod tally;
 mod text;
 mod times;
+mod totals;
 mod view;
 
 use std::io::Write;
@@ -24,11 +24,11 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Moment;
-use crate::standing::{Filter, LastReport, ReportRow, RunFacts, StoryVerdict};
+use crate::views::{Filter, LastReport, ReportRow, RunFacts, StoryVerdict};
 use crate::words::{Action, Status};
 
 use super::columns::{Column, Shown};
-use tally::Tally;
+use totals::Totals;
 
 /// So many entries stand in the table; a browser carries them, and the CSV carries the rest.
 pub const MOST_ROWS: u64 = 20_000;
@@ -42,7 +42,7 @@ const SCRIPT: &str = include_str!("../../../templates/page.js");
 /// A page under way: rows go in, HTML comes out.
 pub struct Page {
     columns: Vec<&'static Column>,
-    tally: Tally,
+    totals: Totals,
     rows: String,
     filled: Filled,
 }
@@ -145,7 +145,7 @@ struct EntryLine {
 impl Page {
     /// A page of rows that show no other values than those of these columns.
     pub fn new(columns: Vec<&'static Column>) -> Page {
-        Page { columns, tally: Tally::default(), rows: String::new(), filled: Filled::default() }
+        Page { columns, totals: Totals::default(), rows: String::new(), filled: Filled::default() }
     }
 
     /// Adds a row.
@@ -153,8 +153,8 @@ impl Page {
     /// # Errors
     /// Never, in practice.
     pub fn add(&mut self, row: &ReportRow, shown: &Shown) -> Result<()> {
-        self.tally.add(row);
-        if self.tally.rows <= MOST_ROWS {
+        self.totals.add(row);
+        if self.totals.rows <= MOST_ROWS {
             let line = EntryLine::of(row, &self.columns, shown);
             self.filled.server_id |= !line.server_id.is_empty();
             self.filled.subject |= !(line.subject.is_empty() && line.pseudonym.is_empty());
@@ -168,7 +168,7 @@ impl Page {
     /// # Errors
     /// When the output cannot be written.
     pub fn end(self, output: &mut dyn Write, behind: &Behind) -> Result<()> {
-        view::Whole::of(&self.tally, &self.rows, self.filled, behind).write_into(output)?;
+        view::Whole::of(&self.totals, &self.rows, self.filled, behind).write_into(output)?;
         Ok(output.flush()?)
     }
 }

@@ -3,9 +3,9 @@
 
 use crate::clock::{Moment, Span};
 
-use super::tally::{KINDS, Kind};
 use super::text;
 use super::times::{STEPS, Times, total};
+use super::totals::{KINDS, Kind};
 
 /// A picture for a width; a page has one for screens and one for phones, so that its letters stay readable.
 #[derive(Debug)]

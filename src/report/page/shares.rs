@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::report::advice;
-use crate::standing::Audience;
+use crate::views::Audience;
 use crate::words::{Action, Reason, Status};
 
-use super::tally::{Tally, Todo};
+use super::totals::{Todo, Totals};
 use super::{text, tone};
 
 pub struct StatusLine {
@@ -62,21 +62,21 @@ pub struct ToDoByReason {
 }
 
 /// How many have each status; of a part of the entries only those that there are.
-pub fn statuses(tally: &Tally, part: bool) -> Vec<StatusLine> {
+pub fn statuses(totals: &Totals, part: bool) -> Vec<StatusLine> {
     let mut from = 0.0;
     STATUSES
         .into_iter()
-        .filter(|status| !part || tally.of(*status) > 0)
+        .filter(|status| !part || totals.of(*status) > 0)
         .map(|status| {
-            let entries = tally.of(status);
-            let wide = share(entries, tally.rows) * 100.0;
+            let entries = totals.of(status);
+            let wide = share(entries, totals.rows) * 100.0;
             from += wide;
             StatusLine {
                 word: status.text(),
                 tone: tone(status),
                 number: text::number(entries),
-                share: percent(entries, tally.rows),
-                says: text::sentence(advice::standing(status)),
+                share: percent(entries, totals.rows),
+                says: text::sentence(advice::status_in_words(status)),
                 from: format!("{:.1}", from - wide),
                 wide: format!("{wide:.1}"),
             }
@@ -85,8 +85,8 @@ pub fn statuses(tally: &Tally, part: bool) -> Vec<StatusLine> {
 }
 
 /// How many have each reason, the most first.
-pub fn reasons(tally: &Tally) -> Vec<ReasonLine> {
-    let mut reasons: Vec<_> = tally.reasons.iter().collect();
+pub fn reasons(totals: &Totals) -> Vec<ReasonLine> {
+    let mut reasons: Vec<_> = totals.reasons.iter().collect();
     reasons.sort_by_key(|(of, entries)| (std::cmp::Reverse(**entries), **of));
     let most = reasons.first().map_or(0, |(_, entries)| **entries);
     let line = |((status, reason), entries): (&(Status, Reason), &u64)| ReasonLine {
@@ -104,15 +104,15 @@ pub fn reasons(tally: &Tally) -> Vec<ReasonLine> {
 const STATUSES: [Status; Status::ALL.len()] = [Status::Resolved, Status::DuplicateRisk, Status::Pending];
 
 /// The statuses that an entry has: a column of noughts says nothing.
-pub fn present(tally: &Tally) -> Vec<Status> {
-    STATUSES.into_iter().filter(|status| tally.of(*status) > 0).collect()
+pub fn present(totals: &Totals) -> Vec<Status> {
+    STATUSES.into_iter().filter(|status| totals.of(*status) > 0).collect()
 }
 
 /// How the entries of each operation stand, the most first.
-pub fn operations(tally: &Tally) -> Vec<OperationLine> {
-    let present = present(tally);
+pub fn operations(totals: &Totals) -> Vec<OperationLine> {
+    let present = present(totals);
     let entries = |counts: &[u64]| counts.iter().sum::<u64>();
-    let mut operations: Vec<_> = tally.operations.iter().collect();
+    let mut operations: Vec<_> = totals.operations.iter().collect();
     operations.sort_by_key(|(name, counts)| (std::cmp::Reverse(entries(*counts)), *name));
     let most = operations.first().map_or(0, |(_, counts)| entries(*counts));
     let line = |(name, counts): (&Option<String>, &[u64; Status::ALL.len()])| {
@@ -157,7 +157,7 @@ fn by_reason(action: Action, todo: &Todo, audience: Audience) -> Vec<ToDoByReaso
 }
 
 /// What is to be done, in the order in which a person should come to it.
-pub fn todos(tally: &Tally, audience: Audience) -> Vec<TodoLine> {
+pub fn todos(totals: &Totals, audience: Audience) -> Vec<TodoLine> {
     let line = |(action, todo): (Action, &Todo)| {
         // What is sent again is sent once for each operation: that is the number to work off.
         let by_operation = matches!(action, Action::Resend | Action::MayResend);
@@ -194,7 +194,7 @@ pub fn todos(tally: &Tally, audience: Audience) -> Vec<TodoLine> {
             them: if todo.entries == 1 { "it" } else { "them" },
         }
     };
-    advice::BY_URGENCY.iter().filter_map(|of| Some((*of, tally.actions.get(of)?))).map(line).collect()
+    advice::BY_URGENCY.iter().filter_map(|of| Some((*of, totals.actions.get(of)?))).map(line).collect()
 }
 
 /// The class that colours an action.

@@ -7,7 +7,7 @@
 
 use crate::clock::{Moment, Span};
 
-use super::tally::{KINDS, Kind};
+use super::totals::{KINDS, Kind};
 
 /// At most so many columns are drawn.
 const COLUMNS: i64 = 60;

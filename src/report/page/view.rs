@@ -4,13 +4,13 @@ use askama::Template;
 
 use crate::clock::Moment;
 use crate::report::now::{Step, steps};
-use crate::standing::{Audience, Filter, ReportRow, StoryVerdict};
+use crate::views::{Audience, Filter, ReportRow, StoryVerdict};
 
 use super::chart::{Chart, picture_says};
 use super::foot::{ControlLine, Fact, controls, facts};
 use super::shares::{OperationLine, ReasonLine, StatusLine, TodoLine, operations, present, reasons, statuses, todos};
-use super::tally::Tally;
 use super::times::Times;
+use super::totals::Totals;
 use super::{Behind, Changed, Filled, MOST_ROWS, SCRIPT, STYLE, policy_hash, text, tone};
 
 /// The whole page.
@@ -70,40 +70,40 @@ struct VerdictLine {
 
 impl<'a> Whole<'a> {
     /// The page of these rows.
-    pub fn of(tally: &Tally, rows: &'a str, filled: Filled, behind: &Behind) -> Whole<'a> {
+    pub fn of(totals: &Totals, rows: &'a str, filled: Filled, behind: &Behind) -> Whole<'a> {
         let support = behind.filter.audience == Audience::Support;
         let part = !asked_for(behind.filter).is_empty();
-        let mut times = Times::of(&tally.sent);
+        let mut times = Times::of(&totals.sent);
         if let Some(times) = times.as_mut().filter(|_| part) {
             // A part of the requests is no picture of what failed when.
             times.outages.clear();
         }
-        let left_out = tally.rows.saturating_sub(MOST_ROWS);
+        let left_out = totals.rows.saturating_sub(MOST_ROWS);
         Whole {
             style: STYLE,
             script: SCRIPT,
             style_hash: policy_hash(STYLE),
             script_hash: policy_hash(SCRIPT),
             title: title(behind),
-            under: under(tally, behind),
-            warnings: warnings(tally, behind),
+            under: under(totals, behind),
+            warnings: warnings(totals, behind),
             picture_says: times.as_ref().map(picture_says).unwrap_or_default(),
-            chart: times.as_ref().map(|times| Chart::of(tally, times)),
-            nothing_timed: if tally.rows == 0 {
+            chart: times.as_ref().map(|times| Chart::of(totals, times)),
+            nothing_timed: if totals.rows == 0 {
                 "This report has no entries: nothing is in doubt."
             } else {
                 "No entry has a readable time at which it was sent."
             },
-            statuses: statuses(tally, part),
-            present: present(tally).into_iter().map(|status| text::capital(status.text())).collect(),
-            reasons: reasons(tally),
-            operations: operations(tally),
-            todos: todos(tally, behind.filter.audience),
+            statuses: statuses(totals, part),
+            present: present(totals).into_iter().map(|status| text::capital(status.text())).collect(),
+            reasons: reasons(totals),
+            operations: operations(totals),
+            todos: todos(totals, behind.filter.audience),
             do_title: if support { "What we ask PRIVO" } else { "What to do, and why" },
             // PRIVO has nothing of this to do.
-            now: if support { Vec::new() } else { steps(&tally.to_do(), None, behind.time_zone) },
+            now: if support { Vec::new() } else { steps(&totals.to_do(), None, behind.time_zone) },
             changed: changed(behind),
-            entries: text::count(tally.rows, "entry", "entries"),
+            entries: text::count(totals.rows, "entry", "entries"),
             left_out,
             left_out_says: format!(
                 "the table ends after the first {} entries. The CSV report has the {} others too, and all the numbers \
@@ -114,7 +114,7 @@ impl<'a> Whole<'a> {
             in_full: behind.in_full,
             rows,
             without: filled.without(),
-            facts: facts(tally, behind),
+            facts: facts(totals, behind),
             controls: behind.run.map(controls).unwrap_or_default(),
             again: text::parts(
                 "Every verdict can be decided again from the evidence in the ledger: `privo-reconcile verify` does so and \
@@ -129,8 +129,8 @@ fn title(behind: &Behind) -> String {
     format!("Requests in doubt: ledger {}{run}", behind.ledger)
 }
 
-fn under(tally: &Tally, behind: &Behind) -> String {
-    let entries = text::count(tally.rows, "entry", "entries");
+fn under(totals: &Totals, behind: &Behind) -> String {
+    let entries = text::count(totals.rows, "entry", "entries");
     let from = behind.partner.filter(|_| behind.filter.audience == Audience::Support);
     let from = from.map(|partner| format!("from {}", text::visible(partner)));
     let only: String = from.into_iter().chain(asked_for(behind.filter)).map(|only| format!(", {only}")).collect();
@@ -168,10 +168,10 @@ pub fn asked_for(filter: &Filter) -> Vec<String> {
 }
 
 /// What a reader must know before believing the rest.
-fn warnings(tally: &Tally, behind: &Behind) -> Vec<String> {
+fn warnings(totals: &Totals, behind: &Behind) -> Vec<String> {
     let mut warnings = Vec::new();
-    if tally.corrections > 0 {
-        let verdicts = text::count(tally.corrections, "verdict was", "verdicts were");
+    if totals.corrections > 0 {
+        let verdicts = text::count(totals.corrections, "verdict was", "verdicts were");
         warnings
             .push(format!("{verdicts} corrected. If you acted on the earlier advice, look at these entries first."));
     }

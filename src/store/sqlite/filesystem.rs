@@ -120,9 +120,9 @@ fn is_mount_point(path: &Path) -> bool {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn is_mount_root(path: &Path) -> Option<bool> {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
-    let told = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS).ok()?;
-    let knows = told.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
-    knows.then(|| told.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    let shown = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS).ok()?;
+    let knows = shown.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+    knows.then(|| shown.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -353,7 +353,7 @@ fn refuse_place(path: &Path) -> Result<()> {
     filesystem::refuse_link(path)?;
     let exists = path.try_exists().map_err(|error| anyhow::Error::new(error).context(explain::unwritable(path)))?;
     if !exists {
-        let remedy = "run `privo-reconcile init`, or mend ledger.path in the configuration";
+        let remedy = "run `privo-reconcile init`, or correct ledger.path in the configuration";
         bail!(Refused(format!("there is no ledger at {} ({remedy})", path.display())));
     }
     filesystem::refuse(path)
@@ -374,6 +374,6 @@ fn unread(path: &Path, error: rusqlite::Error) -> anyhow::Error {
 }
 
 fn not_a_ledger(path: &Path, why: &str) -> anyhow::Error {
-    let remedy = "run `privo-reconcile init` on a new path, or mend ledger.path in the configuration";
+    let remedy = "run `privo-reconcile init` on a new path, or correct ledger.path in the configuration";
     anyhow::Error::new(Refused(format!("{} is not a ledger: {why} ({remedy})", path.display())))
 }

@@ -144,7 +144,7 @@ fn probes(plan: usize, lookup: &str) -> Vec<(Probe, Kind)> {
 }
 
 fn look(plan: usize, probe: &Probe, kind: Kind, found: &Found) {
-    let told = |found: Found| {
+    let shown = |found: Found| {
         let at = Moment(1_800_000_000_000);
         let sighting = Sighting {
             found,
@@ -167,7 +167,7 @@ fn look(plan: usize, probe: &Probe, kind: Kind, found: &Found) {
             [Control::Held, Control::Held, Control::Missing, Control::Missing],
         )
     };
-    let look = told(found.clone());
+    let look = shown(found.clone());
     let stored = serde_json::to_string(&look).unwrap();
     assert_eq!(look, serde_json::from_str::<Look>(&stored).unwrap(), "as the ledger gives it back");
     match (look.seen, found) {
@@ -186,7 +186,7 @@ fn look(plan: usize, probe: &Probe, kind: Kind, found: &Found) {
     {
         let mut turned = document.clone();
         turned["connected_profiles"] = children.iter().rev().cloned().collect();
-        let turned = told(Found::Record { id: id.clone(), document: turned });
+        let turned = shown(Found::Record { id: id.clone(), document: turned });
         assert_eq!(look, turned, "the order of a list means nothing");
     }
 }

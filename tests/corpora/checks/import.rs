@@ -8,8 +8,8 @@ use privo_reconcile::clock::Moment;
 use privo_reconcile::import::{Format, Job, Mapping, Source, Summary, format_of, import};
 use privo_reconcile::ledger::Ledger;
 use privo_reconcile::plan::Reader;
-use privo_reconcile::standing::{Entries, Filter};
 use privo_reconcile::store::Identity;
+use privo_reconcile::views::{Entries, Filter};
 
 use super::shipped;
 
@@ -102,7 +102,7 @@ fn read(ledger: &mut Ledger, path: &Path, format: Format) -> Option<Summary> {
 /// What stands in the ledger, but for the ids that the import gives.
 fn rows(ledger: &Ledger) -> Vec<String> {
     let mut rows = Vec::new();
-    let each = |row: privo_reconcile::standing::ReportRow| {
+    let each = |row: privo_reconcile::views::ReportRow| {
         let row = row.row.unwrap();
         rows.push(format!(
             "{:?}",

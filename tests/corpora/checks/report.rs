@@ -4,7 +4,7 @@
 use privo_reconcile::clock::Moment;
 use privo_reconcile::plan::{Reader, Row, text_cell};
 use privo_reconcile::report::{Behind, Changed, Column, Format, Output, Shown, columns, object};
-use privo_reconcile::standing::{Audience, Filter, ReportRow};
+use privo_reconcile::views::{Audience, Filter, ReportRow};
 use privo_reconcile::words::{Action, Outcome, Reason, Status};
 
 use super::{parts, reader};
@@ -123,8 +123,8 @@ fn json_gives_it_back(rows: &[ReportRow], columns: &[&'static Column], shown: &S
 }
 
 fn a_table_tells_a_terminal_nothing(text: &str) {
-    let told = text.chars().find(|letter| letter.is_control() && *letter != '\n');
-    assert_eq!(told, None, "{text:?}");
+    let shown = text.chars().find(|letter| letter.is_control() && *letter != '\n');
+    assert_eq!(shown, None, "{text:?}");
 }
 
 /// What comes out of a row is text: a page has as many tags with hostile values as with harmless ones.

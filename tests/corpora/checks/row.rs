@@ -45,7 +45,7 @@ fn reads_the_same_every_time(plan: usize, row: &Row) {
     if facts.class != Class::OtherEnvironment {
         assert_eq!(facts.effects.len(), read.probes.len());
     }
-    assert!(facts.links().is_sorted() && facts.links().contains(&facts.identity));
+    assert!(facts.group_keys().is_sorted() && facts.group_keys().contains(&facts.identity));
     assert!(facts.class == Class::Planned || facts.effects.is_empty());
     for (effect, probe) in facts.effects.iter().zip(&read.probes) {
         assert_eq!(effect.lookup.as_ref(), probe.as_ref().map(|probe| &probe.lookup));

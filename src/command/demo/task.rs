@@ -6,7 +6,7 @@ use crate::sandbox::{Account, Generation};
 
 /// One operation: what is sent for it, and what it should make true.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct Task {
     /// `op-17`; its attempts are `op-17-1`, `op-17-2`, …
     pub operation: String,
     pub method: &'static str,
@@ -24,9 +24,9 @@ pub struct Wish {
 
 /// Wishes of one person: one, or the same again because the first one seemed to fail.
 #[derive(Clone, Debug)]
-pub struct Errand {
-    pub first: Wish,
-    pub again: Option<Wish>,
+pub struct Series {
+    pub first: Task,
+    pub again: Option<Task>,
 }
 
 /// One thing that should become true.

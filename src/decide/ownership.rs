@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::age::{Age, Made};
 use super::group::{Group, in_doubt, maybe_applied};
-use super::keyed::{self, Asked};
 use super::matching::{Claim, Fit, fits};
+use super::unique_key::{self, Asked};
 use super::view;
 use crate::clock::Moment;
-use crate::evidence::{Attempt, Effect, Kind, Link, Look, Record};
+use crate::evidence::{Attempt, Effect, KeyDigest, Kind, Look, Record};
 use crate::words::{Control, Failure, Outcome, Seen};
 
 /// One thing to be made: an operation's effect.
-type Item = (Link, usize);
+type Item = (KeyDigest, usize);
 
 /// What is known of each item. `None`: an item of the same list has not been looked at, so nothing can be said yet.
 pub type Matchings = BTreeMap<Item, Option<Known>>;
@@ -30,20 +30,20 @@ pub struct Known {
 
 /// Answers once for every owner whose the records are.
 pub fn matchings(group: &Group) -> Matchings {
-    let mut owners: BTreeMap<Link, BTreeMap<Item, Maker>> = BTreeMap::new();
+    let mut owners: BTreeMap<KeyDigest, BTreeMap<Item, Claimant>> = BTreeMap::new();
     for attempt in group.attempts {
         for (index, effect) in attempt.facts.effects.iter().enumerate() {
             let Some(owner) = listed_under(effect) else { continue };
             let item = (attempt.facts.identity, index);
-            let maker = owners.entry(owner).or_default().entry(item).or_insert_with(|| Maker::of(item));
-            maker.add(attempt, effect);
+            let claimant = owners.entry(owner).or_default().entry(item).or_insert_with(|| Claimant::of(item));
+            claimant.add(attempt, effect);
         }
     }
-    owners.into_values().flat_map(|makers| matching(group, makers.into_values())).collect()
+    owners.into_values().flat_map(|claimants| matching(group, claimants.into_values())).collect()
 }
 
 /// The list that shows what it makes: of a record with a key of its own, one in which it is not looked for.
-pub fn listed_under(effect: &Effect) -> Option<Link> {
+pub fn listed_under(effect: &Effect) -> Option<KeyDigest> {
     match effect.kind {
         Kind::Member => effect.key,
         Kind::Create => effect.owner,
@@ -51,10 +51,10 @@ pub fn listed_under(effect: &Effect) -> Option<Link> {
     }
 }
 
-fn matching<'a>(group: &'a Group<'a>, makers: impl Iterator<Item = Maker<'a>>) -> Matchings {
-    let list = List::of(group, makers);
+fn matching<'a>(group: &'a Group<'a>, claimants: impl Iterator<Item = Claimant<'a>>) -> Matchings {
+    let list = List::of(group, claimants);
     if list.unseen() {
-        return list.makers.into_iter().map(|maker| (maker.item, None)).collect();
+        return list.claimants.into_iter().map(|claimant| (claimant.item, None)).collect();
     }
     let surely_new = list.surely_new();
     let claims = list.claims(&surely_new);
@@ -78,7 +78,7 @@ fn matching<'a>(group: &'a Group<'a>, makers: impl Iterator<Item = Maker<'a>>) -
         Known { fit, id: exact(fit).map(|record| list.records[record].to_owned()), proved }
     };
     let known = said.into_iter().zip(proved).enumerate().map(known);
-    list.makers.iter().zip(known).map(|(maker, known)| (maker.item, Some(known))).collect()
+    list.claimants.iter().zip(known).map(|(claimant, known)| (claimant.item, Some(known))).collect()
 }
 
 /// The one record that it made.
@@ -91,32 +91,32 @@ fn exact(fit: Fit) -> Option<usize> {
 
 /// The attempts at one item. A retry may have sent another body than the first attempt: one with a key of the record's own,
 /// or one without.
-struct Maker<'a> {
+struct Claimant<'a> {
     item: Item,
     /// They sent no key of its own: what they made is looked for in the list.
     keyless: Vec<&'a Attempt>,
-    keyed: Vec<&'a Attempt>,
+    unique_key: Vec<&'a Attempt>,
 }
 
-impl<'a> Maker<'a> {
-    fn of(item: Item) -> Maker<'a> {
-        Maker { item, keyless: Vec::new(), keyed: Vec::new() }
+impl<'a> Claimant<'a> {
+    fn of(item: Item) -> Claimant<'a> {
+        Claimant { item, keyless: Vec::new(), unique_key: Vec::new() }
     }
 
     fn add(&mut self, attempt: &'a Attempt, effect: &Effect) {
-        let attempts = if effect.kind == Kind::Create { &mut self.keyed } else { &mut self.keyless };
+        let attempts = if effect.kind == Kind::Create { &mut self.unique_key } else { &mut self.keyless };
         attempts.push(attempt);
     }
 
     fn may_have_made_any(&self) -> bool {
-        self.keyless.iter().chain(&self.keyed).any(|attempt| maybe_applied(attempt))
+        self.keyless.iter().chain(&self.unique_key).any(|attempt| maybe_applied(attempt))
     }
 }
 
 /// One owner's list with those who may have made its records.
 struct List<'a> {
     group: &'a Group<'a>,
-    makers: Vec<Maker<'a>>,
+    claimants: Vec<Claimant<'a>>,
     /// Per item: the record that those who sent no key are known to have made, nobody else's any more.
     pinned: Vec<Option<&'a str>>,
     /// Per item: the looks at the list that show all that they can have made, one for each body that was sent. `None`: of one
@@ -130,21 +130,22 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn of(group: &'a Group<'a>, makers: impl Iterator<Item = Maker<'a>>) -> List<'a> {
-        let makers: Vec<Maker> = makers.filter(Maker::may_have_made_any).collect();
-        let pinned = makers.iter().map(|maker| pinned(group, &maker.keyless)).collect();
+    fn of(group: &'a Group<'a>, claimants: impl Iterator<Item = Claimant<'a>>) -> List<'a> {
+        let claimants: Vec<Claimant> = claimants.filter(Claimant::may_have_made_any).collect();
+        let pinned = claimants.iter().map(|claimant| pinned(group, &claimant.keyless)).collect();
         let latest: Vec<Option<Vec<&Look>>> =
-            makers.iter().map(|maker| latest_looks(group, &maker.keyless, maker.item.1)).collect();
-        let asked = makers.iter().map(|maker| keyed::asked(group, &maker.keyed, maker.item.1)).collect();
-        let looks = makers
+            claimants.iter().map(|claimant| latest_looks(group, &claimant.keyless, claimant.item.1)).collect();
+        let asked =
+            claimants.iter().map(|claimant| unique_key::asked(group, &claimant.unique_key, claimant.item.1)).collect();
+        let looks = claimants
             .iter()
             .zip(&latest)
-            .flat_map(|(maker, looks)| looks.iter().flatten().map(|look| (maker.item.0, *look)));
+            .flat_map(|(claimant, looks)| looks.iter().flatten().map(|look| (claimant.item.0, *look)));
         let records = looks.flat_map(|(identity, look)| candidates(group, identity, look));
         let mut records: Vec<&str> = records.filter_map(|record| record.id.as_deref()).collect();
         records.sort_unstable();
         records.dedup();
-        List { group, makers, pinned, latest, asked, records }
+        List { group, claimants, pinned, latest, asked, records }
     }
 
     /// An operation in doubt has not been looked at yet; or any was now, and the look told nothing. One whose fields are gone
@@ -157,10 +158,10 @@ impl<'a> List<'a> {
             let looks = looks.filter(|look| look.current && look.effect == index);
             attempts.iter().any(in_doubt) || looks.map(|look| look.asked).max() > before
         };
-        let mut makers = self.makers.iter().zip(&self.latest).zip(&self.asked);
-        makers.any(|((maker, look), asked)| {
-            let index = maker.item.1;
-            let keyless = look.is_none() && capacity(&maker.keyless) > 0 && may_tell(&maker.keyless, index);
+        let mut claimants = self.claimants.iter().zip(&self.latest).zip(&self.asked);
+        claimants.any(|((claimant, look), asked)| {
+            let index = claimant.item.1;
+            let keyless = look.is_none() && capacity(&claimant.keyless) > 0 && may_tell(&claimant.keyless, index);
             keyless || asked.iter().any(|asked| asked.look.is_none() && may_tell(&asked.attempts, index))
         })
     }
@@ -171,15 +172,15 @@ impl<'a> List<'a> {
             let looks = attempt.looks.iter().filter(|look| look.effect == index);
             looks.map(|look| look.asked).rev().nth(1)
         };
-        let makers = self.makers.iter();
-        makers.flat_map(|maker| maker.keyless.iter().filter_map(|a| asked(a, maker.item.1))).max()
+        let claimants = self.claimants.iter();
+        claimants.flat_map(|claimant| claimant.keyless.iter().filter_map(|a| asked(a, claimant.item.1))).max()
     }
 
     /// Whether each record was made by one of the items, by its time; all others may be older than every attempt, or
     /// somebody else's.
     fn surely_new(&self) -> Vec<bool> {
         let mut new = vec![false; self.records.len()];
-        for item in 0..self.makers.len() {
+        for item in 0..self.claimants.len() {
             for record in self.maybe_made(item) {
                 new[record] = new[record] || matches!(self.age(item, record), Some(Age::Within(_)));
             }
@@ -203,13 +204,13 @@ impl<'a> List<'a> {
             records.extend(found.iter().flatten());
             records.sort_unstable();
             records.dedup();
-            let keyless = if self.pinned[item].is_some() { 1 } else { capacity(&self.makers[item].keyless) };
+            let keyless = if self.pinned[item].is_some() { 1 } else { capacity(&self.claimants[item].keyless) };
             // Of what bears one key, it can have made one at the most.
             let asked = self.asked[item].iter().zip(&found);
-            let keyed = asked.filter(|(asked, found)| asked.look.is_none() || !found.is_empty()).count();
-            Claim { capacity: keyless + keyed, records }
+            let unique_key = asked.filter(|(asked, found)| asked.look.is_none() || !found.is_empty()).count();
+            Claim { capacity: keyless + unique_key, records }
         };
-        (0..self.makers.len()).map(claim).collect()
+        (0..self.claimants.len()).map(claim).collect()
     }
 
     fn index_of(&self, id: &str) -> Option<usize> {
@@ -218,7 +219,7 @@ impl<'a> List<'a> {
 
     /// What an item may have made for all that the looks at it say, whenever it was made.
     fn maybe_made(&self, item: usize) -> Vec<usize> {
-        let maker = &self.makers[item];
+        let claimant = &self.claimants[item];
         let all = || (0..self.records.len()).collect();
         if self.asked[item].iter().any(|asked| asked.look.is_none()) {
             return all();
@@ -226,11 +227,11 @@ impl<'a> List<'a> {
         match (self.pinned[item], &self.latest[item]) {
             (Some(id), _) => self.index_of(id).into_iter().collect(),
             (None, Some(looks)) => {
-                let records = looks.iter().flat_map(|look| candidates(self.group, maker.item.0, look));
+                let records = looks.iter().flat_map(|look| candidates(self.group, claimant.item.0, look));
                 let places: BTreeSet<usize> = records.filter_map(|r| self.index_of(r.id.as_deref()?)).collect();
                 places.into_iter().collect()
             }
-            (None, None) if capacity(&maker.keyless) == 0 => Vec::new(),
+            (None, None) if capacity(&claimant.keyless) == 0 => Vec::new(),
             // Settled long ago and without its fields: it may have made any of them.
             (None, None) => all(),
         }
@@ -238,8 +239,8 @@ impl<'a> List<'a> {
 
     /// What was found by its key is nobody else's, but for what others may have made, too.
     fn found_by_key(&self, item: usize, asked: &Asked) -> Vec<usize> {
-        let identity = self.makers[item].item.0;
-        let found = asked.look.into_iter().flat_map(|look| keyed::maybe_made(self.group, identity, look));
+        let identity = self.claimants[item].item.0;
+        let found = asked.look.into_iter().flat_map(|look| unique_key::maybe_made(self.group, identity, look));
         found.filter_map(|id| self.index_of(id)).collect()
     }
 
@@ -257,7 +258,7 @@ impl<'a> List<'a> {
             Some(looks) => looks.iter().find_map(|look| shown(look, id))?,
             None => self.latest.iter().flatten().flatten().find_map(|look| shown(look, id))?,
         };
-        Some(age_of(self.group, self.makers[item].item.0, record, look))
+        Some(age_of(self.group, self.claimants[item].item.0, record, look))
     }
 }
 
@@ -297,7 +298,7 @@ pub fn latest<'a>(attempts: &[&'a Attempt], index: usize, of: impl Fn(&Look) -> 
 }
 
 /// When a record was made, seen from an operation.
-pub fn age_of(group: &Group, identity: Link, record: &Record, look: &Look) -> Age {
+pub fn age_of(group: &Group, identity: KeyDigest, record: &Record, look: &Look) -> Age {
     let unlisted = group.unlisted_before(identity, record, look);
     Made::said(record.made, look).looked_for(unlisted, look).age(group.first(identity), group.spans_longest(identity))
 }
@@ -325,7 +326,7 @@ fn pinned<'a>(group: &Group, attempts: &[&'a Attempt]) -> Option<&'a str> {
 
 /// The records of a look that the operation can have made: one of its attempts may have been applied, their fields agree,
 /// they are not older than it, and nobody who asked for their unique key can have made them.
-pub fn candidates<'a>(group: &'a Group, identity: Link, look: &'a Look) -> impl Iterator<Item = &'a Record> {
+pub fn candidates<'a>(group: &'a Group, identity: KeyDigest, look: &'a Look) -> impl Iterator<Item = &'a Record> {
     let able = group.operation(identity).any(maybe_applied);
     let can = move |r: &&Record| {
         able && !r.differs() && !group.is_keyed(r) && age_of(group, identity, r, look) != Age::Before

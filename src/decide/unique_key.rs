@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::age::{Age, Made};
 use super::group::{Group, maybe_applied, succeeded};
-use super::{view, whose};
+use super::{ownership, view};
 use crate::clock::Moment;
-use crate::evidence::{Attempt, Kind, Link, Look, Record};
+use crate::evidence::{Attempt, KeyDigest, Kind, Look, Record};
 use crate::words::Seen;
 
 /// The ids of records that an operation which asked for their unique key can have made.
@@ -28,7 +28,7 @@ pub fn made<'a>(group: &Group<'a>) -> BTreeSet<&'a str> {
                 match age(group, attempt.facts.identity, record, look) {
                     _ if seen_before => older.insert(id),
                     Age::Before => older.insert(id),
-                    // Who was told of success made a record of this key, whenever that was.
+                    // Who was answered with success made a record of this key, whenever that was.
                     Age::After if !succeeded(attempt) => false,
                     Age::Within(_) | Age::Unknown | Age::After => !record.differs() && able.insert(id),
                 };
@@ -40,7 +40,7 @@ pub fn made<'a>(group: &Group<'a>) -> BTreeSet<&'a str> {
 }
 
 /// When a record was made, seen from an operation that asked for its key: it waits for its own windows.
-fn age(group: &Group, identity: Link, record: &Record, look: &Look) -> Age {
+fn age(group: &Group, identity: KeyDigest, record: &Record, look: &Look) -> Age {
     Made::said(record.made, look).age(group.first(identity), group.spans(identity))
 }
 
@@ -63,7 +63,7 @@ pub fn first_seen(attempts: &[Attempt]) -> BTreeMap<&str, Moment> {
 
 /// What a look at its key shows that the operation may have made, though others may have, too: made after its windows, or
 /// found under another spelling.
-pub fn maybe_made<'a>(group: &Group, identity: Link, look: &'a Look) -> impl Iterator<Item = &'a str> {
+pub fn maybe_made<'a>(group: &Group, identity: KeyDigest, look: &'a Look) -> impl Iterator<Item = &'a str> {
     let able = move |record: &&Record| {
         !record.differs()
             && match age(group, identity, record, look) {
@@ -84,7 +84,7 @@ pub struct Asked<'a> {
 
 /// What became of an operation's attempts that sent a key and may have been applied, by key.
 pub fn asked<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Vec<Asked<'a>> {
-    let mut by_key: BTreeMap<Option<Link>, Vec<&Attempt>> = BTreeMap::new();
+    let mut by_key: BTreeMap<Option<KeyDigest>, Vec<&Attempt>> = BTreeMap::new();
     for attempt in attempts {
         let key = attempt.facts.effects.get(index).and_then(|effect| effect.key);
         by_key.entry(key).or_default().push(attempt);
@@ -101,7 +101,7 @@ fn telling<'a>(group: &Group, attempts: &[&'a Attempt], index: usize) -> Option<
         let present = look.seen == Seen::Present && look.records.iter().any(|record| record.own);
         present && attempts.iter().all(|attempt| !maybe_applied(attempt) || was_sent(attempt, look.asked))
     };
-    whose::latest(attempts, index, |look| look.current && (look.surely_asked() > settled || found(look)))
+    ownership::latest(attempts, index, |look| look.current && (look.surely_asked() > settled || found(look)))
 }
 
 /// It was sent by then: its row says so, or it had been recorded and was looked at.

@@ -8,7 +8,7 @@ use super::group::{alone_settled, alone_settled_longest, in_doubt, maybe_applied
 use super::requests::Requests;
 use super::view;
 use crate::clock::{Moment, Span};
-use crate::evidence::{Attempt, Class, Effect, Kind, Link, Look, Sending, Windows};
+use crate::evidence::{Attempt, Class, Effect, KeyDigest, Kind, Look, Sending, Windows};
 use crate::words::{Control, Failure, Seen};
 
 /// When something was sent; unknown is earlier than all that is known.
@@ -28,7 +28,7 @@ pub struct Operation<'a> {
     pub spans: Vec<Active>,
     /// The same when each attempt waits for the longest window.
     pub spans_longest: Vec<Active>,
-    /// An attempt was told that it succeeded, or perhaps.
+    /// An attempt was answered with success, or perhaps.
     pub answered_success: bool,
     /// Others that have its key may be known no more.
     pub overtaken: bool,
@@ -149,9 +149,9 @@ fn spans(sent: &[(&Attempt, Sending)], windows: &Windows, over: impl Fn(&Attempt
 }
 
 /// The operations of a group.
-pub fn operations<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<Link, Operation<'a>> {
+pub fn operations<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<KeyDigest, Operation<'a>> {
     let attempts = &requests.case.attempts;
-    let mut of: BTreeMap<Link, (Vec<&Attempt>, Vec<&Attempt>)> = BTreeMap::new();
+    let mut of: BTreeMap<KeyDigest, (Vec<&Attempt>, Vec<&Attempt>)> = BTreeMap::new();
     for attempt in attempts {
         of.entry(attempt.facts.identity).or_default().0.push(attempt);
     }
@@ -179,33 +179,33 @@ pub struct OfKey<'a> {
     seen: Vec<(Moment, Moment, &'a str)>,
     /// Each verdict of this plan that names it, and when it was decided.
     named: Vec<(Moment, &'a str)>,
-    /// A retry was told that it is there.
+    /// A retry was answered that it is there.
     pub said_to_be_there: bool,
     /// When each operation that may have made it did so first.
-    made: BTreeMap<Link, Sent>,
+    made: BTreeMap<KeyDigest, Sent>,
     /// The same in order of time.
-    makers: Vec<(Sent, Link)>,
-    /// When each operation that was told so made it first.
-    told: BTreeMap<Link, Sent>,
-    /// Until when an operation that was told so may have made it last; `None` within: at an unknown time.
-    told_last: Option<Sent>,
-    told_at_unknown: bool,
+    claimants: Vec<(Sent, KeyDigest)>,
+    /// When each operation that was answered so made it first.
+    succeeded: BTreeMap<KeyDigest, Sent>,
+    /// Until when an operation that was answered so may have made it last; `None` within: at an unknown time.
+    succeeded_last: Option<Sent>,
+    succeeded_at_unknown: bool,
 }
 
 impl<'a> OfKey<'a> {
     /// Whether an answer to this operation, or another operation, may have made it until `made`.
-    pub fn otherwise_made(&self, identity: Link, made: Moment) -> bool {
+    pub fn otherwise_made(&self, identity: KeyDigest, made: Moment) -> bool {
         let until = |sent: Sent| sent.is_none_or(|sent| sent <= made);
-        self.told.get(&identity).is_some_and(|sent| until(*sent))
-            || self.makers.iter().find(|(_, maker)| *maker != identity).is_some_and(|(sent, _)| until(*sent))
+        self.succeeded.get(&identity).is_some_and(|sent| until(*sent))
+            || self.claimants.iter().find(|(_, claimant)| *claimant != identity).is_some_and(|(sent, _)| until(*sent))
     }
 
-    /// An operation was told that it made it, under way at or after `from`.
+    /// An operation was answered that it made it, under way at or after `from`.
     pub fn made_since(&self, from: Sent) -> bool {
-        match (self.told_last, from) {
+        match (self.succeeded_last, from) {
             (None, _) => false,
             (Some(_), None) => true,
-            (Some(last), Some(from)) => self.told_at_unknown || last >= Some(from),
+            (Some(last), Some(from)) => self.succeeded_at_unknown || last >= Some(from),
         }
     }
 
@@ -246,10 +246,11 @@ impl<'a> OfKey<'a> {
             self.creates.push(attempt);
         }
         if maybe_succeeded(attempt) {
-            let first = self.told.entry(identity).or_insert(sent);
+            let first = self.succeeded.entry(identity).or_insert(sent);
             *first = (*first).min(sent);
-            self.told_last = self.told_last.max(Some(sent.map(|sent| sent.max(attempt.facts.surely_ended(windows)))));
-            self.told_at_unknown |= sent.is_none();
+            self.succeeded_last =
+                self.succeeded_last.max(Some(sent.map(|sent| sent.max(attempt.facts.surely_ended(windows)))));
+            self.succeeded_at_unknown |= sent.is_none();
         }
     }
 }
@@ -260,9 +261,9 @@ fn usable_absence(look: &Look) -> bool {
 }
 
 /// The keys of a group.
-pub fn keys<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<Link, OfKey<'a>> {
+pub fn keys<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<KeyDigest, OfKey<'a>> {
     let attempts = &requests.case.attempts;
-    let mut keys: BTreeMap<Link, OfKey> = BTreeMap::new();
+    let mut keys: BTreeMap<KeyDigest, OfKey> = BTreeMap::new();
     for attempt in attempts {
         for look in attempt.looks.iter().filter(|look| usable_absence(look)) {
             let effect = attempt.facts.effects.get(look.effect).filter(|effect| effect.kind != Kind::Member);
@@ -298,8 +299,8 @@ pub fn keys<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<Link, OfK
         }
     }
     for of in keys.values_mut() {
-        of.makers = of.made.iter().map(|(identity, sent)| (*sent, *identity)).collect();
-        of.makers.sort_unstable();
+        of.claimants = of.made.iter().map(|(identity, sent)| (*sent, *identity)).collect();
+        of.claimants.sort_unstable();
         of.seen.sort_unstable();
     }
     note_answers(attempts, &mut keys);
@@ -307,7 +308,7 @@ pub fn keys<'a>(requests: &'a Requests, windows: &Windows) -> BTreeMap<Link, OfK
 }
 
 /// What an answer says of the one unique key that its request has.
-fn note_answers(attempts: &[Attempt], keys: &mut BTreeMap<Link, OfKey<'_>>) {
+fn note_answers(attempts: &[Attempt], keys: &mut BTreeMap<KeyDigest, OfKey<'_>>) {
     for attempt in attempts.iter().filter(|attempt| attempt.facts.key_is_there) {
         let creates = attempt.facts.effects.iter().filter(|effect| effect.kind == Kind::Create);
         for key in creates.filter_map(|effect| effect.key) {
@@ -317,7 +318,7 @@ fn note_answers(attempts: &[Attempt], keys: &mut BTreeMap<Link, OfKey<'_>>) {
 }
 
 /// The id that the verdict of a create names, and when it was decided. Another plan may call the same record by another id.
-fn named(attempt: &Attempt) -> Option<(Link, (Moment, &str))> {
+fn named(attempt: &Attempt) -> Option<(KeyDigest, (Moment, &str))> {
     let [effect] = &attempt.facts.effects[..] else { return None };
     let verdict = attempt.verdict.as_ref().filter(|_| effect.kind == Kind::Create)?;
     let one_plan = attempt.looks.iter().all(|look| look.current);
@@ -325,6 +326,6 @@ fn named(attempt: &Attempt) -> Option<(Link, (Moment, &str))> {
 }
 
 /// What an attempt writes to, by each of its keys.
-fn writes(attempt: &Attempt) -> impl Iterator<Item = (Kind, Link)> + '_ {
+fn writes(attempt: &Attempt) -> impl Iterator<Item = (Kind, KeyDigest)> + '_ {
     attempt.facts.effects.iter().flat_map(|effect| effect.keys().map(|key| (effect.kind, key)))
 }

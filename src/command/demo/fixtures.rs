@@ -8,7 +8,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::partner::Partner;
-use super::want::{Key, Person};
+use super::task::{Key, Person};
 use crate::clock::{Moment, Span};
 use crate::sandbox::{Attribute, Feature, Generation, NewAccount, World};
 
@@ -24,7 +24,7 @@ pub const VERIFIED: &str = "verified-canary";
 pub const CHICK: (&str, &str) = ("Chick", "20150401");
 
 /// Everybody who is there before the story begins.
-pub struct Cast {
+pub struct Fixtures {
     pub canary: Canary,
     /// Emails of parents, under whom children are registered.
     pub parents: Vec<String>,
@@ -67,13 +67,13 @@ pub fn locked(world: &Arc<Mutex<World>>) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Cast {
+impl Fixtures {
     /// Puts everybody in. `scale` is the number of registrations to come.
-    pub async fn assemble(world: &Arc<Mutex<World>>, partner: &Partner, scale: u32, rng: &mut Rng) -> Result<Cast> {
+    pub async fn assemble(world: &Arc<Mutex<World>>, partner: &Partner, scale: u32, rng: &mut Rng) -> Result<Fixtures> {
         let asked = ask(partner, scale / 50 + 2).await?;
         let canary_asks = ask_one(partner, CANARY).await?;
         let mut stage = Stage { world: locked(world), now: Moment::now(), rng };
-        Ok(Cast {
+        Ok(Fixtures {
             canary: stage.canary(canary_asks)?,
             parents: (0..scale / 25 + 2).map(|n| stage.parent(n)).collect::<Result<_>>()?,
             customers: (0..scale / 50 + 2).map(|n| stage.customer(n)).collect::<Result<_>>()?,

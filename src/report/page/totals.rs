@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Moment;
-use crate::evidence::Link;
+use crate::evidence::KeyDigest;
 use crate::report;
-use crate::standing::{Gist, ReportRow, ToDo, is_privos};
+use crate::views::{Gist, ReportRow, ToDo, is_privos};
 use crate::words::{Action, Failure, Reason, Status};
 
 /// How an attempt failed, as the picture stacks it; `None`: its row cannot be read.
@@ -23,7 +23,7 @@ pub const KINDS: [Kind; 6] = [
 
 /// What was counted of the rows that went by.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Totals {
     pub rows: u64,
     pub corrections: u64,
     pub statuses: BTreeMap<Status, u64>,
@@ -44,7 +44,7 @@ pub struct Tally {
 pub struct Todo {
     pub entries: u64,
     /// The operations of those entries: what is sent again is sent once for each.
-    pub operations: BTreeSet<Link>,
+    pub operations: BTreeSet<KeyDigest>,
     /// Entries that no reading names an operation of yet.
     pub unread: u64,
     /// By the reason, and whether it is a correction.
@@ -58,7 +58,7 @@ impl Todo {
     }
 }
 
-impl Tally {
+impl Totals {
     /// Counts a row.
     pub fn add(&mut self, row: &ReportRow) {
         let gist = row.gist.as_ref();

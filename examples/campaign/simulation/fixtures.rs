@@ -15,7 +15,7 @@ pub struct Seeded {
 }
 
 /// Draws operations one after the other.
-pub struct Cast<'a> {
+pub struct Fixtures<'a> {
     pub rng: &'a mut Rng,
     pub seeded: &'a mut Vec<Seeded>,
     pub parents: &'a [String],
@@ -24,7 +24,7 @@ pub struct Cast<'a> {
 
 const NAMES: [&str; 12] = ["Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gia", "Hugo", "Ida", "Jon", "Kim", "Leo"];
 
-impl Cast<'_> {
+impl Fixtures<'_> {
     /// The next operation.
     pub fn draw(&mut self, story: &Story) -> Op {
         let number = self.ops.len();

@@ -5,7 +5,7 @@
 //! each of two made is there twice.
 
 use super::group::{Group, maybe_applied};
-use super::whose::listed_under;
+use super::ownership::listed_under;
 use super::{Decision, Verdict, defer, settle};
 use crate::evidence::{Attempt, Effect};
 use crate::words::{Action, Failure, Outcome, Reason, Status};
@@ -54,8 +54,8 @@ fn by_another(others: Vec<(&Attempt, Decision)>) -> Decision {
     };
     let none = |decision: &Decision| verdict(decision).is_some_and(|v| v.outcome == Outcome::NotApplied);
     let known = others.iter().all(|(_, decision)| made(decision) || none(decision));
-    let maker = others.into_iter().filter(|(_, decision)| made(decision)).min_by_key(|(other, _)| other.entry);
-    match maker {
+    let claimant = others.into_iter().filter(|(_, decision)| made(decision)).min_by_key(|(other, _)| other.entry);
+    match claimant {
         Some((_, decision)) if known => decision,
         _ => settle(Status::DuplicateRisk, Outcome::Unknown, Reason::AmbiguousMatch, Action::Review).because(
             "this attempt made nothing, but another of this operation asked for the record in another way, and what that one made cannot be said".into(),

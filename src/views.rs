@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::clock::Moment;
-use crate::evidence::{Facts, Link, Look};
+use crate::evidence::{Facts, KeyDigest, Look};
 use crate::plan::Row;
 use crate::words::{Action, Failure, Outcome, Reason, Status};
 
@@ -53,7 +53,7 @@ pub fn is_privos(status: Status, reason: Reason, correction: bool) -> bool {
 
 /// What alerts and metrics are made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct LedgerState {
     pub counts: Counts,
     /// When the last run ended that ended without trouble.
     pub last_success: Option<Moment>,
@@ -136,7 +136,7 @@ pub struct Gist {
     #[serde(default)]
     pub sent_ahead: bool,
     pub ended: Moment,
-    pub identity: Link,
+    pub identity: KeyDigest,
 }
 
 impl From<Facts> for Gist {
