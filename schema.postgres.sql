@@ -42,7 +42,7 @@ INSERT INTO privo_reconcile.ledger (version, name, salt) VALUES (
   1, left(replace(gen_random_uuid()::text, '-', ''), 16),
   decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex'));
 
--- Words of the ledger's own, by name: server, fingerprint, sealed.
+-- Words of the ledger's own, by name: server, fingerprint, sealed; moved: up to which entry a ledger moved in from a file.
 CREATE TABLE privo_reconcile.words (
   name   text PRIMARY KEY,
   value  text NOT NULL
@@ -240,6 +240,28 @@ CREATE TABLE privo_reconcile.import_records (
   PRIMARY KEY (import_id, record)
 );
 
+-- Makes an empty ledger the one that moves in from a file, with its name and its salt; its ids go on after the last ones there
+-- were. False: it is not empty.
+CREATE FUNCTION privo_reconcile.become(its_name text, its_salt bytea, entry bigint, shared bigint, run bigint, note bigint, import bigint)
+RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  last record;
+BEGIN
+  -- Whoever records meanwhile is to get an id behind them: an id that was taken before meets one of them, and nothing moves.
+  IF EXISTS (SELECT 1 FROM privo_reconcile.entries) OR EXISTS (SELECT 1 FROM privo_reconcile.evidence)
+     OR EXISTS (SELECT 1 FROM privo_reconcile.runs) OR EXISTS (SELECT 1 FROM privo_reconcile.notes)
+     OR EXISTS (SELECT 1 FROM privo_reconcile.imports) OR EXISTS (SELECT 1 FROM privo_reconcile.words) THEN
+    RETURN false;
+  END IF;
+  FOR last IN SELECT * FROM (VALUES ('entries', entry), ('texts', shared), ('runs', run), ('notes', note), ('imports', import))
+              AS ids (name, id) LOOP
+    PERFORM setval(s, greatest(last.id, nextval(s))) FROM pg_get_serial_sequence('privo_reconcile.' || last.name, 'id') AS s;
+  END LOOP;
+  UPDATE privo_reconcile.ledger SET name = its_name, salt = its_salt;
+  INSERT INTO privo_reconcile.words (name, value) VALUES ('moved', entry);
+  RETURN true;
+END $$;
+
 -- Whether the job removes personal fields just now: it says so within its own transaction, and nobody else can.
 CREATE FUNCTION privo_reconcile.is_erasing() RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(current_setting('privo_reconcile.erasing', true), '') = '1' AND (
@@ -436,6 +458,7 @@ GRANT INSERT, UPDATE (doc) ON privo_reconcile.notes TO privo_reconcile_job;
 GRANT INSERT ON privo_reconcile.texts TO privo_reconcile_job;
 GRANT UPDATE ON privo_reconcile.lease TO privo_reconcile_job;
 GRANT EXECUTE ON FUNCTION privo_reconcile.is_erasing(), privo_reconcile.now_ms(), privo_reconcile.begin_anew(bigint[]),
-  privo_reconcile.merge_group(bigint, bigint) TO privo_reconcile_job;
+  privo_reconcile.merge_group(bigint, bigint),
+  privo_reconcile.become(text, bytea, bigint, bigint, bigint, bigint, bigint) TO privo_reconcile_job;
 
 COMMIT;

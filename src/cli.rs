@@ -28,7 +28,7 @@ Exit codes:
   11   another run holds the ledger
   130, 143  interrupted
 3 wins over 4, 5 over both, every other over all three. `run --success 3,4` ends 0 instead of them.
-`import`, `status`, `report`, `show`, `prune`, `forget`, `backup` and the list of `resend` end 0 unless they fail.";
+`import`, `status`, `report`, `show`, `prune`, `forget`, `backup`, `move` and the list of `resend` end 0 unless they fail.";
 
 const RECORD_HELP: &str = r#"Examples:
   ID=$(privo-reconcile record begin < request.json) || exit
@@ -133,6 +133,13 @@ pub enum Command {
         /// The copy; the file must not exist yet
         file: PathBuf,
     },
+    /// Move the ledger of a file into the empty PostgreSQL ledger of the configuration
+    #[command(after_help = examples::MOVE)]
+    Move {
+        /// The file: it is read, refuses its writers afterwards, and stays
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+    },
     /// Play an outage against an embedded sandbox and reconcile it
     Demo(DemoArgs),
     /// Serve a look-alike of PRIVO's APIs on this machine, for rehearsals
@@ -174,6 +181,7 @@ impl Command {
             Command::Prune(_) => "prune",
             Command::Forget(_) => "forget",
             Command::Backup { .. } => "backup",
+            Command::Move { .. } => "move",
             Command::Demo(_) => "demo",
             Command::Sandbox(_) => "sandbox",
             Command::Man { .. } => "man",

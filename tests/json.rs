@@ -44,7 +44,7 @@ fn at<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 /// The document of a command has the keys of its section, at the top no others, and tells the command's exit code.
-fn is_as_documented(section: &str, document: &Value, code: i32) {
+pub fn is_as_documented(section: &str, document: &Value, code: i32) {
     let all = documented();
     let every = &all["Every document"];
     let listed = all.get(section).unwrap_or_else(|| panic!("docs/JSON.md does not describe {section}"));
@@ -81,6 +81,7 @@ fn every_section_of_the_page_is_checked() {
         "import",
         "init",
         "init --print",
+        "move",
         "plan try",
         "prune",
         "record begin, record end",

@@ -13,6 +13,8 @@ mod contract;
 mod controls;
 mod corrected_plans;
 mod crontab;
+#[cfg(feature = "postgres")]
+mod database_writers;
 mod deletes;
 mod demo;
 mod deploy;
@@ -32,6 +34,8 @@ mod kill;
 mod layer;
 mod leaks;
 mod logs;
+#[cfg(feature = "postgres")]
+mod moved;
 mod near_records;
 mod notice;
 mod other_apis;

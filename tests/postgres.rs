@@ -21,10 +21,10 @@ use crate::util::cluster::{Cluster, Pooler, program, until};
 use crate::util::{Dir, Entry, Platform, Ran, Setup, finish, leaks, rows};
 
 /// A server whose crash is a kill, never a power cut, so nothing need reach the disk.
-const FAST: &[&str] = &["fsync=off", "full_page_writes=off", "synchronous_commit=off"];
+pub const FAST: &[&str] = &["fsync=off", "full_page_writes=off", "synchronous_commit=off"];
 
 /// A folder with a configuration whose ledger is in the server.
-fn in_database(cluster: &Cluster, setup: &Setup) -> Dir {
+pub fn in_database(cluster: &Cluster, setup: &Setup) -> Dir {
     let dir = Dir::without_ledger(setup);
     point_at(&dir, &format!("postgres = \"{}\"", cluster.address()));
     dir
@@ -37,7 +37,7 @@ fn point_at(dir: &Dir, settings: &str) {
 }
 
 /// Says something to the server as its owner does, and gives what it says.
-fn psql(cluster: &Cluster, sql: &str) -> String {
+pub fn psql(cluster: &Cluster, sql: &str) -> String {
     let mut command = Command::new(program("psql").unwrap());
     let said = command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", &cluster.address(), "-c", sql]);
     let said = said.env("PGCONNECT_TIMEOUT", "30").stdin(Stdio::null()).output().unwrap();
@@ -128,7 +128,7 @@ fn cells(ledger: &Ledger) -> Vec<Vec<String>> {
     all
 }
 
-fn register(platform: &Platform, id: &str) -> Entry {
+pub fn register(platform: &Platform, id: &str) -> Entry {
     Entry::register(id, &platform.url, &format!("{id}@example.com"))
 }
 

@@ -78,6 +78,12 @@ Examples:
 pub(super) const BACKUP: &str = "\
 Example:
   privo-reconcile backup \"ledger-$(date +%F).db\"";
+pub(super) const MOVE: &str = "\
+Example:
+  privo-reconcile init && privo-reconcile move /var/lib/partner/ledger.db   # [ledger] postgres = …
+
+Stop the writers before, or have them record in PostgreSQL right afterwards: the file refuses whoever records into it once
+it has moved. All of it moves or nothing; killed and done again it goes on. docs/POSTGRESQL.md says more.";
 pub(super) const VERIFY: &str = "\
 Example:
   privo-reconcile verify";

@@ -9,6 +9,7 @@ mod forget;
 mod health;
 mod import;
 mod init;
+mod moving;
 mod pages;
 mod person;
 mod plan;
@@ -66,6 +67,7 @@ pub async fn execute(cli: Cli) -> Result<u8> {
         Command::Prune(args) => prune::prune(&config()?, args, json),
         Command::Forget(args) => forget::forget(&config()?, args, json),
         Command::Backup { file } => backup::backup(&config()?, file, json),
+        Command::Move { from } => moving::move_in(&config()?, from, json),
         Command::Demo(args) => demo::demo(args, json).await,
         Command::Sandbox(args) => sandbox::serve(args, json).await,
         Command::Man { folder } => pages::man(folder),

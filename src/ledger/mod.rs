@@ -15,6 +15,7 @@ mod history;
 pub mod import;
 mod ingest;
 pub mod journal;
+pub mod moving;
 mod notes;
 mod open;
 mod permits;

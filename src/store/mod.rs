@@ -25,6 +25,7 @@ pub mod memory;
 pub mod postgres;
 mod rows;
 pub mod sqlite;
+pub mod whole;
 
 pub use rows::{
     Cleaned, Due, End, Ended, Evidence, Finding, Identity, Import, Imported, Known, LONGEST_CELL, Left, Mark, NewEntry,

@@ -12,6 +12,7 @@ mod check;
 mod columns;
 mod hold;
 mod imports;
+mod moving;
 mod operations;
 mod rows;
 mod sums;

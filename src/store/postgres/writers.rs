@@ -34,7 +34,7 @@ impl PostgresStore {
     }
 
     /// As [`PostgresStore::attempt`]; what the ledger's triggers say is an answer.
-    fn written(&mut self, sql: &'static str, params: Vec<Param>) -> Result<Written> {
+    pub(super) fn written(&mut self, sql: &'static str, params: Vec<Param>) -> Result<Written> {
         match self.attempt(sql, params)? {
             Ok(0) => Ok(Written::Unchanged),
             Ok(_) => Ok(Written::Done),

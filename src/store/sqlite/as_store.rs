@@ -9,8 +9,8 @@ use super::{SqliteStore, entries, evidence, groups, imports, runs, states, sums}
 use crate::clock::{Moment, Span};
 use crate::plan::{Cell, Row};
 use crate::store::{
-    Cleaned, Due, End, Ended, Evidence, Identity, Import, Key, Left, Mark, NewEntry, NewEvidence, Note, NoteKind,
-    RunEnd, RunId, RunStart, State, Stats, Store, StoredRun, Texts, Unread, Word, Written, WrittenRow,
+    Cleaned, Due, End, Ended, Evidence, Finding, Identity, Import, Key, Left, Mark, NewEntry, NewEvidence, Note,
+    NoteKind, RunEnd, RunId, RunStart, State, Stats, Store, StoredRun, Texts, Unread, Word, Written, WrittenRow,
 };
 use crate::words::{Reason, Status};
 
@@ -250,6 +250,10 @@ impl Store for SqliteStore {
 
     fn heal(&mut self) -> Result<()> {
         SqliteStore::heal(self)
+    }
+
+    fn findings(&self) -> Result<Vec<Finding>> {
+        self.moved_away()
     }
 
     fn faults(&self) -> Result<Vec<String>> {

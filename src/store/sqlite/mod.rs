@@ -29,6 +29,7 @@ mod groups;
 mod imports;
 mod inspect;
 mod lock;
+mod moving;
 mod read_only;
 mod runs;
 mod schema;
@@ -147,8 +148,14 @@ impl SqliteStore {
     /// Opens a ledger that `init` or `schema.sql` made.
     ///
     /// # Errors
-    /// [`Refused`] when there is none, when it is something else or of another version.
+    /// [`Refused`] when there is none, when it is something else or of another version, when it was moved away.
     pub fn open(path: &Path) -> Result<SqliteStore> {
+        let ledger = SqliteStore::open_healed(path)?;
+        ledger.refuse_moved()?;
+        Ok(ledger)
+    }
+
+    fn open_healed(path: &Path) -> Result<SqliteStore> {
         let mut ledger = SqliteStore::open_any(path)?;
         let mode: String = ledger.connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if mode != "wal" {
