@@ -306,3 +306,23 @@ fn a_command_that_left_something_behind_is_not_waited_for() {
     util::signal("-KILL", dir.read("left").trim().parse().unwrap());
     assert!(ran.err.contains("1 permitted, 1 succeeded"), "{ran:?}");
 }
+
+/// An answer is evidence and no attempt in doubt: it has no row, whoever looks at its operation.
+#[test]
+fn an_answered_attempt_has_no_row_after_a_second_permit() {
+    let platform = Platform::start();
+    let dir = lost(&platform, 1);
+    let rows = dir.report().len();
+    for _ in 0..2 {
+        approve(&dir);
+        let mut talk = Talk::of(&dir, &[]);
+        let permit = talk.permit();
+        talk.end(&permit, r#""answered":400"#);
+        talk.ends();
+        dir.run_twice();
+    }
+    let answered = "SELECT count(*) FROM entries JOIN state ON entry_id = id WHERE failure = 'answered'";
+    assert_eq!((dir.count(answered), dir.count(&format!("{answered} AND status IS NOT NULL"))), (2, 0));
+    assert_eq!(dir.report().len(), rows);
+    assert_eq!(dir.run(&["verify"]).code, 0);
+}

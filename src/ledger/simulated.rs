@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use super::Ledger;
 use super::history::{Histories, History, PastLook};
 use crate::clock::Moment;
+use crate::plan::Cell;
 use crate::store::memory::MemoryStore;
 use crate::store::sqlite::Simulated;
 use crate::store::{Written, WrittenRow};
@@ -61,12 +62,31 @@ impl Ledger {
         self.store.write(row).map(|_| ())
     }
 
-    /// A writer's news of an `intent`.
+    /// A writer's news of an `intent`: an UPDATE of how it ended, and of nothing else.
     ///
     /// # Errors
-    /// When the ledger cannot be written.
-    pub fn write_news(&mut self, row: &WrittenRow) -> Result<Written> {
-        self.store.change(row)
+    /// When the ledger cannot be written, or refuses it.
+    pub fn write_news(&mut self, news: &WrittenRow) -> Result<()> {
+        let entry = self.store.entry_of(&news.request_id)?.context("the intent is not there")?;
+        let row = self.store.rows(&[entry])?.into_iter().next().context("the intent is not there")?;
+        let text = |cell: Cell| cell.ok().flatten();
+        let written = self.store.change(&WrittenRow {
+            request_id: row.request_id,
+            operation_id: text(row.operation_id),
+            direction: text(row.direction),
+            method: text(row.method).unwrap_or_default(),
+            url: text(row.url).unwrap_or_default(),
+            body: text(row.body),
+            sent_at: text(row.sent_at).unwrap_or_default(),
+            ended_at: news.ended_at.clone(),
+            failure: news.failure.clone(),
+            http_status: news.http_status,
+            error: None,
+        })?;
+        if written != Written::Done {
+            bail!("the ledger refuses the news of an intent: {written:?}");
+        }
+        Ok(())
     }
 
     /// A writer's DELETE of an `intent`; false when the ledger keeps it.

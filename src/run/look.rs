@@ -227,7 +227,8 @@ impl Looked {
         let decisions = naming(&self.group, decide(&self.group.case));
         let ruling = self.group.each().zip(&decisions).zip(&self.open);
         let ruling = ruling.map(|(((member, attempt), decision), open)| {
-            if !open {
+            // An answer is evidence: nothing is said of it, whoever looks at its operation.
+            if !open || attempt.answered() {
                 return Ruling::Nothing;
             }
             let needs = |lookup: &str| needs(attempt, lookup) || (in_doubt(decision) && beside(attempt, lookup));

@@ -94,6 +94,9 @@ pub fn judge(stage: &mut Stage) -> Result<Figures> {
         for listed in &finals {
             bench.verdict(&Listed { knew: last_run, ..listed.clone() }, &finals);
         }
+        for request in bench.stage.answered_rows.clone() {
+            bench.count(SPLIT, &request, "it was answered, and has a row in a report");
+        }
         bench.reports();
     }
     bench.all_reported(&finals);

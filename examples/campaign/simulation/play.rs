@@ -406,6 +406,8 @@ impl Stage {
             }
             Ok(())
         })?;
+        let answered = rows.iter().filter(|row| !self.in_doubt.contains(&row.request_id));
+        self.answered_rows.extend(answered.map(|row| row.request_id.clone()));
         self.reports.push(Report { at, after_run, rows: rows.clone() });
         Ok(rows)
     }

@@ -132,6 +132,8 @@ pub struct Stage {
     pub configs: Rc<Configs>,
     /// Rows that are in the ledger and are no answers.
     pub in_doubt: BTreeSet<String>,
+    /// Rows of reports that were answered, and are to have none.
+    pub answered_rows: BTreeSet<String>,
     pub resenders: Resenders,
     /// After each run, what was settled so long ago is pruned.
     pub keeps: Option<Span>,
@@ -194,6 +196,7 @@ impl Stage {
             mended_from: i64::MAX,
             configs,
             in_doubt: BTreeSet::new(),
+            answered_rows: BTreeSet::new(),
             resenders: Resenders::default(),
             keeps: None,
             pruned: 0,
