@@ -48,6 +48,15 @@ impl Undecided<'_> {
         }
     }
 
+    /// It waits for another operation that asks for the same and lacks a control.
+    fn waits_for_the_uncontrolled(&self) -> bool {
+        let other = self.listed.explanation.split_once("(request ").and_then(|(_, rest)| rest.split_once(')'));
+        let is_other = |row: &&Listed| other.is_some_and(|(id, _)| row.request_id == id);
+        let rows = self.stage.reports.last().map_or(&[][..], |report| &report.rows);
+        let other = rows.iter().find(is_other).and_then(|row| row.reason);
+        other == Some(Reason::Uncontrolled) && self.pending(Reason::Uncontrolled)
+    }
+
     fn pending(&self, reason: Reason) -> bool {
         let (habits, op) = (&self.stage.story.habits, self.op);
         match reason {
@@ -57,7 +66,10 @@ impl Undecided<'_> {
             }
             Reason::OtherEnvironment => op.kind == Kind::OtherEnvironment,
             // What has its id may be its correction, and cannot be decided.
-            Reason::Unsettled => op.shared_id.is_some() && (self.pending(Reason::Uncontrolled) || habits.folds_keys),
+            Reason::Unsettled => {
+                op.shared_id.is_some() && (self.pending(Reason::Uncontrolled) || habits.folds_keys)
+                    || self.waits_for_the_uncontrolled()
+            }
             // Another record is answered for this key; or there is no owner any more whose list could be read.
             // Until it goes, when the last look found nothing; or the clock was set within the look before.
             Reason::Unconfirmed => self.answered_for() || self.stage.story.steps,
