@@ -44,6 +44,10 @@ impl Undecided<'_> {
             Reason::PartlyApplied if self.never_heard_of() => true,
             Reason::PartlyApplied => self.in_part() || self.any(|person| self.rivals(person)),
             Reason::Overwritten => self.overwritten(),
+            // A search by parts gives one record of several that have the key within theirs, and never the right one.
+            Reason::Expired => {
+                self.stage.story.habits.search != Search::Exact && listed.explanation.contains("shows another key")
+            }
             _ => false,
         }
     }
