@@ -228,6 +228,17 @@ fn mark(connection: &Connection) -> Result<bool> {
              WHERE entry_id > ?1 - ?2 AND entry_id <= ?1 AND unread = 0 AND erased_id IS NULL",
         )?
         .execute([last, MARKED_AT_ONCE])?;
+    // As the trigger would have: an answer has no status, and all else has one.
+    connection
+        .prepare_cached(
+            "UPDATE state SET
+               revision = revision + 1, outcome = NULL, reason = NULL, action = NULL, not_before_ms = NULL, due_ms = NULL,
+               holds = 0, correction = 0, said_id = NULL, decided_ms = NULL,
+               status = CASE WHEN status IS NULL THEN 'pending' END
+             WHERE entry_id > ?1 - ?2 AND entry_id <= ?1 AND erased_id IS NULL
+               AND (status IS NULL) <> ((SELECT failure FROM entries WHERE id = entry_id) IS 'answered')",
+        )?
+        .execute([last, MARKED_AT_ONCE])?;
     connection
         .prepare_cached("UPDATE ledger SET reread = (SELECT max(entry_id) FROM state WHERE entry_id <= ?1 - ?2)")?
         .execute([last, MARKED_AT_ONCE])?;
